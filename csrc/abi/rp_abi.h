@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef RP_ABI_H
+#define RP_ABI_H
+/*
+ * DOC: What is laid out in memory that more than one program maps.
+ *
+ * Three kinds of memory are described here, and nothing else:
+ *
+ *   region     netmap's rings, slots and buffers, byte for byte, so that any
+ *              netmap program can use them. A front end writes it: believe
+ *              nothing that is read from it.
+ *   CSB        two one-writer halves a ring, 64 bytes each.
+ *   counters   written by the backend, read by anybody.
+ *
+ *   region, a memfd, its size a power of two, sealed
+ *   +--------------+-----------------+-----------------+---------------------+
+ *   | rp_directory | netmap_if       | netmap_ring ... | buffers             |
+ *   | one page     | ring_ofs[] -----+-> slot[] -------+-> buf_idx * buf_size |
+ *   +--------------+-----------------+-----------------+---------------------+
+ *
+ * A ring belongs to two parties; who owns a slot follows from the cursors:
+ *
+ *            head        cur        tail
+ *   ... owned | owned by the user    | owned by the backend ...
+ *             by the user: [head, tail)
+ *
+ * The user moves head and cur, the backend moves tail, and nobody moves
+ * backwards. One slot always stays empty, so a full ring differs from an
+ * empty one. Layout and semantics: netmap(4), API versions 14 and 15.
+ *
+ * The text between the cffi marks is read by the C compiler, by the Linux
+ * kernel and by cffi: fixed-width integers, enums for what is computed,
+ * padding written out, no attributes.
+ */
+#ifdef __KERNEL__
+#include <linux/build_bug.h>
+#include <linux/stddef.h>
+#include <linux/types.h>
+#else
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#endif
+
+/* cffi:begin */
+enum netmap_constants {
+	NETMAP_API = 14,
+	NETMAP_MAX_API = 15,
+	NETMAP_MAX_FRAGS = 64, /* slots a frame may be spread over */
+	NS_BUF_CHANGED = 0x0001,
+	NS_REPORT = 0x0002,
+	NS_FORWARD = 0x0004,
+	NS_NO_LEARN = 0x0008,
+	NS_INDIRECT = 0x0010,
+	NS_MOREFRAG = 0x0020,
+	NS_TXMON = 0x0040,
+	NI_PRIV_MEM = 0x1,
+	NETMAP_DIR_RX = 0, /* netmap_ring.dir as netmap stores it */
+	NETMAP_DIR_TX = 1,
+	NETMAP_BUF_RESERVED = 2 /* buffers 0 and 1 are never handed out */
+};
+
+struct netmap_slot {
+	uint32_t buf_idx; /* user */
+	uint16_t len;	  /* TX: user, RX: backend; bytes */
+	uint16_t flags;	  /* NS_*, both */
+	uint64_t ptr;	  /* NS_INDIRECT, offsets: user */
+};
+
+struct netmap_ring {
+	int64_t buf_ofs;      /* backend: from this ring to buffer 0 */
+	uint32_t num_slots;   /* backend */
+	uint32_t nr_buf_size; /* backend: bytes */
+	uint16_t ringid;      /* backend */
+	uint16_t dir;	      /* backend: NETMAP_DIR_* */
+	uint32_t head;	      /* user */
+	uint32_t cur;	      /* user */
+	uint32_t tail;	      /* backend */
+	uint32_t flags;	      /* user */
+	uint32_t pad0;
+	int64_t ts_sec; /* backend: struct timeval of the last sync */
+	int64_t ts_usec;
+	uint64_t offset_mask; /* backend */
+	uint64_t buf_align;   /* backend */
+	uint8_t pad1[56];
+	uint8_t sem[128];
+	struct netmap_slot slot[];
+};
+
+struct netmap_if {
+	char ni_name[16];
+	uint32_t ni_version;
+	uint32_t ni_flags; /* NI_* */
+	uint32_t ni_tx_rings;
+	uint32_t ni_rx_rings;
+	uint32_t ni_bufs_head; /* first extra buffer, 0 when there is none */
+	uint32_t ni_host_tx_rings;
+	uint32_t ni_host_rx_rings;
+	uint32_t ni_spare1[3];
+	int64_t ring_ofs[]; /* tx, host tx, rx, host rx; from this struct; 0 = not bound */
+};
+
+/* The front end's half of a CSB: application to kernel. */
+struct nm_csb_atok {
+	uint32_t head;
+	uint32_t cur;
+	uint32_t appl_need_kick;
+	uint32_t sync_flags;
+	uint32_t pad[12];
+};
+
+/* The backend's half: kernel to application. */
+struct nm_csb_ktoa {
+	uint32_t hwcur;
+	uint32_t hwtail;
+	uint32_t kern_need_kick;
+	uint32_t pad[13];
+};
+
+enum rp_directory_constants {
+	RP_DIRECTORY_VERSION = 1,
+	RP_DIRECTORY_BYTES = 4096
+};
+
+/* First page of every region. The backend writes it and never reads it back. */
+struct rp_directory {
+	uint64_t magic; /* RP_DIRECTORY_MAGIC */
+	uint32_t version;
+	uint32_t features;
+	uint64_t region_bytes;
+	uint64_t nifp_offset; /* of the netmap_if, from the region's start */
+	uint64_t bufs_offset; /* of buffer 0 */
+	uint32_t buf_bytes;
+	uint32_t buf_count;
+	char port[64];
+};
+
+/* Why a frame was not delivered. The names in rp_drop_name() are these, too. */
+enum rp_drop {
+	RP_DROP_FULL,	 /* the receiver had no free slot or buffer */
+	RP_DROP_SHORT,	 /* shorter than an Ethernet header */
+	RP_DROP_MTU,	 /* longer than the receiver's buffers, or than any frame may be */
+	RP_DROP_FRAGS,	 /* in more pieces than a batch or a chain may have */
+	RP_DROP_HEADER,	 /* its virtio-net header contradicts itself or what was agreed */
+	RP_DROP_OFFLOAD, /* needs an offload that the receiver did not agree to */
+	RP_DROP_SELF,	 /* addressed to the port that it came from */
+	RP_DROP_NOBODY,	 /* to be flooded, and the switch has no other port */
+	RP_DROP_DOWN,	 /* the receiver's rings are stopped */
+	RP_DROP_BROKEN,	 /* the receiver's port is broken */
+	RP_DROP_RESET,	 /* held back when its ring or memory went away */
+	RP_DROP_DISCARD, /* taken by a null port: thrown away on purpose */
+	RP_DROP_REASONS,
+	RP_DROP_SPACE = 24 /* room in struct rp_ring_counters */
+};
+
+/*
+ * Counters of one ring. Exactly one thread writes them at a time: a tx ring's
+ * by the thread that syncs it, an rx ring's under that ring's lock.
+ */
+struct rp_ring_counters {
+	char port[64];
+	uint32_t active; /* 1: a port uses this record */
+	uint16_t dir;	 /* NETMAP_DIR_* */
+	uint16_t ring;
+	uint8_t pad0[56];
+	uint64_t frames; /* tx: taken from the front end; rx: given to it */
+	uint64_t bytes;	 /* of Ethernet frames, without virtio-net headers */
+	uint64_t batches;
+	uint64_t kicks;	 /* notifications from the front end */
+	uint64_t calls;	 /* notifications to it */
+	uint64_t copied; /* tx: payload bytes copied on behalf of this ring */
+	uint64_t holds;	 /* rx: times that a sender was held back, because this ring was full */
+	uint64_t pad1;
+	uint64_t drops[24]; /* by enum rp_drop; at the sender, but for full */
+};
+
+struct rp_worker_counters {
+	uint32_t active;
+	uint32_t policy; /* enum rp_policy */
+	int32_t cpu;	 /* -1: not pinned */
+	int32_t tid;
+	uint64_t loops;
+	uint64_t busy;	 /* loops that moved a frame */
+	uint64_t sleeps; /* times that it went to sleep */
+	uint64_t wakes;	 /* times that a kick woke it */
+	uint8_t pad[80];
+};
+
+enum rp_counters_constants {
+	RP_COUNTERS_VERSION = 1,
+	RP_COUNTERS_RINGS = 4096,
+	RP_COUNTERS_WORKERS = 64
+};
+
+struct rp_counters {
+	uint64_t magic; /* RP_COUNTERS_MAGIC */
+	uint32_t version;
+	uint32_t ring_records;
+	uint32_t worker_records;
+	uint32_t reasons;	/* RP_DROP_REASONS */
+	uint64_t rings_offset;	/* of struct rp_ring_counters[], from the file's start */
+	uint64_t workers_offset;
+	char reason_names[24][16];
+	uint8_t pad[88];
+	struct rp_worker_counters workers[64];
+	struct rp_ring_counters rings[4096];
+};
+/* cffi:end */
+
+/* "ringpass" and "rpcountr" as little-endian integers. */
+#define RP_DIRECTORY_MAGIC UINT64_C(0x73736170676e6972)
+#define RP_COUNTERS_MAGIC UINT64_C(0x72746e756f637072)
+
+#define RP_ABI_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type)
+#define RP_ABI_OFFSET(type, field, at) static_assert(offsetof(type, field) == (at), #type "." #field)
+
+RP_ABI_SIZE(struct netmap_slot, 16);
+RP_ABI_SIZE(struct netmap_ring, 256);
+RP_ABI_OFFSET(struct netmap_ring, dir, 18);
+RP_ABI_OFFSET(struct netmap_ring, head, 20);
+RP_ABI_OFFSET(struct netmap_ring, tail, 28);
+RP_ABI_OFFSET(struct netmap_ring, ts_sec, 40);
+RP_ABI_OFFSET(struct netmap_ring, offset_mask, 56);
+RP_ABI_OFFSET(struct netmap_ring, sem, 128);
+RP_ABI_OFFSET(struct netmap_ring, slot, 256);
+RP_ABI_SIZE(struct netmap_if, 56);
+RP_ABI_OFFSET(struct netmap_if, ni_host_tx_rings, 36);
+RP_ABI_OFFSET(struct netmap_if, ring_ofs, 56);
+RP_ABI_SIZE(struct nm_csb_atok, 64);
+RP_ABI_SIZE(struct nm_csb_ktoa, 64);
+RP_ABI_SIZE(struct rp_ring_counters, 384);
+RP_ABI_SIZE(struct rp_worker_counters, 128);
+RP_ABI_OFFSET(struct rp_counters, workers, 512);
+static_assert((int)RP_DROP_REASONS <= (int)RP_DROP_SPACE, "room for every reason");
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef RP_BARRIER_H
+#define RP_BARRIER_H
+/*
+ * DOC: Every ordering that two parties of a shared ring rely on.
+ *
+ * Publishing: one writer, one reader, an index that says how far the data is
+ * valid. It holds for netmap cursors, virtqueue indexes and CSB fields alike.
+ *
+ *      writer                            reader
+ *      store the data                    i = rp_load_acquire(&index)
+ *      rp_store_release(&index, i)       load the data up to i
+ *
+ * Going to sleep: both sides write one word and read the other's. Without the
+ * full fence each store may still sit in its store buffer while the load
+ * beside it is served, so both would miss each other and a wake-up is lost.
+ *
+ *      sleeper                           waker
+ *      need_kick = 1                     index = i
+ *      rp_fence_full()                   rp_fence_full()
+ *      is there new work?  -> go on      need_kick?  -> kick
+ *
+ * Words that a peer may change at any time are read once, with rp_load(), into
+ * a local variable; the variable is checked and used, the word never again.
+ */
+#ifdef __KERNEL__
+#include <asm/barrier.h>
+#include <linux/compiler.h>
+#define rp_load(p) READ_ONCE(*(p))
+#define rp_store(p, v) WRITE_ONCE(*(p), (v))
+#define rp_load_acquire(p) smp_load_acquire(p)
+#define rp_store_release(p, v) smp_store_release((p), (v))
+#define rp_fence_full() smp_mb()
+#define rp_cpu_relax() cpu_relax()
+#else
+#define rp_load(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define rp_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define rp_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define rp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define rp_fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#if defined(__x86_64__) || defined(__i386__)
+#define rp_cpu_relax() __builtin_ia32_pause()
+#else
+#define rp_cpu_relax() __asm__ __volatile__("yield" ::: "memory")
+#endif
+#endif
+
+#endif

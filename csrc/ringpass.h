@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RINGPASS_H
+#define RINGPASS_H
+/*
+ * DOC: The facade: all that the control plane may ask of the data plane.
+ *
+ * Objects are named by small numbers (switch, port, worker), so that a stale
+ * handle is an error and never a stray pointer. Calls that change something
+ * come from one thread at a time (they take a lock); each returns only when
+ * no worker can still see what it took away. A call returns 0 or a number
+ * from 0 on, or a negative errno with the reason in *err.
+ */
+#include <stdint.h>
+
+#include "abi/rp_abi.h"
+
+/* cffi:begin */
+enum rp_limits {
+	RP_MAX_SWITCHES = 64,
+	RP_MAX_PORTS = 1024,
+	RP_MAX_WORKERS = 64,
+	RP_MAX_THREADS = 128,	 /* workers and embedded callers */
+	RP_PORT_RINGS = 16,	 /* in each direction */
+	RP_MAX_MEM_SLOTS = 509,	 /* guest memory regions of a port */
+	RP_MAX_VRING = 32768,	 /* entries of a virtqueue */
+	RP_MAX_SLOTS = 4096,	 /* of a netmap ring */
+	RP_BATCH = 256,		 /* frames moved at a time */
+	RP_BATCH_SEGS = 2048	 /* pieces that the frames of a batch may have in all */
+};
+
+enum rp_policy {
+	RP_POLICY_ADAPTIVE, /* spins as long as recent gaps make it worth it, then sleeps */
+	RP_POLICY_BUSY,	    /* never sleeps */
+	RP_POLICY_SLEEP,    /* naps for a fixed time, needs no kicks */
+	RP_POLICY_NOTIFY    /* sleeps until a kick, at once */
+};
+
+enum rp_kind {
+	RP_KIND_VALE, /* a port of a switch */
+	RP_KIND_NULL  /* throws frames away */
+};
+
+enum rp_front_end {
+	RP_FRONT_RINGS, /* netmap rings in a region */
+	RP_FRONT_VHOST	/* virtqueues in guest memory */
+};
+
+/* What to do with a frame for a port whose receive ring has no room. */
+enum rp_full {
+	RP_FULL_HOLD, /* hold its sender back for hold_us, once per congestion, then drop */
+	RP_FULL_DROP  /* drop it, VALE's way */
+};
+
+/*
+ * A port is UP until its front end breaks a rule; then BROKEN, with a reason,
+ * and its rings are neither read nor written until rp_port_repair().
+ */
+enum rp_port_state {
+	RP_PORT_UP,
+	RP_PORT_BROKEN
+};
+
+struct rp_err {
+	int32_t code; /* positive errno */
+	char text[252];
+};
+
+struct rp_switch_config {
+	char name[64];
+	uint32_t ageing_s; /* a MAC unheard for so long is forgotten; 0: never */
+};
+
+struct rp_port_config {
+	char name[64];
+	int32_t kind;	   /* enum rp_kind */
+	int32_t front_end; /* enum rp_front_end */
+	int32_t sw;	   /* switch of a VALE port */
+	int32_t worker;	   /* that serves its tx rings; -1: the callers of rp_port_txsync() */
+	uint32_t tx_rings; /* virtqueue pairs for vhost: tx_rings == rx_rings */
+	uint32_t rx_rings;
+	uint32_t slots;	   /* of each netmap ring */
+	uint32_t buf_bytes; /* of each netmap buffer, a multiple of 64 */
+	int32_t full;	   /* enum rp_full */
+	uint32_t hold_us;
+};
+
+struct rp_port_status {
+	int32_t state;	  /* enum rp_port_state */
+	char reason[128]; /* of BROKEN */
+	uint32_t tx_rings;
+	uint32_t rx_rings;
+	uint32_t tx_live; /* bit mask of rings that may move frames */
+	uint32_t rx_live;
+	uint32_t tx_record[16]; /* index into rp_counters.rings */
+	uint32_t rx_record[16];
+};
+
+struct rp_region_info {
+	int32_t fd; /* the port's own: dup it to keep it */
+	uint32_t buf_bytes;
+	uint64_t bytes;
+	uint64_t nifp_offset;
+	uint64_t bufs_offset;
+};
+
+/* One row of VHOST_USER_SET_MEM_TABLE or ADD_MEM_REG. */
+struct rp_mem_slot {
+	uint64_t guest_addr;
+	uint64_t bytes;
+	uint64_t user_addr; /* the front end's own address of it */
+	uint64_t mmap_offset;
+};
+
+struct rp_vring_config {
+	uint32_t size; /* entries, a power of two */
+	uint32_t base; /* next avail index, from SET_VRING_BASE */
+	uint64_t desc_user_addr;
+	uint64_t avail_user_addr;
+	uint64_t used_user_addr;
+	int32_t kick_fd; /* -1: the ring must be polled */
+	int32_t call_fd; /* -1: never call */
+};
+
+struct rp_worker_config {
+	int32_t policy;	    /* enum rp_policy */
+	uint32_t sleep_us;  /* of RP_POLICY_SLEEP */
+	int32_t cpu;	    /* -1: any */
+};
+
+struct rp_fdb_row {
+	uint8_t mac[6];
+	uint16_t pad;
+	int32_t port;
+	uint32_t age_s;
+};
+
+typedef struct rp_dataplane rp_dataplane;
+typedef struct rp_caller rp_caller;
+
+/* Life. The descriptors stay the caller's; state_fd is a memfd, counters_fd any file. */
+rp_dataplane *rp_dataplane_new(int state_fd, int counters_fd, struct rp_err *err);
+void rp_dataplane_free(rp_dataplane *dp);
+int rp_dataplane_event_fd(rp_dataplane *dp); /* readable when a port broke */
+
+/* Switches. */
+int rp_switch_add(rp_dataplane *dp, const struct rp_switch_config *cfg, struct rp_err *err);
+int rp_switch_set_ageing(rp_dataplane *dp, int sw, uint32_t ageing_s, struct rp_err *err);
+int rp_switch_del(rp_dataplane *dp, int sw, struct rp_err *err);
+int rp_switch_fdb(rp_dataplane *dp, int sw, struct rp_fdb_row *rows, uint32_t max, struct rp_err *err);
+
+/* Workers. */
+int rp_worker_add(rp_dataplane *dp, const struct rp_worker_config *cfg, struct rp_err *err);
+int rp_worker_set(rp_dataplane *dp, int worker, const struct rp_worker_config *cfg, struct rp_err *err);
+int rp_worker_del(rp_dataplane *dp, int worker, struct rp_err *err);
+
+/* Ports. */
+int rp_port_add(rp_dataplane *dp, const struct rp_port_config *cfg, struct rp_err *err);
+int rp_port_set_full(rp_dataplane *dp, int port, int full, uint32_t hold_us, struct rp_err *err);
+int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err);
+int rp_port_status(rp_dataplane *dp, int port, struct rp_port_status *out, struct rp_err *err);
+int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err);
+int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err);
+
+/* vhost-user front end. Virtqueue 2k is the port's rx ring k, 2k+1 its tx ring k. */
+int rp_vhost_features(rp_dataplane *dp, int port, uint64_t features, struct rp_err *err);
+int rp_vhost_mem_set(rp_dataplane *dp, int port, const struct rp_mem_slot *slots, const int32_t *fds,
+		     uint32_t n, struct rp_err *err);
+int rp_vhost_mem_add(rp_dataplane *dp, int port, const struct rp_mem_slot *slot, int32_t fd,
+		     struct rp_err *err);
+int rp_vhost_mem_del(rp_dataplane *dp, int port, const struct rp_mem_slot *slot, struct rp_err *err);
+int rp_vhost_ring_start(rp_dataplane *dp, int port, uint32_t vring, const struct rp_vring_config *cfg,
+			struct rp_err *err);
+int rp_vhost_ring_call(rp_dataplane *dp, int port, uint32_t vring, int32_t call_fd, struct rp_err *err);
+int rp_vhost_ring_enable(rp_dataplane *dp, int port, uint32_t vring, int on, struct rp_err *err);
+int rp_vhost_ring_stop(rp_dataplane *dp, int port, uint32_t vring, uint32_t *base, struct rp_err *err);
+uint64_t rp_vhost_offered(void); /* every virtio feature bit that the data plane serves */
+
+/* Embedded use: the caller's own thread runs the syncs. A caller belongs to one thread. */
+rp_caller *rp_caller_new(rp_dataplane *dp, struct rp_err *err);
+void rp_caller_free(rp_caller *caller);
+int rp_port_txsync(rp_caller *caller, int port, uint32_t ring);
+int rp_port_rxsync(rp_caller *caller, int port, uint32_t ring);
+
+const char *rp_drop_name(int reason);
+/* cffi:end */
+
+#endif
