@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The front door. Every target sets up what it needs: Debian packages, a virtual environment, a build.
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+BUILD := build/cp311
+SANITIZED := build/sanitize
+
+# pip and meson-python take meson and ninja from PATH: ours come first, Debian's are too old.
+export PATH := $(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-quick lint format bench clean distclean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: dev ## two real guests exchange packets through a VALE switch
+	@$(BIN)/ringpass demo
+
+dev: build/editable.stamp ## build all, leave the command at .venv/bin/ringpass
+
+test: packages-test dev ## the whole suite: C, C with sanitizers, Python, real guests
+	@$(BIN)/pytest
+
+test-quick: packages-test dev ## all but the guests, under two minutes
+	@$(BIN)/pytest -m "not guest and not slow"
+
+lint: packages-lint dev ## ruff, mypy, clang-format, clang-tidy, cppcheck, shellcheck
+	@scripts/lint.sh
+
+format: packages-lint dev ## rewrite Python and C files in the project's format
+	@scripts/lint.sh --fix
+
+bench: dev ## every benchmark, as tables
+	@$(BIN)/ringpass bench --help
+
+clean: ## remove what was built
+	rm -rf build
+
+distclean: clean ## also remove the virtual environment and the tools' caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: packages-demo packages-test packages-lint
+packages-demo:
+	@scripts/install-packages.sh scripts/packages-demo.txt
+packages-test packages-lint: packages-%: packages-demo
+	@scripts/install-packages.sh scripts/$@.txt
+
+# The environment holds the build requirements and the dependencies, all of them from pyproject.toml.
+$(VENV)/ready.stamp: pyproject.toml scripts/requirements.py | packages-demo
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet wheel
+	$(PYTHON) scripts/requirements.py > $(VENV)/requirements.txt
+	$(BIN)/pip install --quiet --requirement $(VENV)/requirements.txt
+	@touch $@
+
+build/editable.stamp: $(VENV)/ready.stamp
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
