@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return an empty directory for sockets that ringpass, in this process or a child, takes as its own.
+    """Return an empty directory that ringpass, in this process or a child, uses for its sockets.
 
     Not tmp_path: its long names do not leave room for a socket's name in the 108 bytes of sun_path.
     """

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What the process returns to the shell. Scripts rely on it: a code is never given a new meaning."""
+    """What the process returns to the shell; scripts rely on it, so no code changes its meaning."""
 
     OK = 0
     FAILED = 1
