@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Builds guest images and keeps them by content.
+
+The key of an image is a hash of everything that goes into it: the recipe, the files of `rootfs/`
+and `tools/`, the exact packages, the compiler, and this package's own source. An image in the
+cache is therefore never stale, and building one twice gives the same bytes.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ringpass import paths
+from ringpass.errors import ConfigError, RingpassError
+from ringpass.image import cpio, debian, modules
+from ringpass.image import recipe as recipes
+from ringpass.image.recipe import Recipe
+from ringpass.image.tree import Tree, matcher, skeleton, unpack
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction of the build (0 to 1) that is behind it."""
+
+COMPILER = "cc"
+COMPILE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-s", "-Wl,--build-id=none")
+COMPRESSOR = ("lz4", "-l", "-9", "-c")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A guest image in the cache: a kernel for QEMU, one for User-mode Linux, one initramfs."""
+
+    name: str
+    key: str
+    kernel: Path
+    initrd: Path
+    uml: Path
+    manifest: Path
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that decides the bytes of an image."""
+
+    name: str
+    directory: Path
+    recipe: Recipe
+    resolved: debian.Resolved
+
+    def description(self) -> dict[str, object]:
+        """Return what the manifest records and the key is made of."""
+        tool_files = sorted((self.directory / "tools").glob("*.[ch]"))
+        rootfs_files = sorted(p for p in (self.directory / "rootfs").rglob("*") if p.is_file())
+        return {
+            "name": self.name,
+            "recipe": msgspec.to_builtins(self.recipe),
+            "packages": {
+                package.name: {"version": package.version, "sha256": package.sha256}
+                for package in self.resolved.packages.values()
+            },
+            "tools": hashes(tool_files, self.directory),
+            "rootfs": hashes(rootfs_files, self.directory),
+            "builder": hashes(sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parent),
+            "programs": {
+                COMPILER: first_line(COMPILER, "--version"),
+                COMPRESSOR[0]: first_line(COMPRESSOR[0], "--version"),
+            },
+        }
+
+
+def ensure(
+    name: str = "guest", *, progress: Progress | None = None, cache: Path | None = None
+) -> Image:
+    """Return the image of recipe `name`, building it first if the cache does not have it.
+
+    `cache` is the directory for images and packages, by default `paths.cache_dir()`. Safe to call
+    from several processes at once: one builds, the others wait. Raises RingpassError.
+    """
+    report = progress or (lambda _text, _fraction: None)
+    cache = cache or paths.cache_dir()
+    directory = recipes.images_dir()
+    recipe = recipes.load(name, directory)
+    apt = debian.Apt(cache / "apt")
+    report("resolving packages", 0.0)
+    inputs = resolve(apt, name, directory, recipe)
+    try:
+        return built(inputs, apt, cache, report)
+    except debian.PackageError:
+        if apt.private:
+            raise
+        # The archive has replaced a version that the host's package lists still name.
+        apt.refresh()
+        return built(resolve(apt, name, directory, recipe), apt, cache, report)
+
+
+def resolve(apt: debian.Apt, name: str, directory: Path, recipe: Recipe) -> Inputs:
+    if not {"qemu", "uml"} <= recipe.kernel.keys():
+        raise ConfigError(
+            f"the image recipe {name!r} is not complete",
+            "it needs the tables [kernel.qemu] and [kernel.uml], of its own or by `extends`",
+        )
+    kernels = {kernel.package for kernel in recipe.kernel.values()}
+    return Inputs(name, directory, recipe, debian.resolve(apt, set(recipe.packages), kernels))
+
+
+def built(inputs: Inputs, apt: debian.Apt, cache: Path, report: Progress) -> Image:
+    description = inputs.description()
+    key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+    place = cache / "images" / key
+    image = Image(
+        name=inputs.name,
+        key=key,
+        kernel=place / "kernel",
+        initrd=place / "initrd",
+        uml=place / "linux.uml",
+        manifest=place / "manifest.json",
+    )
+    if not image.manifest.exists():
+        with locked(place.with_suffix(".lock")):
+            # Somebody else may have built it while we waited for the lock.
+            if not image.manifest.exists():
+                build(inputs, description, apt, cache, place, report)
+    report("image is ready", 1.0)
+    return image
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build(
+    inputs: Inputs,
+    description: dict[str, object],
+    apt: debian.Apt,
+    cache: Path,
+    place: Path,
+    report: Progress,
+) -> None:
+    """Build into a directory beside `place`, then rename: `place` is complete or absent."""
+    partial = place.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+    packages = list(inputs.resolved.packages.values())
+    lacking = debian.missing(packages, cache / "debs")
+    megabytes = sum(package.size for package in lacking) / 1e6
+    report(f"fetching {len(lacking)} packages ({megabytes:.0f} MB)", 0.05)
+    debs = debian.fetch(apt, packages, cache / "debs")
+    tree = userland(inputs, debs, report)
+    releases = kernels(inputs, debs, tree, partial, report)
+    compile_tools(inputs, tree, report)
+    with tempfile.TemporaryDirectory() as staging:
+        root = Path(staging)
+        tree.write_to(root)
+        link_busybox(root, tree)
+        report("checking libraries", 0.75)
+        check_libraries(root, tree)
+        report("compiling Python's library", 0.8)
+        compile_python(root, tree)
+    report("compressing", 0.95)
+    compress(tree, partial / "initrd")
+    outputs = hashes(sorted(p for p in partial.iterdir() if p.is_file()), partial)
+    manifest = {**description, "releases": releases, "outputs": outputs}
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    partial.rename(place)
+
+
+def userland(inputs: Inputs, debs: dict[str, Path], report: Progress) -> Tree:
+    tree = skeleton()
+    dropped = matcher(inputs.recipe.drop)
+    for name in inputs.recipe.packages:
+        report(f"unpacking {name}", 0.5)
+        unpack(debs[name], tree, dropped)
+    tree.copy_from(inputs.directory / "rootfs")
+    for path, target in inputs.recipe.links.items():
+        tree.link(path, target)
+    return tree
+
+
+def kernels(
+    inputs: Inputs, debs: dict[str, Path], tree: Tree, directory: Path, report: Progress
+) -> dict[str, str]:
+    """Write both kernels to `directory`, add their modules to `tree`, return their releases."""
+    releases = {}
+    for flavour, output in (("qemu", "kernel"), ("uml", "linux.uml")):
+        kernel = inputs.recipe.kernel[flavour]
+        package = inputs.resolved.content[kernel.package]
+        report(f"unpacking {package}", 0.6)
+        content = Tree()
+        unpack(debs[package], content, lambda _path: False)
+        matches = matcher([kernel.file])
+        found = [entry for path, entry in content.files() if matches(path)]
+        if len(found) != 1:
+            raise ConfigError(
+                f"cannot find the kernel in the package {package}",
+                f"{len(found)} files match {kernel.file}",
+                "correct `file` in the recipe",
+            )
+        (directory / output).write_bytes(found[0].data)
+        (directory / output).chmod(0o755)
+        releases[flavour] = modules.select(kernel, content, tree)
+    return releases
+
+
+def compile_tools(inputs: Inputs, tree: Tree, report: Progress) -> None:
+    for tool in inputs.recipe.tools:
+        report(f"compiling {tool}", 0.7)
+        source = inputs.directory / "tools" / f"{tool}.c"
+        with tempfile.TemporaryDirectory() as directory:
+            output = Path(directory) / tool
+            run(COMPILER, *COMPILE_FLAGS, "-o", str(output), str(source))
+            tree.file(f"usr/bin/{tool}", output.read_bytes(), 0o755)
+
+
+def link_busybox(root: Path, tree: Tree) -> None:
+    """Give each applet of busybox a link, unless a package brought the real program."""
+    if "usr/bin/busybox" not in tree:
+        return
+    for applet in run(str(root / "usr/bin/busybox"), "--list").split():
+        if f"usr/bin/{applet}" not in tree and f"usr/sbin/{applet}" not in tree:
+            tree.link(f"usr/bin/{applet}", "busybox")
+
+
+def check_libraries(root: Path, tree: Tree) -> None:
+    """Raise ConfigError if a program or library of the tree needs a library that is not there."""
+    present = {Path(path).name for path, _entry in tree.sorted()}
+    programs = [
+        path
+        for path, entry in tree.files()
+        if entry.data.startswith(b"\x7fELF") and not path.startswith("usr/lib/modules/")
+    ]
+    output = run("readelf", "--dynamic", "--wide", *programs, cwd=root)
+    missing: dict[str, str] = {}
+    program = programs[0] if programs else ""
+    for line in output.splitlines():
+        if match := re.match(r"File: (.*)", line):
+            program = match[1]
+        elif (match := re.search(r"\(NEEDED\).*\[(.*)\]", line)) and match[1] not in present:
+            missing[program] = match[1]
+    if missing:
+        listed = ", ".join(f"{path} needs {library}" for path, library in sorted(missing.items()))
+        raise ConfigError(
+            "the image lacks shared libraries",
+            listed,
+            "add the package that has the library to the recipe, or the program to `drop`",
+        )
+
+
+def compile_python(root: Path, tree: Tree) -> None:
+    """Add a .pyc beside the modules of the image's Python, made by the image's own interpreter.
+
+    They are trusted without looking at the source (`unchecked-hash`): no time stamp goes in, and
+    an import in a guest, where every system call counts, reads one file instead of two.
+    """
+    libraries = sorted((root / "usr/lib").glob("python3.*"))
+    for library in libraries:
+        loader = root / "usr/lib64/ld-linux-x86-64.so.2"
+        search = ":".join(str(root / path) for path in ("usr/lib/x86_64-linux-gnu", "usr/lib64"))
+        run(
+            str(loader),
+            "--library-path",
+            search,
+            str(root / "usr/bin" / library.name),
+            *("-S", "-m", "compileall", "-q", "-j", "1"),
+            *("--invalidation-mode", "unchecked-hash"),
+            *("-s", str(root), "-p", "/"),
+            str(root / "usr/lib"),
+            env={"PYTHONHOME": str(root / "usr"), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+        )
+    for compiled in (root / "usr/lib").rglob("*.pyc"):
+        tree.file(compiled.relative_to(root).as_posix(), compiled.read_bytes())
+
+
+def compress(tree: Tree, output: Path) -> None:
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(COMPRESSOR, stdin=subprocess.PIPE, stdout=file) as process,
+    ):
+        assert process.stdin is not None
+        for chunk in cpio.archive(tree):
+            process.stdin.write(chunk)
+    if process.returncode != 0:
+        raise RingpassError(
+            "cannot compress the initramfs",
+            f"{COMPRESSOR[0]} left with code {process.returncode}",
+            "look at the free space of the cache directory",
+        )
+
+
+def run(*argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a program of the build and return its output. Raises RingpassError with its stderr."""
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
+    try:
+        done = subprocess.run(
+            argv, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise RingpassError(
+            "cannot build the guest image",
+            f"{argv[0]} is not installed",
+            "apt-get install build-essential lz4",
+        ) from None
+    if done.returncode != 0:
+        raise RingpassError(
+            f"cannot build the guest image: {Path(argv[0]).name} failed",
+            done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}",
+        )
+    return done.stdout
+
+
+def first_line(*argv: str) -> str:
+    return run(*argv).partition("\n")[0]
+
+
+def hashes(files: list[Path], base: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file by its path below `base`, x for executable files."""
+    return {
+        path.relative_to(base).as_posix() + ("*" if os.access(path, os.X_OK) else ""): (
+            debian.sha256_of(path)
+        )
+        for path in files
+    }
