@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Guests: command lines of QEMU and User-mode Linux, and running guests."""

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a guest is told about one of its network cards, whoever runs the guest."""
+
+from pathlib import Path
+
+import msgspec
+
+from ringpass.errors import ConfigError
+
+MAX_SOCKET_PATH = 107
+"""Bytes that fit into sockaddr_un besides its terminating zero."""
+
+
+class Nic(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtio network card whose back end is behind the vhost-user socket `socket`.
+
+    `mac` is empty for one chosen by the front end (UML always takes the back end's). `queues`
+    counts queue pairs. `server` means that the front end listens and the back end connects; else
+    it connects, and `reconnect` is the seconds between its attempts after a disconnect, 0 for
+    none. `host_mtu` is the MTU that the device offers, 0 for none. Ring sizes of 0 are QEMU's own.
+    `address` (ADDR/LEN) and `mtu` are what the guest gives its interface at boot.
+    """
+
+    socket: Path
+    mac: str = ""
+    queues: int = 1
+    server: bool = False
+    reconnect: int = 1
+    packed: bool = False
+    mrg_rxbuf: bool = True
+    event_idx: bool = True
+    indirect_desc: bool = True
+    host_mtu: int = 0
+    rx_queue_size: int = 0
+    tx_queue_size: int = 0
+    address: str = ""
+    mtu: int = 0
+
+    def __post_init__(self) -> None:
+        check_socket_path(self.socket)
+        if not 1 <= self.queues <= 128:
+            raise ConfigError(
+                f"a network card cannot have {self.queues} queues", "it has 1 to 128 queue pairs"
+            )
+
+
+def check_socket_path(path: Path) -> None:
+    """Raise ConfigError for a path that does not fit into a unix socket address."""
+    length = len(str(path).encode())
+    if length > MAX_SOCKET_PATH:
+        raise ConfigError(
+            f"cannot use the socket path {path}",
+            f"it has {length} bytes, and a unix socket address holds {MAX_SOCKET_PATH}",
+            "use a shorter runtime directory (RINGPASS_RUNTIME_DIR)",
+        )
+
+
+def guest_parameters(name: str, nics: tuple[Nic, ...]) -> list[str]:
+    """Return the kernel parameters by which a guest's init learns its name and addresses."""
+    parameters = [f"rp.hostname={name}"]
+    for index, nic in enumerate(nics):
+        if nic.address:
+            parameters.append(f"rp.ip{index}={nic.address}")
+        if nic.mtu:
+            parameters.append(f"rp.mtu{index}={nic.mtu}")
+    return parameters

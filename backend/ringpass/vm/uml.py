@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Command lines of User-mode Linux. Pure functions: nothing here runs or looks at anything."""
+
+from pathlib import Path
+
+import msgspec
+
+from ringpass.vm.nic import Nic, check_socket_path, guest_parameters
+
+ENVIRONMENT = {"TMPDIR": "/dev/shm"}  # noqa: S108
+"""UML keeps its memory in an unlinked file of TMPDIR: on a disk every guest store would be slow."""
+
+VIRTIO_ID_NET = 1
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest for User-mode Linux. `memory` is in MiB.
+
+    `directory` is where it keeps its pid file and management socket, for itself alone. The
+    console is its standard input and output.
+    """
+
+    name: str
+    kernel: Path
+    initrd: Path
+    directory: Path
+    nics: tuple[Nic, ...] = ()
+    memory: int = 256
+    parameters: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_socket_path(self.directory / self.name / "mconsole")
+
+
+def command(machine: Machine) -> list[str]:
+    """Return the argument vector that runs `machine`; run it with `ENVIRONMENT`."""
+    return [
+        str(machine.kernel),
+        f"mem={machine.memory}M",
+        f"initrd={machine.initrd}",
+        f"umid={machine.name}",
+        f"uml_dir={machine.directory}",
+        # One console, on standard input and output; no serial lines.
+        *("con=null", "con0=fd:0,fd:1", "ssl=null"),
+        "quiet",
+        *(device(nic, number) for number, nic in enumerate(machine.nics, start=1)),
+        *guest_parameters(machine.name, machine.nics),
+        *machine.parameters,
+    ]
+
+
+def device(nic: Nic, number: int) -> str:
+    """Return one virtio device: its socket, its kind, and a number that orders the devices."""
+    return f"virtio_uml.device={nic.socket}:{VIRTIO_ID_NET}:{number}"
