@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The data plane, with Python's types and errors: the only importer of the compiled extension.
+
+Objects of the data plane are named by small numbers; here they have types of their own, so that a
+port cannot be passed for a switch. Every call that the data plane refuses raises `RingpassError`
+with the data plane's own reason. File descriptors that are passed in stay the caller's.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, NewType, Self
+
+from ringpass._dp import ffi, lib
+from ringpass.errors import Denied, NotFound, RingpassError
+
+SwitchId = NewType("SwitchId", int)
+WorkerId = NewType("WorkerId", int)
+PortId = NewType("PortId", int)
+
+MAX_RING_PAIRS = int(lib.RP_PORT_RINGS)
+MAX_MEMORY_SLOTS = int(lib.RP_MAX_MEM_SLOTS)
+MAX_VRING_SIZE = int(lib.RP_MAX_VRING)
+MAX_WORKERS = int(lib.RP_MAX_WORKERS)
+
+#: The worker of a port that is synced by its users' own threads, through `Caller`.
+NO_WORKER = WorkerId(-1)
+
+
+class Policy(IntEnum):
+    """What a worker does when it finds no work."""
+
+    ADAPTIVE = lib.RP_POLICY_ADAPTIVE
+    BUSY = lib.RP_POLICY_BUSY
+    SLEEP = lib.RP_POLICY_SLEEP
+    NOTIFY = lib.RP_POLICY_NOTIFY
+
+
+class Kind(IntEnum):
+    """What a port does with the frames of its tx rings."""
+
+    VALE = lib.RP_KIND_VALE
+    NULL = lib.RP_KIND_NULL
+
+
+class FrontEndKind(IntEnum):
+    """What the rings of a port are made of."""
+
+    RINGS = lib.RP_FRONT_RINGS
+    VHOST = lib.RP_FRONT_VHOST
+
+
+class Full(IntEnum):
+    """What happens to a frame for a port whose rx ring has no room."""
+
+    HOLD = lib.RP_FULL_HOLD
+    DROP = lib.RP_FULL_DROP
+
+
+class PortSpec(NamedTuple):
+    """What `DataPlane.add_port` makes. For vhost-user, `tx_rings == rx_rings`."""
+
+    name: str
+    kind: Kind = Kind.VALE
+    front_end: FrontEndKind = FrontEndKind.VHOST
+    switch: SwitchId = SwitchId(-1)
+    worker: WorkerId = NO_WORKER
+    tx_rings: int = 1
+    rx_rings: int = 1
+    slots: int = 1024
+    buf_bytes: int = 2048
+    full: Full = Full.HOLD
+    hold_us: int = 1000
+
+
+class PortStatus(NamedTuple):
+    """A port as the data plane sees it; `*_records` index the ring records of the counters file."""
+
+    broken: str | None
+    """Why the port was stopped, or None while it is up."""
+    tx_live: int
+    """Bit mask of the tx rings that may move frames."""
+    rx_live: int
+    tx_records: tuple[int, ...]
+    rx_records: tuple[int, ...]
+
+
+class RegionInfo(NamedTuple):
+    """The shared memory of a port with netmap rings; `fd` is the port's own, dup it to keep it."""
+
+    fd: int
+    buf_bytes: int
+    bytes: int
+    nifp_offset: int
+    bufs_offset: int
+
+
+class FdbRow(NamedTuple):
+    """A MAC address that a switch learnt."""
+
+    mac: bytes
+    port: PortId
+    age_s: int
+
+
+class MemorySlot(NamedTuple):
+    """A piece of guest memory, as a row of VHOST_USER_SET_MEM_TABLE. All in bytes."""
+
+    guest_addr: int
+    size: int
+    user_addr: int
+    mmap_offset: int
+
+
+class VringConfig(NamedTuple):
+    """Where a virtqueue is and how to notify; addresses are the front end's own (user) ones."""
+
+    size: int
+    base: int
+    desc: int
+    avail: int
+    used: int
+    kick_fd: int
+    """-1: no kicks, the ring must be polled."""
+    call_fd: int
+    """-1: the front end polls."""
+
+
+class DataPlane:
+    """A data plane with its switches, workers and ports. Use it as a context manager.
+
+    `counters_fd` is a file open for reading and writing; the data plane sets its size and other
+    processes may map it. Not thread-safe: one thread calls, workers run by themselves.
+    """
+
+    def __init__(self, counters_fd: int) -> None:
+        self._names: dict[PortId, str] = {}
+        self._state_fd = os.memfd_create("ringpass-state", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        error = ffi.new("struct rp_err *")
+        self._dp: Any = lib.rp_dataplane_new(self._state_fd, counters_fd, error)
+        if self._dp == ffi.NULL:
+            os.close(self._state_fd)
+            raise _failure("the data plane cannot start", error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers and give back all memory. A second close does nothing."""
+        if self._dp is None:
+            return
+        lib.rp_dataplane_free(self._dp)
+        self._dp = None
+        os.close(self._state_fd)
+
+    def event_fd(self) -> int:
+        """Return an eventfd, owned by the data plane, that is readable when a port broke."""
+        return int(lib.rp_dataplane_event_fd(self._dp))
+
+    def add_switch(self, name: str, ageing_s: int = 300) -> SwitchId:
+        """Make a switch that forgets a MAC address unheard for `ageing_s` seconds (0: never)."""
+        config = ffi.new("struct rp_switch_config *", {"name": _text(name), "ageing_s": ageing_s})
+        return SwitchId(self._call(f"cannot add switch {name}", lib.rp_switch_add, config))
+
+    def set_switch_ageing(self, switch: SwitchId, ageing_s: int) -> None:
+        """Change after how many seconds `switch` forgets a MAC address."""
+        self._call("cannot set the switch's ageing", lib.rp_switch_set_ageing, switch, ageing_s)
+
+    def remove_switch(self, switch: SwitchId) -> None:
+        """Remove a switch, which must have no ports."""
+        self._call("cannot remove the switch", lib.rp_switch_del, switch)
+
+    def fdb(self, switch: SwitchId) -> list[FdbRow]:
+        """Return the MAC table of `switch`."""
+        what, room = "cannot read the switch's MAC table", 256
+        while True:
+            rows = ffi.new("struct rp_fdb_row[]", room)
+            found = self._call(what, lib.rp_switch_fdb, switch, rows, room)
+            if found < room:
+                return [
+                    FdbRow(bytes(row.mac), PortId(row.port), row.age_s) for row in rows[0:found]
+                ]
+            room *= 4
+
+    def add_worker(
+        self, policy: Policy = Policy.ADAPTIVE, *, sleep_us: int = 0, cpu: int | None = None
+    ) -> WorkerId:
+        """Start a worker thread, on the CPU `cpu` alone if it is given."""
+        config = _worker_config(policy, sleep_us, cpu)
+        return WorkerId(self._call("cannot start a worker", lib.rp_worker_add, config))
+
+    def set_worker(
+        self, worker: WorkerId, policy: Policy, *, sleep_us: int = 0, cpu: int | None = None
+    ) -> None:
+        """Change the policy and the CPU of a running worker."""
+        config = _worker_config(policy, sleep_us, cpu)
+        self._call(f"cannot change worker {worker}", lib.rp_worker_set, worker, config)
+
+    def remove_worker(self, worker: WorkerId) -> None:
+        """Stop a worker, which must serve no ports."""
+        self._call(f"cannot stop worker {worker}", lib.rp_worker_del, worker)
+
+    def add_port(self, spec: PortSpec) -> PortId:
+        """Make a port. One with virtqueues moves nothing until its rings are started."""
+        config = ffi.new(
+            "struct rp_port_config *",
+            {
+                "name": _text(spec.name),
+                "kind": spec.kind,
+                "front_end": spec.front_end,
+                "sw": spec.switch,
+                "worker": spec.worker,
+                "tx_rings": spec.tx_rings,
+                "rx_rings": spec.rx_rings,
+                "slots": spec.slots,
+                "buf_bytes": spec.buf_bytes,
+                "full": spec.full,
+                "hold_us": spec.hold_us,
+            },
+        )
+        port = PortId(self._call(f"cannot add port {spec.name}", lib.rp_port_add, config))
+        self._names[port] = spec.name
+        return port
+
+    def set_port_full(self, port: PortId, full: Full, hold_us: int) -> None:
+        """Change what happens to frames for the full port."""
+        self._port_call("cannot change", port, lib.rp_port_set_full, full, hold_us)
+
+    def remove_port(self, port: PortId) -> None:
+        """Remove a port and all its rings; frames held for it are dropped and counted."""
+        self._port_call("cannot remove", port, lib.rp_port_del)
+        del self._names[port]
+
+    def port_status(self, port: PortId) -> PortStatus:
+        """Return the state of a port and which counters are its own."""
+        out: Any = ffi.new("struct rp_port_status *")
+        self._port_call("cannot read the state of", port, lib.rp_port_status, out)
+        broken = out.state == lib.RP_PORT_BROKEN
+        return PortStatus(
+            _string(out.reason) if broken else None,
+            out.tx_live,
+            out.rx_live,
+            tuple(out.tx_record[0 : out.tx_rings]),
+            tuple(out.rx_record[0 : out.rx_rings]),
+        )
+
+    def repair_port(self, port: PortId) -> None:
+        """Take a broken port back into service. One that is up stays as it is."""
+        self._port_call("cannot repair", port, lib.rp_port_repair)
+
+    def port_region(self, port: PortId) -> RegionInfo:
+        """Return the shared memory of a port with netmap rings."""
+        out: Any = ffi.new("struct rp_region_info *")
+        self._port_call("there is no region of", port, lib.rp_port_region, out)
+        return RegionInfo(out.fd, out.buf_bytes, out.bytes, out.nifp_offset, out.bufs_offset)
+
+    def vhost(self, port: PortId) -> "VhostPort":
+        """Return the virtqueues of a port that has the vhost front end."""
+        return VhostPort(self, port)
+
+    def caller(self) -> "Caller":
+        """Return what this thread needs to sync ports by itself. Close it before the data plane."""
+        error = ffi.new("struct rp_err *")
+        handle = lib.rp_caller_new(self._dp, error)
+        if handle == ffi.NULL:
+            raise _failure("this thread cannot sync ports", error)
+        return Caller(handle)
+
+    def _call(self, what: str, function: Callable[..., int], *args: Any) -> int:
+        error = ffi.new("struct rp_err *")
+        result = function(self._dp, *args, error)
+        if result < 0:
+            raise _failure(what, error)
+        return result
+
+    def _port_call(self, what: str, port: PortId, function: Callable[..., int], *args: Any) -> int:
+        name = self._names.get(port, f"number {port}")
+        return self._call(f"{what} port {name}", function, port, *args)
+
+
+class VhostPort:
+    """The virtqueues of one port and the guest memory that they live in.
+
+    Virtqueue 2k is the port's rx ring k, 2k+1 its tx ring k. Each call returns only when no worker
+    can still see what it took away.
+    """
+
+    def __init__(self, dataplane: DataPlane, port: PortId) -> None:
+        self._dp = dataplane
+        self._port = port
+
+    def broken(self) -> str | None:
+        """Return why the port was stopped, or None."""
+        return self._dp.port_status(self._port).broken
+
+    def repair(self) -> None:
+        """Take a broken port back into service."""
+        self._dp.repair_port(self._port)
+
+    def set_features(self, features: int) -> None:
+        """Agree on the virtio feature bits of the mask `features`."""
+        self._call("cannot set the features of", lib.rp_vhost_features, features)
+
+    def set_memory(self, slots: Sequence[MemorySlot], fds: Sequence[int]) -> None:
+        """Replace the whole guest memory table; `fds` has a file for each slot."""
+        rows = ffi.new("struct rp_mem_slot[]", [_memory_row(slot) for slot in slots])
+        files = ffi.new("int32_t[]", list(fds))
+        self._call("cannot map the memory of", lib.rp_vhost_mem_set, rows, files, len(slots))
+
+    def add_memory(self, slot: MemorySlot, fd: int) -> None:
+        """Add a slot to the guest memory table."""
+        row = ffi.new("struct rp_mem_slot *", _memory_row(slot))
+        self._call("cannot map more memory of", lib.rp_vhost_mem_add, row, fd)
+
+    def remove_memory(self, slot: MemorySlot) -> None:
+        """Remove the slot with these addresses and this size."""
+        row = ffi.new("struct rp_mem_slot *", _memory_row(slot))
+        self._call("cannot unmap memory of", lib.rp_vhost_mem_del, row)
+
+    def start_ring(self, vring: int, config: VringConfig) -> None:
+        """Let the data plane move the frames of a virtqueue."""
+        row = ffi.new(
+            "struct rp_vring_config *",
+            {
+                "size": config.size,
+                "base": config.base,
+                "desc_user_addr": config.desc,
+                "avail_user_addr": config.avail,
+                "used_user_addr": config.used,
+                "kick_fd": config.kick_fd,
+                "call_fd": config.call_fd,
+            },
+        )
+        what = f"cannot start virtqueue {vring} of"
+        self._call(what, lib.rp_vhost_ring_start, vring, row)
+        self._call(what, lib.rp_vhost_ring_enable, vring, 1)
+
+    def set_call(self, vring: int, call_fd: int) -> None:
+        """Change what the data plane writes to when it used buffers of a started virtqueue."""
+        what = f"cannot notify virtqueue {vring} of"
+        self._call(what, lib.rp_vhost_ring_call, vring, call_fd)
+
+    def stop_ring(self, vring: int) -> int:
+        """Stop a virtqueue; return the avail index at which to start it again."""
+        base = ffi.new("uint32_t *")
+        self._call(f"cannot stop virtqueue {vring} of", lib.rp_vhost_ring_stop, vring, base)
+        return int(base[0])
+
+    def _call(self, what: str, function: Callable[..., int], *args: Any) -> None:
+        self._dp._port_call(what, self._port, function, *args)  # noqa: SLF001  one module, one unit
+
+
+class Caller:
+    """The right of one thread to sync ports that have no worker. Use it as a context manager."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the right back. A second close does nothing."""
+        if self._handle is not None:
+            lib.rp_caller_free(self._handle)
+            self._handle = None
+
+    def txsync(self, port: PortId, ring: int = 0) -> int:
+        """Take the frames that the user put into a tx ring; return what the data plane says."""
+        return self._sync(f"txsync of ring {ring}", lib.rp_port_txsync, port, ring)
+
+    def rxsync(self, port: PortId, ring: int = 0) -> int:
+        """Give new frames to the user of an rx ring; return what the data plane says."""
+        return self._sync(f"rxsync of ring {ring}", lib.rp_port_rxsync, port, ring)
+
+    def _sync(self, what: str, function: Callable[..., int], port: PortId, ring: int) -> int:
+        result = function(self._handle, port, ring)
+        if result < 0:
+            raise RingpassError(f"{what} failed", os.strerror(-result))
+        return result
+
+
+def vhost_features() -> int:
+    """Return the mask of every virtio feature bit that the data plane serves."""
+    return int(lib.rp_vhost_offered())
+
+
+def _worker_config(policy: Policy, sleep_us: int, cpu: int | None) -> Any:
+    row = {"policy": policy, "sleep_us": sleep_us, "cpu": -1 if cpu is None else cpu}
+    return ffi.new("struct rp_worker_config *", row)
+
+
+def _memory_row(slot: MemorySlot) -> dict[str, int]:
+    return {
+        "guest_addr": slot.guest_addr,
+        "bytes": slot.size,
+        "user_addr": slot.user_addr,
+        "mmap_offset": slot.mmap_offset,
+    }
+
+
+def _text(name: str) -> bytes:
+    """Return `name` for a `char[64]` of the data plane."""
+    encoded = name.encode()
+    if len(encoded) > 63:
+        raise RingpassError(f"the name {name!r} is too long", "names have at most 63 bytes")
+    return encoded
+
+
+def _string(chars: Any) -> str:
+    text = ffi.string(chars)
+    assert isinstance(text, bytes)
+    return text.decode(errors="replace")
+
+
+def _failure(what: str, error: Any) -> RingpassError:
+    why = _string(error.text) or os.strerror(error.code)
+    if error.code == errno.ENOENT:
+        return NotFound(what, why)
+    if error.code in (errno.EPERM, errno.EACCES):
+        return Denied(what, why)
+    return RingpassError(what, why)

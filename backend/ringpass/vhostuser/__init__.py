@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The back end's side of the vhost-user protocol, for network devices.
+
+Security model: the socket is one step away from a guest. Nothing that a message says is believed
+before it is checked; a message that breaks a rule raises `ProtocolError`, which ends its session
+and nothing else. Every descriptor that arrives has one owner, who closes it.
+
+    messages     the wire format
+    connection   a socket that yields messages
+    session      what messages do to the rings of a port
+    endpoint     where front ends come from: a listening socket, or one that we connect to
+"""

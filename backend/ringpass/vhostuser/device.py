@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The network device that a port shows its front end: features, addresses, configuration space."""
+
+import struct
+from collections.abc import Collection
+from typing import NamedTuple
+
+from ringpass.vhostuser.messages import Feature, ProtocolFeature
+
+#: Offloads by the names of the configuration, each the bits of both directions.
+OFFLOADS = {
+    "csum": Feature.CSUM | Feature.GUEST_CSUM,
+    "tso4": Feature.HOST_TSO4 | Feature.GUEST_TSO4,
+    "tso6": Feature.HOST_TSO6 | Feature.GUEST_TSO6,
+    "ecn": Feature.HOST_ECN | Feature.GUEST_ECN,
+    "ufo": Feature.HOST_UFO | Feature.GUEST_UFO,
+}
+
+#: Every protocol feature that a front end may take.
+PROTOCOL_FEATURES = (
+    ProtocolFeature.MQ
+    | ProtocolFeature.REPLY_ACK
+    | ProtocolFeature.NET_MTU
+    | ProtocolFeature.BACKEND_REQ
+    | ProtocolFeature.CONFIG
+    | ProtocolFeature.RESET_DEVICE
+    | ProtocolFeature.CONFIGURE_MEM_SLOTS
+    | ProtocolFeature.STATUS
+)
+
+_LINK_UP = 1
+#: mac, status, max_virtqueue_pairs, mtu of struct virtio_net_config; little-endian by the standard.
+_CONFIG = struct.Struct("<6sHHH")
+
+
+class Device(NamedTuple):
+    """What is fixed for as long as a port exists."""
+
+    features: Feature
+    """Every virtio feature bit that a front end may take."""
+    mac: bytes
+    mtu: int
+    pairs: int
+    """Pairs of virtqueues."""
+
+    def config(self, offset: int, size: int) -> bytes:
+        """Return a piece of struct virtio_net_config; zeros after what we know."""
+        known = _CONFIG.pack(self.mac, _LINK_UP, self.pairs, self.mtu)
+        return known.ljust(offset + size, b"\0")[offset : offset + size]
+
+
+def offered(served: int, pairs: int, offloads: Collection[str]) -> Feature:
+    """Return the virtio features of a port with `pairs` queue pairs.
+
+    `served` is what the data plane can do; of its offloads only those named in `offloads` remain.
+    MQ is offered only where it means something, and GUEST_ANNOUNCE never: both make a driver that
+    sees no control queue refuse the device, and User-mode Linux takes every bit that it is offered.
+    """
+    unwanted = Feature(0)
+    for name, bits in OFFLOADS.items():
+        if name not in offloads:
+            unwanted |= bits
+    own = Feature.MAC | Feature.STATUS | Feature.MTU | Feature.PROTOCOL_FEATURES
+    if pairs > 1:
+        own |= Feature.MQ
+    return Feature(served) & ~unwanted | own
