@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Builds of the data plane that tests run programs from: as installed, sanitized, fuzzing."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UBSAN_OPTIONS = "halt_on_error=1:print_stacktrace=1"
+
+
+@dataclass(frozen=True)
+class CBuild:
+    """A meson build directory below build/: its name, and what `meson setup` is told."""
+
+    name: str
+    options: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def programs(self, stems: Sequence[str]) -> dict[str, Path]:
+        """Bring the programs of csrc/tests/STEM.c up to date and return the path of each.
+
+        Fails the running test with the compiler's words if one cannot be built.
+        """
+        directory = ROOT / "build" / self.name
+        if not (directory / "build.ninja").exists():
+            run(["meson", "setup", *self.options, directory, ROOT], environ=self.environ)
+        run(["ninja", "-C", directory, *(f"csrc/tests/{stem}" for stem in stems)])
+        return {stem: directory / "csrc" / "tests" / stem for stem in stems}
+
+
+_SANITIZERS = (
+    "-Dbuildtype=debugoptimized",
+    "-Db_sanitize=address,undefined",
+)
+
+INSTALLED = CBuild("cp311")  # the one that the package runs from
+SANITIZED = CBuild("sanitize", _SANITIZERS)
+FUZZING = CBuild("fuzz", (*_SANITIZERS, "-Dfuzzers=true"), {"CC": "clang"})
+
+
+def c_tests(pattern: str) -> list[str]:
+    """Return the stems of csrc/tests/`pattern`.c, sorted."""
+    return sorted(source.stem for source in (ROOT / "csrc" / "tests").glob(f"{pattern}.c"))
+
+
+def run(
+    command: Sequence[str | Path], timeout: float = 600, environ: Mapping[str, str] | None = None
+) -> str:
+    """Run `command` for at most `timeout` seconds and return what it printed.
+
+    Fails the running test with all of that, unless the command returns 0.
+    """
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        env={**os.environ, "UBSAN_OPTIONS": UBSAN_OPTIONS, **(environ or {})},
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"{command[0]} returned {done.returncode}:\n{done.stdout}", pytrace=False)
+    return done.stdout
