@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every csrc/tests/fuzz_*.c runs a while under libFuzzer, the address and undefined sanitizers.
 
-RINGPASS_FUZZ_SECONDS says how long each runs (default 5): long runs are for a night, short ones find
-what a change has just broken.
+RINGPASS_FUZZ_SECONDS says how long each runs (default 5): long runs are for a night, short ones
+find what a change has just broken.
 """
 
 import os
