@@ -21,16 +21,22 @@ class CBuild:
     options: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
 
-    def programs(self, stems: Sequence[str]) -> dict[str, Path]:
-        """Bring the programs of csrc/tests/STEM.c up to date and return the path of each.
+    def build(self, *targets: str) -> Path:
+        """Bring `targets` (paths below the build directory) up to date; return that directory.
 
         Fails the running test with the compiler's words if one cannot be built.
         """
         directory = ROOT / "build" / self.name
         if not (directory / "build.ninja").exists():
             run(["meson", "setup", *self.options, directory, ROOT], environ=self.environ)
-        run(["ninja", "-C", directory, *(f"csrc/tests/{stem}" for stem in stems)])
-        return {stem: directory / "csrc" / "tests" / stem for stem in stems}
+        run(["ninja", "-C", directory, *targets])
+        return directory
+
+    def programs(self, stems: Sequence[str]) -> dict[str, Path]:
+        """Build the programs of csrc/tests/STEM.c, return the path of each."""
+        targets = {stem: f"csrc/tests/{stem}" for stem in stems}
+        directory = self.build(*targets.values())
+        return {stem: directory / target for stem, target in targets.items()}
 
 
 _SANITIZERS = (

@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.support.cbuild import INSTALLED, run
+
 ROOT = Path(__file__).parents[2]
 
 # The C layers, lowest first: a file may include files of its own layer and of lower ones. Patterns
@@ -119,6 +121,23 @@ def c_includes(path: str, text: str, sources: Mapping[str, str]) -> Iterator[str
                 break
 
 
+def call_violations(listing: str) -> list[str]:
+    """Return a sentence for each call upwards in `listing`: what `nm -A` says of librp.a.
+
+    Includes do not show these, for the facade's functions are declared in everybody's vocabulary.
+    """
+    order = list(C_LAYERS)
+    symbols = re.findall(r"^.*?(\w+\.c)\.o:\S* +([A-Za-z]) (\w+)$", listing, re.MULTILINE)
+    home = {symbol: path for path, kind, symbol in symbols if kind in "TDBR"}
+    found = []
+    for path, kind, symbol in symbols:
+        if kind == "U" and symbol in home:
+            layer, above = c_layer(path), c_layer(home[symbol])
+            if layer and above and order.index(above) > order.index(layer):
+                found.append(f"{path} ({layer}) uses {symbol} of {home[symbol]} ({above})")
+    return found
+
+
 def are_strangers(path: str, other: str) -> bool:
     """Tell whether the two files are different members of one group of C_STRANGERS."""
     here, there = PurePosixPath(path).stem, PurePosixPath(other).stem
@@ -188,6 +207,12 @@ def test_c_includes_point_downwards() -> None:
     assert c_violations(sources) == []
 
 
+def test_c_calls_point_downwards() -> None:
+    archive = "csrc/librp.a"
+    listing = run(["nm", "-A", INSTALLED.build(archive) / archive])
+    assert call_violations(listing) == []
+
+
 def test_python_imports_point_downwards() -> None:
     sources = tree(ROOT / "backend", "*.py")
     assert "ringpass/errors.py" in sources
@@ -216,6 +241,18 @@ def test_a_breach_in_c_is_found(path: str, text: str, breach: str) -> None:
     found = c_violations(dict.fromkeys(names, "") | {path: text})
     assert len(found) == 1
     assert breach in found[0]
+
+
+def test_a_call_upwards_is_found() -> None:
+    listing = """
+        librp.a:librp.a.p/ringpass.c.o:0000000000000000 T rp_port_add
+        librp.a:librp.a.p/region.c.o:0000000000000000 T rp_region_new
+        librp.a:librp.a.p/region.c.o:                 U rp_port_add
+        librp.a:librp.a.p/region.c.o:                 U mmap
+        librp.a:librp.a.p/ringpass.c.o:                 U rp_region_new
+    """
+    found = call_violations(listing)
+    assert found == ["region.c (parts) uses rp_port_add of ringpass.c (facade)"]
 
 
 @pytest.mark.parametrize(
