@@ -4,8 +4,6 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
-BUILD := build/cp311
-SANITIZED := build/sanitize
 
 # pip and meson-python take meson and ninja from PATH: ours come first, Debian's are too old.
 export PATH := $(BIN):$(PATH)
@@ -45,17 +43,19 @@ distclean: clean ## also remove the virtual environment and the tools' caches
 .PHONY: packages-demo packages-test packages-lint
 packages-demo:
 	@scripts/install-packages.sh scripts/packages-demo.txt
-packages-test packages-lint: packages-%: packages-demo
-	@scripts/install-packages.sh scripts/$@.txt
+packages-test packages-lint:
+	@scripts/install-packages.sh scripts/packages-demo.txt scripts/$@.txt
 
 # The environment holds the build requirements and the dependencies, all of them from pyproject.toml.
+# --use-pep517: libvirt-python has no pyproject.toml, and pip's old way for such needs more packages.
 $(VENV)/ready.stamp: pyproject.toml scripts/requirements.py | packages-demo
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet wheel
-	$(PYTHON) scripts/requirements.py > $(VENV)/requirements.txt
-	$(BIN)/pip install --quiet --requirement $(VENV)/requirements.txt
+	@echo "preparing $(VENV): Python packages" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) scripts/requirements.py > $(VENV)/requirements.txt
+	@$(BIN)/pip install --quiet --use-pep517 --requirement $(VENV)/requirements.txt
 	@touch $@
 
 build/editable.stamp: $(VENV)/ready.stamp
-	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+	@echo "building the data plane" >&2
+	@$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@

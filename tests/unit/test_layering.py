@@ -32,7 +32,7 @@ C_LAYERS: Mapping[str, Sequence[str]] = {
     "port kinds, switch": ["port_*", "switch.[ch]", "caller.[ch]", "fdb.[ch]"],
     "front ends": ["front_*"],
     "worker": ["worker.[ch]"],
-    "facade": ["ringpass.c"],
+    "facade": ["dataplane.[ch]", "dp_*.c"],
     "bench": ["bench/*"],
     "tests": ["tests/*"],
 }
@@ -245,27 +245,27 @@ def test_a_breach_in_c_is_found(path: str, text: str, breach: str) -> None:
 
 def test_a_call_upwards_is_found() -> None:
     listing = """
-        librp.a:librp.a.p/ringpass.c.o:0000000000000000 T rp_port_add
+        librp.a:librp.a.p/dataplane.c.o:0000000000000000 T rp_port_add
         librp.a:librp.a.p/region.c.o:0000000000000000 T rp_region_new
         librp.a:librp.a.p/region.c.o:                 U rp_port_add
         librp.a:librp.a.p/region.c.o:                 U mmap
-        librp.a:librp.a.p/ringpass.c.o:                 U rp_region_new
+        librp.a:librp.a.p/dataplane.c.o:                 U rp_region_new
     """
     found = call_violations(listing)
-    assert found == ["region.c (parts) uses rp_port_add of ringpass.c (facade)"]
+    assert found == ["region.c (parts) uses rp_port_add of dataplane.c (facade)"]
 
 
 @pytest.mark.parametrize(
     ("path", "text"),
     [
         ("port_null.c", '#include "port_null.h"\n#include "port.h"\n#include <switch.h>'),
-        ("tests/test_port.c", '#include "../ringpass.c"\n__ATOMIC_SEQ_CST'),
+        ("tests/test_port.c", '#include "../dataplane.c"\n__ATOMIC_SEQ_CST'),
         ("abi/rp_barrier.h", "__atomic_thread_fence(__ATOMIC_SEQ_CST)"),
         ("kring.c", "__atomic_load_n(p, __ATOMIC_RELAXED)"),
     ],
 )
 def test_what_the_c_rules_allow_is_let_pass(path: str, text: str) -> None:
-    names = ("ringpass.c", "port.h", "switch.h", "port_null.h")
+    names = ("dataplane.c", "port.h", "switch.h", "port_null.h")
     assert c_violations(dict.fromkeys(names, "") | {path: text}) == []
 
 
