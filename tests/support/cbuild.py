@@ -40,6 +40,7 @@ class CBuild:
 
 
 _SANITIZERS = (
+    "--werror",
     "-Dbuildtype=debugoptimized",
     "-Db_sanitize=address,undefined",
 )
