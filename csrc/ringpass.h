@@ -19,13 +19,13 @@ enum rp_limits {
 	RP_MAX_SWITCHES = 64,
 	RP_MAX_PORTS = 1024,
 	RP_MAX_WORKERS = 64,
-	RP_MAX_THREADS = 128,	 /* workers and embedded callers */
-	RP_PORT_RINGS = 16,	 /* in each direction */
-	RP_MAX_MEM_SLOTS = 509,	 /* guest memory regions of a port */
-	RP_MAX_VRING = 32768,	 /* entries of a virtqueue */
-	RP_MAX_SLOTS = 4096,	 /* of a netmap ring */
-	RP_BATCH = 256,		 /* frames moved at a time */
-	RP_BATCH_SEGS = 2048	 /* pieces that the frames of a batch may have in all */
+	RP_MAX_THREADS = 128,	/* workers and embedded callers */
+	RP_PORT_RINGS = 16,	/* in each direction */
+	RP_MAX_MEM_SLOTS = 509, /* guest memory regions of a port */
+	RP_MAX_VRING = 32768,	/* entries of a virtqueue */
+	RP_MAX_SLOTS = 4096,	/* of a netmap ring */
+	RP_BATCH = 256,		/* frames moved at a time */
+	RP_BATCH_SEGS = 2048	/* pieces that the frames of a batch may have in all */
 };
 
 enum rp_policy {
@@ -55,10 +55,7 @@ enum rp_full {
  * A port is UP until its front end breaks a rule; then BROKEN, with a reason,
  * and its rings are neither read nor written until rp_port_repair().
  */
-enum rp_port_state {
-	RP_PORT_UP,
-	RP_PORT_BROKEN
-};
+enum rp_port_state { RP_PORT_UP, RP_PORT_BROKEN };
 
 struct rp_err {
 	int32_t code; /* positive errno */
@@ -78,9 +75,9 @@ struct rp_port_config {
 	int32_t worker;	   /* that serves its tx rings; -1: the callers of rp_port_txsync() */
 	uint32_t tx_rings; /* virtqueue pairs for vhost: tx_rings == rx_rings */
 	uint32_t rx_rings;
-	uint32_t slots;	   /* of each netmap ring */
+	uint32_t slots;	    /* of each netmap ring */
 	uint32_t buf_bytes; /* of each netmap buffer, a multiple of 64 */
-	int32_t full;	   /* enum rp_full */
+	int32_t full;	    /* enum rp_full */
 	uint32_t hold_us;
 };
 
@@ -122,9 +119,9 @@ struct rp_vring_config {
 };
 
 struct rp_worker_config {
-	int32_t policy;	    /* enum rp_policy */
-	uint32_t sleep_us;  /* of RP_POLICY_SLEEP */
-	int32_t cpu;	    /* -1: any */
+	int32_t policy;	   /* enum rp_policy */
+	uint32_t sleep_us; /* of RP_POLICY_SLEEP */
+	int32_t cpu;	   /* -1: any */
 };
 
 struct rp_fdb_row {
@@ -146,11 +143,13 @@ int rp_dataplane_event_fd(rp_dataplane *dp); /* readable when a port broke */
 int rp_switch_add(rp_dataplane *dp, const struct rp_switch_config *cfg, struct rp_err *err);
 int rp_switch_set_ageing(rp_dataplane *dp, int sw, uint32_t ageing_s, struct rp_err *err);
 int rp_switch_del(rp_dataplane *dp, int sw, struct rp_err *err);
-int rp_switch_fdb(rp_dataplane *dp, int sw, struct rp_fdb_row *rows, uint32_t max, struct rp_err *err);
+int rp_switch_fdb(rp_dataplane *dp, int sw, struct rp_fdb_row *rows, uint32_t max,
+		  struct rp_err *err);
 
 /* Workers. */
 int rp_worker_add(rp_dataplane *dp, const struct rp_worker_config *cfg, struct rp_err *err);
-int rp_worker_set(rp_dataplane *dp, int worker, const struct rp_worker_config *cfg, struct rp_err *err);
+int rp_worker_set(rp_dataplane *dp, int worker, const struct rp_worker_config *cfg,
+		  struct rp_err *err);
 int rp_worker_del(rp_dataplane *dp, int worker, struct rp_err *err);
 
 /* Ports. */
@@ -163,16 +162,19 @@ int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struc
 
 /* vhost-user front end. Virtqueue 2k is the port's rx ring k, 2k+1 its tx ring k. */
 int rp_vhost_features(rp_dataplane *dp, int port, uint64_t features, struct rp_err *err);
-int rp_vhost_mem_set(rp_dataplane *dp, int port, const struct rp_mem_slot *slots, const int32_t *fds,
-		     uint32_t n, struct rp_err *err);
+int rp_vhost_mem_set(rp_dataplane *dp, int port, const struct rp_mem_slot *slots,
+		     const int32_t *fds, uint32_t n, struct rp_err *err);
 int rp_vhost_mem_add(rp_dataplane *dp, int port, const struct rp_mem_slot *slot, int32_t fd,
 		     struct rp_err *err);
-int rp_vhost_mem_del(rp_dataplane *dp, int port, const struct rp_mem_slot *slot, struct rp_err *err);
-int rp_vhost_ring_start(rp_dataplane *dp, int port, uint32_t vring, const struct rp_vring_config *cfg,
-			struct rp_err *err);
-int rp_vhost_ring_call(rp_dataplane *dp, int port, uint32_t vring, int32_t call_fd, struct rp_err *err);
+int rp_vhost_mem_del(rp_dataplane *dp, int port, const struct rp_mem_slot *slot,
+		     struct rp_err *err);
+int rp_vhost_ring_start(rp_dataplane *dp, int port, uint32_t vring,
+			const struct rp_vring_config *cfg, struct rp_err *err);
+int rp_vhost_ring_call(rp_dataplane *dp, int port, uint32_t vring, int32_t call_fd,
+		       struct rp_err *err);
 int rp_vhost_ring_enable(rp_dataplane *dp, int port, uint32_t vring, int on, struct rp_err *err);
-int rp_vhost_ring_stop(rp_dataplane *dp, int port, uint32_t vring, uint32_t *base, struct rp_err *err);
+int rp_vhost_ring_stop(rp_dataplane *dp, int port, uint32_t vring, uint32_t *base,
+		       struct rp_err *err);
 uint64_t rp_vhost_offered(void); /* every virtio feature bit that the data plane serves */
 
 /* Embedded use: the caller's own thread runs the syncs. A caller belongs to one thread. */

@@ -117,10 +117,7 @@ struct nm_csb_ktoa {
 	uint32_t pad[13];
 };
 
-enum rp_directory_constants {
-	RP_DIRECTORY_VERSION = 1,
-	RP_DIRECTORY_BYTES = 4096
-};
+enum rp_directory_constants { RP_DIRECTORY_VERSION = 1, RP_DIRECTORY_BYTES = 4096 };
 
 /* First page of every region. The backend writes it and never reads it back. */
 struct rp_directory {
@@ -197,8 +194,8 @@ struct rp_counters {
 	uint32_t version;
 	uint32_t ring_records;
 	uint32_t worker_records;
-	uint32_t reasons;	/* RP_DROP_REASONS */
-	uint64_t rings_offset;	/* of struct rp_ring_counters[], from the file's start */
+	uint32_t reasons;      /* RP_DROP_REASONS */
+	uint64_t rings_offset; /* of struct rp_ring_counters[], from the file's start */
 	uint64_t workers_offset;
 	char reason_names[24][16];
 	uint8_t pad[88];
@@ -208,11 +205,12 @@ struct rp_counters {
 /* cffi:end */
 
 /* "ringpass" and "rpcountr" as little-endian integers. */
-#define RP_DIRECTORY_MAGIC UINT64_C(0x73736170676e6972)
-#define RP_COUNTERS_MAGIC UINT64_C(0x72746e756f637072)
+#define RP_DIRECTORY_MAGIC	 UINT64_C(0x73736170676e6972)
+#define RP_COUNTERS_MAGIC	 UINT64_C(0x72746e756f637072)
 
 #define RP_ABI_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type)
-#define RP_ABI_OFFSET(type, field, at) static_assert(offsetof(type, field) == (at), #type "." #field)
+#define RP_ABI_OFFSET(type, field, at) \
+	static_assert(offsetof(type, field) == (at), #type "." #field)
 
 RP_ABI_SIZE(struct netmap_slot, 16);
 RP_ABI_SIZE(struct netmap_ring, 256);

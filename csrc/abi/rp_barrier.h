@@ -20,24 +20,30 @@
  *      rp_fence_full()                   rp_fence_full()
  *      is there new work?  -> go on      need_kick?  -> kick
  *
+ * Claiming: rp_claim() turns a 0 into a 1 for exactly one of those who try; it
+ * acquires, and rp_store_release(p, 0) gives it up.
+ *
  * Words that a peer may change at any time are read once, with rp_load(), into
  * a local variable; the variable is checked and used, the word never again.
  */
 #ifdef __KERNEL__
 #include <asm/barrier.h>
 #include <linux/compiler.h>
-#define rp_load(p) READ_ONCE(*(p))
-#define rp_store(p, v) WRITE_ONCE(*(p), (v))
-#define rp_load_acquire(p) smp_load_acquire(p)
+#define rp_load(p)	       READ_ONCE(*(p))
+#define rp_store(p, v)	       WRITE_ONCE(*(p), (v))
+#define rp_load_acquire(p)     smp_load_acquire(p)
 #define rp_store_release(p, v) smp_store_release((p), (v))
-#define rp_fence_full() smp_mb()
-#define rp_cpu_relax() cpu_relax()
+#define rp_fence_full()	       smp_mb()
+#define rp_cpu_relax()	       cpu_relax()
+#define rp_claim(p)	       (xchg((p), 1) == 0)
 #else
-#define rp_load(p) __atomic_load_n((p), __ATOMIC_RELAXED)
-#define rp_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define rp_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define rp_load(p)	       __atomic_load_n((p), __ATOMIC_RELAXED)
+#define rp_store(p, v)	       __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define rp_load_acquire(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define rp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define rp_fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define rp_fence_full()	       __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define rp_claim(p)	       (__atomic_exchange_n((p), 1, __ATOMIC_ACQ_REL) == 0)
+#define rp_add_fetch(p, n)     __atomic_add_fetch((p), (n), __ATOMIC_SEQ_CST)
 #if defined(__x86_64__) || defined(__i386__)
 #define rp_cpu_relax() __builtin_ia32_pause()
 #else

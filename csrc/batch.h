@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RP_BATCH_H
+#define RP_BATCH_H
+/*
+ * DOC: Frames in flight.
+ *
+ * A batch is what one pull took from an endpoint. It owns nothing: a frame is
+ * a short list of pieces that still lie in the sender's memory. A descriptor
+ * chain, a chain of netmap slots and a 64 KB segment all look like this.
+ *
+ *   frame[0] ---> seg[0]            one piece, the usual case
+ *   frame[1] ---> seg[1..3]         three
+ *   frame[2] ---> seg[4]
+ */
+#include <linux/virtio_net.h>
+#include <stdint.h>
+
+#include "ringpass.h"
+
+enum {
+	RP_ETH_MIN = 14,
+	/* The longest frame of any kind: 64 KB of GSO payload behind its headers. */
+	RP_FRAME_MAX = 65536 + 256,
+	RP_NO_FRAME = 0xffff
+};
+
+struct rp_seg {
+	uint8_t *addr;
+	uint32_t len; /* may be 0 */
+};
+
+struct rp_frame {
+	uint32_t len; /* bytes, from the Ethernet header on */
+	uint16_t seg; /* first piece */
+	uint16_t nseg;
+	uint16_t dest;		    /* where it goes, as the switch numbers it */
+	uint16_t next;		    /* frame for the same destination; RP_NO_FRAME: the last */
+	struct virtio_net_hdr vnet; /* checked; all zero when the sender has none */
+};
+
+struct rp_batch {
+	uint16_t nframes;
+	uint16_t nsegs;
+	uint16_t taken;	       /* chains or slots to give back when all frames are done */
+	uint16_t held;	       /* frames that wait for their receiver; they are frame[0..held) */
+	uint32_t mem_gen;      /* of the sender's memory table, when it was pulled */
+	uint32_t next_pos;     /* netmap rings: the cursor behind the last slot taken */
+	uint16_t id[RP_BATCH]; /* virtqueues: heads of the chains taken */
+	struct rp_frame frame[RP_BATCH];
+	struct rp_seg seg[RP_BATCH_SEGS];
+};
+
+#endif

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The facade: ports. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane.h"
+#include "front_rings.h"
+#include "front_vhost.h"
+#include "port_null.h"
+#include "port_vale.h"
+
+static const struct rp_port_ops *const kinds[] = {
+	[RP_KIND_VALE] = &rp_port_vale,
+	[RP_KIND_NULL] = &rp_port_null,
+};
+
+struct rp_port *rp_find_port(rp_dataplane *dp, int port, struct rp_err *err)
+{
+	if (port >= 0 && port < RP_MAX_PORTS && dp->port[port])
+		return dp->port[port];
+	rp_fail(err, ENOENT, "there is no port %d", port);
+	return NULL;
+}
+
+static int check(const struct rp_port_config *cfg, struct rp_err *err)
+{
+	if (cfg->kind < RP_KIND_VALE || cfg->kind > RP_KIND_NULL)
+		return rp_fail(err, EINVAL, "there is no port kind %d", cfg->kind);
+	if (cfg->front_end != RP_FRONT_RINGS && cfg->front_end != RP_FRONT_VHOST)
+		return rp_fail(err, EINVAL, "there is no front end %d", cfg->front_end);
+	if (cfg->tx_rings == 0 || cfg->tx_rings > RP_PORT_RINGS || cfg->rx_rings == 0 ||
+	    cfg->rx_rings > RP_PORT_RINGS)
+		return rp_fail(err, EINVAL, "%u tx and %u rx rings; 1 to %d of each are allowed",
+			       cfg->tx_rings, cfg->rx_rings, RP_PORT_RINGS);
+	if (cfg->front_end == RP_FRONT_VHOST && cfg->tx_rings != cfg->rx_rings)
+		return rp_fail(err, EINVAL, "virtqueues come in pairs, not %u and %u",
+			       cfg->tx_rings, cfg->rx_rings);
+	if (cfg->front_end == RP_FRONT_VHOST && cfg->worker < 0)
+		return rp_fail(err, EINVAL, "a vhost-user port needs a worker");
+	if (cfg->full != RP_FULL_HOLD && cfg->full != RP_FULL_DROP)
+		return rp_fail(err, EINVAL, "there is no policy %d for full receivers", cfg->full);
+	return 0;
+}
+
+/* A record in the counters and a ring state beside it, both for one ring. */
+static int find_record(const rp_dataplane *dp)
+{
+	for (int i = 0; i < RP_COUNTERS_RINGS; i++) {
+		if (!dp->counters->rings[i].active)
+			return i;
+	}
+	return -1;
+}
+
+static int add_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end, int dir, uint32_t i,
+			struct rp_err *err)
+{
+	int record = find_record(dp);
+	struct rp_ring_counters *count;
+	struct rp_endpoint *ep;
+
+	if (record < 0)
+		return rp_fail(err, ENOSPC, "all of the %d ring records are taken",
+			       RP_COUNTERS_RINGS);
+	ep = front_end == RP_FRONT_RINGS ? rp_front_rings_new(p, dir, i, &dp->state->ring[record]) :
+					   rp_front_vhost_new(p, dir, i, &dp->state->ring[record]);
+	if (!ep)
+		return rp_fail(err, ENOMEM, "out of memory");
+	count = &dp->counters->rings[record];
+	*count = (struct rp_ring_counters){ .dir = (uint16_t)dir, .ring = (uint16_t)i };
+	memcpy(count->port, p->name, sizeof(count->port));
+	rp_store_release(&count->active, 1);
+	ep->count = count;
+	ep->record = (uint32_t)record;
+	if (dir == NETMAP_DIR_TX)
+		p->tx[p->ntx++] = ep;
+	else
+		p->rx[p->nrx++] = ep;
+	return 0;
+}
+
+static void free_port(rp_dataplane *dp, struct rp_port *p)
+{
+	for (uint32_t i = 0; i < p->ntx + p->nrx; i++) {
+		struct rp_endpoint *ep = i < p->ntx ? p->tx[i] : p->rx[i - p->ntx];
+
+		rp_store_release(&dp->counters->rings[ep->record].active, 0);
+		ep->ops->free(ep);
+	}
+	rp_guestmem_free(p->mem);
+	rp_region_free(p->region);
+	free(p);
+}
+
+static int add_endpoints(rp_dataplane *dp, struct rp_port *p, const struct rp_port_config *cfg,
+			 struct rp_err *err)
+{
+	int ret = 0;
+
+	if (cfg->front_end == RP_FRONT_RINGS) {
+		p->region = rp_region_new(cfg, err);
+		if (!p->region)
+			return err ? -err->code : -EINVAL;
+	}
+	for (uint32_t i = 0; ret == 0 && i < cfg->tx_rings; i++)
+		ret = add_endpoint(dp, p, cfg->front_end, NETMAP_DIR_TX, i, err);
+	for (uint32_t i = 0; ret == 0 && i < cfg->rx_rings; i++)
+		ret = add_endpoint(dp, p, cfg->front_end, NETMAP_DIR_RX, i, err);
+	return ret;
+}
+
+/* Make the port known to its switch and its worker, and to callers. */
+static int connect_port(rp_dataplane *dp, struct rp_port *p, const struct rp_port_config *cfg,
+			struct rp_err *err)
+{
+	struct rp_switch *sw = NULL;
+	struct rp_worker *w = NULL;
+	int ret;
+
+	if (cfg->kind == RP_KIND_VALE && !(sw = rp_find_switch(dp, cfg->sw, err)))
+		return -ENOENT;
+	if (cfg->worker >= 0 && !(w = rp_find_worker(dp, cfg->worker, err)))
+		return -ENOENT;
+	ret = sw ? rp_switch_join(dp, sw, p, err) : 0;
+	if (ret == 0 && w) {
+		ret = rp_duty_add(dp, w, p, err);
+		if (ret < 0 && sw)
+			rp_switch_part(dp, sw, p, NULL);
+	}
+	return ret;
+}
+
+int rp_port_add(rp_dataplane *dp, const struct rp_port_config *cfg, struct rp_err *err)
+{
+	struct rp_port *p;
+	int id = 0, ret;
+
+	ret = check(cfg, err);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&dp->lock);
+	while (id < RP_MAX_PORTS && dp->port[id])
+		id++;
+	p = calloc(1, sizeof(*p));
+	if (id == RP_MAX_PORTS || !p) {
+		free(p);
+		pthread_mutex_unlock(&dp->lock);
+		return id == RP_MAX_PORTS ?
+			       rp_fail(err, ENOSPC, "there are %d ports already", RP_MAX_PORTS) :
+			       rp_fail(err, ENOMEM, "out of memory");
+	}
+	memcpy(p->name, cfg->name, sizeof(p->name));
+	p->id = id;
+	p->ops = kinds[cfg->kind];
+	p->worker = cfg->worker;
+	p->hold_ns = cfg->full == RP_FULL_HOLD ? cfg->hold_us * UINT64_C(1000) : 0;
+	p->event_fd = dp->event_fd;
+	ret = add_endpoints(dp, p, cfg, err);
+	if (ret == 0)
+		ret = connect_port(dp, p, cfg, err);
+	if (ret == 0)
+		rp_store_release(&dp->port[id], p);
+	else
+		free_port(dp, p);
+	pthread_mutex_unlock(&dp->lock);
+	return ret < 0 ? ret : id;
+}
+
+int rp_port_set_full(rp_dataplane *dp, int port, int full, uint32_t hold_us, struct rp_err *err)
+{
+	struct rp_port *p;
+
+	if (full != RP_FULL_HOLD && full != RP_FULL_DROP)
+		return rp_fail(err, EINVAL, "there is no policy %d for full receivers", full);
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_port(dp, port, err);
+	if (p)
+		rp_store(&p->hold_ns, full == RP_FULL_HOLD ? hold_us * UINT64_C(1000) : 0);
+	pthread_mutex_unlock(&dp->lock);
+	return p ? 0 : -ENOENT;
+}
+
+int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err)
+{
+	struct rp_port *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_port(dp, port, err);
+	if (!p) {
+		pthread_mutex_unlock(&dp->lock);
+		return -ENOENT;
+	}
+	rp_store_release(&dp->port[port], NULL);
+	if (!p->region)
+		rp_vhost_stop_rings(dp, p);
+	if (p->worker >= 0)
+		ret = rp_duty_del(dp, dp->worker[p->worker], p, err);
+	if (ret == 0 && p->sw)
+		ret = rp_switch_part(dp, p->sw, p, err);
+	if (ret == 0) {
+		rp_quiet_wait(&dp->quiet);
+		free_port(dp, p);
+	} else {
+		rp_store_release(&dp->port[port], p);
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+static uint32_t live_mask(struct rp_endpoint *const *ep, uint32_t n)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		mask |= rp_endpoint_live(ep[i]) ? 1u << i : 0;
+	return mask;
+}
+
+int rp_port_status(rp_dataplane *dp, int port, struct rp_port_status *out, struct rp_err *err)
+{
+	struct rp_port *p;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_port(dp, port, err);
+	if (p) {
+		*out = (struct rp_port_status){
+			.state = (int32_t)rp_load_acquire(&p->state),
+			.tx_rings = p->ntx,
+			.rx_rings = p->nrx,
+			.tx_live = live_mask(p->tx, p->ntx),
+			.rx_live = live_mask(p->rx, p->nrx),
+		};
+		if (out->state == RP_PORT_BROKEN)
+			memcpy(out->reason, p->reason, sizeof(out->reason));
+		for (uint32_t i = 0; i < p->ntx; i++)
+			out->tx_record[i] = p->tx[i]->record;
+		for (uint32_t i = 0; i < p->nrx; i++)
+			out->rx_record[i] = p->rx[i]->record;
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return p ? 0 : -ENOENT;
+}
+
+int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err)
+{
+	struct rp_port *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_port(dp, port, err);
+	if (!p)
+		ret = -ENOENT;
+	else if (!p->region)
+		ret = rp_fail(err, EINVAL,
+			      "port %.63s has no region: its rings are in guest memory", p->name);
+	else
+		*out = (struct rp_region_info){
+			.fd = p->region->fd,
+			.buf_bytes = p->region->buf_bytes,
+			.bytes = p->region->bytes,
+			.nifp_offset = p->region->nifp_offset,
+			.bufs_offset = p->region->bufs_offset,
+		};
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+static void repair(rp_dataplane *dp, struct rp_port *p)
+{
+	if (p->region) {
+		for (uint32_t i = 0; i < p->ntx; i++)
+			rp_store_release(&p->tx[i]->live, 1);
+		for (uint32_t i = 0; i < p->nrx; i++)
+			rp_store_release(&p->rx[i]->live, 1);
+	} else {
+		/* The front end describes its memory and starts its rings again. */
+		rp_vhost_stop_rings(dp, p);
+		rp_guestmem_free(p->mem);
+		p->mem = NULL;
+	}
+}
+
+int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err)
+{
+	struct rp_port *p;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_port(dp, port, err);
+	if (p && rp_port_broken(p)) {
+		rp_quiet_wait(&dp->quiet);
+		rp_store_release(&p->state, RP_PORT_UP);
+		rp_store_release(&p->breaking, 0);
+		memset(p->reason, 0, sizeof(p->reason));
+		repair(dp, p);
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return p ? 0 : -ENOENT;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The facade: switches. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane.h"
+
+struct rp_switch *rp_find_switch(rp_dataplane *dp, int sw, struct rp_err *err)
+{
+	if (sw >= 0 && sw < RP_MAX_SWITCHES && dp->sw[sw])
+		return dp->sw[sw];
+	rp_fail(err, ENOENT, "there is no switch %d", sw);
+	return NULL;
+}
+
+int rp_switch_add(rp_dataplane *dp, const struct rp_switch_config *cfg, struct rp_err *err)
+{
+	struct rp_switch *sw = calloc(1, sizeof(*sw));
+	int id = 0;
+
+	if (sw)
+		sw->members = calloc(1, sizeof(*sw->members));
+	if (!sw || !sw->members) {
+		free(sw);
+		return rp_fail(err, ENOMEM, "out of memory");
+	}
+	pthread_mutex_lock(&dp->lock);
+	while (id < RP_MAX_SWITCHES && dp->sw[id])
+		id++;
+	if (id == RP_MAX_SWITCHES) {
+		free(sw->members);
+		free(sw);
+		id = rp_fail(err, ENOSPC, "there are %d switches already", RP_MAX_SWITCHES);
+	} else {
+		memcpy(sw->name, cfg->name, sizeof(sw->name));
+		sw->fdb.table = &dp->state->fdb[id];
+		sw->fdb.ageing_s = cfg->ageing_s;
+		rp_fdb_clear(&sw->fdb);
+		dp->sw[id] = sw;
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return id;
+}
+
+int rp_switch_set_ageing(rp_dataplane *dp, int sw, uint32_t ageing_s, struct rp_err *err)
+{
+	struct rp_switch *s;
+
+	pthread_mutex_lock(&dp->lock);
+	s = rp_find_switch(dp, sw, err);
+	if (s)
+		rp_store(&s->fdb.ageing_s, ageing_s);
+	pthread_mutex_unlock(&dp->lock);
+	return s ? 0 : -ENOENT;
+}
+
+int rp_switch_del(rp_dataplane *dp, int sw, struct rp_err *err)
+{
+	struct rp_switch *s;
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	s = rp_find_switch(dp, sw, err);
+	if (!s) {
+		ret = -ENOENT;
+	} else if (s->members->n) {
+		ret = rp_fail(err, EBUSY, "switch %.63s still has %u ports", s->name,
+			      s->members->n);
+	} else {
+		dp->sw[sw] = NULL;
+		free(s->members);
+		free(s);
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+int rp_switch_fdb(rp_dataplane *dp, int sw, struct rp_fdb_row *rows, uint32_t max,
+		  struct rp_err *err)
+{
+	uint32_t n = 0, kept = 0;
+	struct rp_switch *s;
+
+	pthread_mutex_lock(&dp->lock);
+	s = rp_find_switch(dp, sw, err);
+	if (s)
+		n = rp_fdb_rows(&s->fdb, (uint32_t)(rp_now_ns() / 1000000000), rows, max);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct rp_port *p =
+			rows[i].port < RP_MAX_PORTS ? s->members->by_number[rows[i].port] : NULL;
+
+		if (!p)
+			continue;
+		rows[kept] = rows[i];
+		rows[kept++].port = p->id;
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return s ? (int)kept : -ENOENT;
+}
+
+static int replace_members(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, bool in,
+			   struct rp_err *err)
+{
+	struct rp_members *old = sw->members, *now = calloc(1, sizeof(*now));
+
+	if (!now)
+		return rp_fail(err, ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < old->n; i++) {
+		if (old->list[i] != p)
+			now->list[now->n++] = old->list[i];
+	}
+	if (in)
+		now->list[now->n++] = p;
+	for (uint32_t i = 0; i < now->n; i++)
+		now->by_number[now->list[i]->sw_port] = now->list[i];
+	rp_store_release(&sw->members, now);
+	rp_quiet_wait(&dp->quiet);
+	free(old);
+	return 0;
+}
+
+int rp_switch_join(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, struct rp_err *err)
+{
+	p->sw = sw;
+	p->sw_port = 0;
+	while (sw->members->by_number[p->sw_port])
+		p->sw_port++; /* as many numbers as ports there can be */
+	return replace_members(dp, sw, p, true, err);
+}
+
+int rp_switch_part(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, struct rp_err *err)
+{
+	int ret = replace_members(dp, sw, p, false, err);
+
+	if (ret == 0)
+		rp_fdb_forget(&sw->fdb, p->sw_port);
+	return ret;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RP_ENDPOINT_H
+#define RP_ENDPOINT_H
+/*
+ * DOC: Where a batch comes from and where it goes to.
+ *
+ * A port has endpoints, one a ring and direction, and whoever moves frames
+ * sees nothing but these verbs; netmap rings and virtqueues implement them.
+ *
+ *   tx endpoint, one thread          rx endpoint, many threads
+ *   pull      take a batch           lease     reserve room, get pieces to fill
+ *   complete  give it back           publish   the room is filled; in order
+ *   pending   is there more?         notify    tell the front end, once a batch
+ *   arm       ask for a kick
+ *   disarm
+ *
+ *            pull            lease            publish
+ *   sender  =====>  batch  ---------> copy ------------>  receiver
+ *           <=====                                 notify
+ *           complete
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/rp_barrier.h"
+#include "batch.h"
+#include "lock.h"
+#include "ringpass.h"
+#include "state.h"
+
+struct rp_port;
+struct rp_endpoint;
+
+enum {
+	/* A merged frame may need pieces of many small buffers, beside those of a full batch. */
+	RP_LEASE_SEGS = 2 * RP_BATCH_SEGS
+};
+
+struct rp_slice {
+	uint16_t frame; /* index in the sender's batch */
+	uint16_t seg;
+	uint16_t nseg;
+};
+
+/* Room in a receiver's ring: slice[i] takes frame slice[i].frame of the batch. */
+struct rp_lease {
+	uint32_t ticket;
+	uint16_t n;
+	uint16_t nsegs;
+	bool open;	/* something was reserved: publish it */
+	bool congested; /* it stopped because the ring is full, not for want of pieces */
+	uint64_t bytes;
+	struct rp_slice slice[RP_BATCH];
+	struct rp_seg seg[RP_LEASE_SEGS];
+};
+
+struct rp_endpoint_ops {
+	/**
+	 * @pull: take up to RP_BATCH frames into ep->batch; malformed ones are
+	 * counted and left out. Return: chains or slots taken, 0 when idle
+	 */
+	unsigned (*pull)(struct rp_endpoint *ep);
+	void (*complete)(struct rp_endpoint *ep);
+	bool (*pending)(struct rp_endpoint *ep);
+	void (*arm)(struct rp_endpoint *ep);
+	void (*disarm)(struct rp_endpoint *ep);
+	/**
+	 * @lease: reserve room for @order[0..n), frames of @from's batch, in
+	 * this order. A frame that this receiver can't take is counted at the
+	 * sender and passed over. Return: how many of @order are dealt with;
+	 * the others did not fit
+	 */
+	unsigned (*lease)(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
+			  const uint16_t *order, unsigned n);
+	/** @publish: Return: true when the front end asked to be called */
+	bool (*publish)(struct rp_endpoint *ep, struct rp_lease *l);
+	void (*notify)(struct rp_endpoint *ep);
+	/** @sync: rx rings of netmap only: take back what the user released */
+	int (*sync)(struct rp_endpoint *ep);
+	void (*free)(struct rp_endpoint *ep);
+};
+
+/* A full receiver; see rp_endpoint_hold(). */
+enum rp_congestion {
+	RP_FLOWING,
+	RP_HOLDING, /* senders wait, since full_since_ns */
+	RP_DROPPING /* they waited long enough; until there is room again */
+};
+
+struct rp_endpoint {
+	const struct rp_endpoint_ops *ops;
+	struct rp_port *port;
+	struct rp_ring_counters *count;
+	struct rp_ring_state *state;
+	struct rp_batch *batch; /* tx */
+	uint32_t live;		/* frames may move; else skip it */
+	bool enabled;		/* by the front end; live needs more than that */
+	uint32_t record;	/* of count and state */
+	uint16_t ring;
+	uint16_t dir; /* NETMAP_DIR_* */
+	/* Of rx endpoints, under lock: */
+	struct rp_lock lock;
+	enum rp_congestion congestion;
+	uint64_t full_since_ns;
+};
+
+static inline bool rp_endpoint_live(const struct rp_endpoint *ep)
+{
+	return rp_load_acquire(&ep->live);
+}
+
+/* Counters have one writer at a time and any number of readers: no atomic addition. */
+static inline void rp_count(uint64_t *counter, uint64_t n)
+{
+	rp_store(counter, *counter + n);
+}
+
+static inline void rp_drop(struct rp_endpoint *ep, enum rp_drop reason, uint64_t n)
+{
+	rp_count(&ep->count->drops[reason], n);
+}
+
+/* rp_endpoint_count_pull() - count the batch that was just pulled */
+void rp_endpoint_count_pull(struct rp_endpoint *ep);
+
+/**
+ * rp_endpoint_hold() - what to do with frames that a full receiver can't take
+ * @ep:		rx endpoint
+ * @now_ns:	CLOCK_MONOTONIC
+ * @hold_ns:	how long an episode of congestion may hold senders back; 0: never
+ *
+ *              full                    hold_ns later
+ *   FLOWING ----------> HOLDING ---------------------> DROPPING
+ *      ^   hold, count     |  hold                        |  drop
+ *      +-------------------+------------ room again ------+
+ *
+ * Return: true to hold them back, false to drop them
+ */
+bool rp_endpoint_hold(struct rp_endpoint *ep, uint64_t now_ns, uint64_t hold_ns);
+
+/* rp_endpoint_room() - a lease succeeded: the congestion is over. Under ep->lock. */
+static inline void rp_endpoint_room(struct rp_endpoint *ep)
+{
+	ep->congestion = RP_FLOWING;
+}
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "fdb.h"
+
+#include <string.h>
+
+enum { PORT_SHIFT = 48, HASH_BITS = 12 };
+
+static_assert(1 << HASH_BITS == RP_FDB_BUCKETS, "the hash picks a bucket");
+
+static struct rp_fdb_entry *bucket_of(const struct rp_fdb *f, uint64_t mac)
+{
+	/* Fibonacci hashing: the upper bits of the product depend on all of the MAC. */
+	return f->table->entry[mac * UINT64_C(0x9e3779b97f4a7c15) >> (64 - HASH_BITS)];
+}
+
+static bool expired(const struct rp_fdb *f, const struct rp_fdb_entry *e, uint32_t now_s)
+{
+	uint32_t ageing = rp_load(&f->ageing_s);
+
+	return ageing && (int32_t)(now_s - rp_load(&e->seen_s)) >= (int32_t)ageing;
+}
+
+int rp_fdb_lookup(const struct rp_fdb *f, uint64_t mac, uint32_t now_s)
+{
+	const struct rp_fdb_entry *e = bucket_of(f, mac);
+
+	for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
+		uint64_t key = rp_load(&e[i].key);
+
+		if ((key & RP_MAC_MASK) == mac && key)
+			return expired(f, &e[i], now_s) ? RP_FDB_UNKNOWN : (int)(key >> PORT_SHIFT);
+	}
+	return RP_FDB_UNKNOWN;
+}
+
+static struct rp_fdb_entry *find(struct rp_fdb_entry *e, uint64_t mac)
+{
+	for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
+		if ((rp_load(&e[i].key) & RP_MAC_MASK) == mac)
+			return &e[i];
+	}
+	return NULL;
+}
+
+static struct rp_fdb_entry *make_room(struct rp_fdb_entry *e, uint32_t now_s)
+{
+	struct rp_fdb_entry *oldest = e;
+
+	for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
+		if (!e[i].key)
+			return &e[i];
+		if (now_s - e[i].seen_s > now_s - oldest->seen_s)
+			oldest = &e[i];
+	}
+	return oldest;
+}
+
+static void insert(struct rp_fdb *f, struct rp_fdb_entry *bucket, uint64_t mac, uint64_t key,
+		   uint32_t now_s)
+{
+	struct rp_fdb_entry *e;
+
+	rp_lock_take(&f->lock);
+	e = find(bucket, mac);
+	if (!e)
+		e = make_room(bucket, now_s);
+	rp_store(&e->seen_s, now_s);
+	rp_store_release(&e->key, key);
+	rp_lock_release(&f->lock);
+}
+
+void rp_fdb_learn(struct rp_fdb *f, uint64_t mac, uint16_t port, uint32_t now_s)
+{
+	uint64_t key = mac | (uint64_t)port << PORT_SHIFT;
+	struct rp_fdb_entry *bucket = bucket_of(f, mac);
+	struct rp_fdb_entry *e;
+
+	if (mac == 0 || (mac & RP_MAC_MULTICAST))
+		return;
+	e = find(bucket, mac);
+	if (!e) {
+		insert(f, bucket, mac, key, now_s);
+		return;
+	}
+	if (rp_load(&e->seen_s) != now_s)
+		rp_store(&e->seen_s, now_s);
+	if (rp_load(&e->key) != key)
+		rp_store(&e->key, key);
+}
+
+static void remove_where(struct rp_fdb *f, bool all, uint16_t port)
+{
+	rp_lock_take(&f->lock);
+	for (unsigned b = 0; b < RP_FDB_BUCKETS; b++) {
+		for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
+			struct rp_fdb_entry *e = &f->table->entry[b][i];
+			uint64_t key = rp_load(&e->key);
+
+			if (key && (all || key >> PORT_SHIFT == port))
+				rp_store(&e->key, 0);
+		}
+	}
+	rp_lock_release(&f->lock);
+}
+
+void rp_fdb_forget(struct rp_fdb *f, uint16_t port)
+{
+	remove_where(f, false, port);
+}
+
+void rp_fdb_clear(struct rp_fdb *f)
+{
+	remove_where(f, true, 0);
+}
+
+uint32_t rp_fdb_rows(const struct rp_fdb *f, uint32_t now_s, struct rp_fdb_row *rows, uint32_t max)
+{
+	uint32_t n = 0;
+
+	for (unsigned b = 0; b < RP_FDB_BUCKETS; b++) {
+		for (unsigned i = 0; i < RP_FDB_WAYS && n < max; i++) {
+			const struct rp_fdb_entry *e = &f->table->entry[b][i];
+			uint64_t key = rp_load_acquire(&e->key);
+
+			if (!key || expired(f, e, now_s))
+				continue;
+			memcpy(rows[n].mac, &key, sizeof(rows[n].mac));
+			rows[n].port = (int32_t)(key >> PORT_SHIFT);
+			rows[n].age_s = now_s - rp_load(&e->seen_s);
+			n++;
+		}
+	}
+	return n;
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * DOC: The vhost-user front end: endpoints on virtqueues in guest memory.
+ *
+ * Security: rings, descriptors and buffers are the guest's to write at any
+ * time. virtq.c reads each word once and bounds it; a chain that breaks a rule
+ * breaks this port. The virtio-net header is copied before it is checked.
+ *
+ * A transmit chain                    A receive chain, mergeable or not
+ *   | net header | frame ....... |      | net header | room ... |  | room ... |
+ * in any division into descriptors    one chain, or as many as the frame needs
+ */
+#include "front_vhost.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "virtq.h"
+#include "vnet.h"
+
+struct front_vhost {
+	struct rp_endpoint ep;
+	struct rp_virtq q;
+	struct rp_vring_config cfg;
+	uint32_t net_header; /* bytes */
+	bool mergeable;
+	bool started;
+	int kick_fd;
+	int call_fd; /* may change while the ring is live */
+};
+
+static struct front_vhost *of(struct rp_endpoint *ep)
+{
+	return (struct front_vhost *)ep; /* ep is its first member */
+}
+
+static const struct front_vhost *of_const(const struct rp_endpoint *ep)
+{
+	return (const struct front_vhost *)ep;
+}
+
+uint64_t rp_front_vhost_features(void)
+{
+	return RP_VNET_FEATURES | RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
+	       RP_FEATURE(VIRTIO_F_ANY_LAYOUT) | RP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |
+	       RP_FEATURE(VIRTIO_RING_F_EVENT_IDX) | RP_FEATURE(VIRTIO_F_VERSION_1);
+}
+
+static void break_port(struct front_vhost *v)
+{
+	char text[sizeof(v->ep.port->reason)];
+
+	snprintf(text, sizeof(text), "%s virtqueue %u: %s",
+		 v->ep.dir == NETMAP_DIR_TX ? "transmit" : "receive", v->ep.ring, v->q.broken);
+	rp_port_break(v->ep.port, text);
+}
+
+/* Cut @n bytes off the front of a piece list; into @to, or from it, if not NULL. */
+static void cut_front(struct rp_seg **seg, uint16_t *nseg, uint32_t n, uint8_t *read_to,
+		      const uint8_t *write_from)
+{
+	while (n) {
+		struct rp_seg *s = *seg;
+		uint32_t part = s->len < n ? s->len : n;
+
+		if (read_to) {
+			memcpy(read_to, s->addr, part);
+			read_to += part;
+		} else {
+			memcpy(s->addr, write_from, part);
+			write_from += part;
+		}
+		s->addr += part;
+		s->len -= part;
+		n -= part;
+		if (s->len == 0 && *nseg > 1) {
+			++*seg;
+			--*nseg;
+		}
+	}
+}
+
+/* Make a frame of a transmit chain. False: it is malformed, and counted. */
+static bool make_frame(struct front_vhost *v, const struct rp_chain *chain, struct rp_frame *f)
+{
+	struct rp_batch *b = v->ep.batch;
+	struct rp_seg *seg = &b->seg[b->nsegs];
+	uint8_t header[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
+	uint16_t nseg = chain->nsegs;
+
+	if (chain->bytes < v->net_header + RP_ETH_MIN) {
+		rp_drop(&v->ep, RP_DROP_SHORT, 1);
+		return false;
+	}
+	if (chain->bytes - v->net_header > RP_FRAME_MAX) {
+		rp_drop(&v->ep, RP_DROP_MTU, 1);
+		return false;
+	}
+	cut_front(&seg, &nseg, v->net_header, header, NULL);
+	*f = (struct rp_frame){
+		.len = (uint32_t)chain->bytes - v->net_header,
+		.seg = (uint16_t)(seg - b->seg),
+		.nseg = nseg,
+	};
+	memcpy(&f->vnet, header, sizeof(f->vnet));
+	if (!rp_vnet_check(&f->vnet, v->ep.port->features, f->len)) {
+		rp_drop(&v->ep, RP_DROP_HEADER, 1);
+		return false;
+	}
+	return true;
+}
+
+static unsigned vhost_pull(struct rp_endpoint *ep)
+{
+	struct front_vhost *v = of(ep);
+	const struct rp_guestmem *mem = rp_load_acquire(&ep->port->mem);
+	struct rp_batch *b = ep->batch;
+	uint16_t pos = (uint16_t)ep->state->reserved;
+
+	b->nframes = b->nsegs = b->taken = b->held = 0;
+	b->mem_gen = rp_load(&ep->port->mem_gen);
+	while (b->taken < RP_BATCH) {
+		struct rp_frame *f = &b->frame[b->nframes];
+		struct rp_chain chain;
+		enum rp_pop ret = rp_virtq_pop(&v->q, mem, pos, &chain, &b->seg[b->nsegs],
+					       RP_BATCH_SEGS - b->nsegs);
+
+		if (ret == RP_POP_BROKEN)
+			break_port(v);
+		if (ret == RP_POP_NO_ROOM && b->nsegs == 0)
+			rp_drop(ep, RP_DROP_FRAGS, 1); /* not even an empty batch has room */
+		else if (ret != RP_POP_CHAIN)
+			break;
+		b->id[b->taken++] = chain.head;
+		pos++;
+		if (ret != RP_POP_CHAIN || !make_frame(v, &chain, f))
+			continue;
+		__builtin_prefetch(b->seg[f->seg].addr);
+		b->nsegs += chain.nsegs;
+		b->nframes++;
+	}
+	ep->state->reserved = pos;
+	return b->taken;
+}
+
+/* An eventfd, or UML's end of a socket pair: EAGAIN means that a call is pending. */
+static void vhost_notify(struct rp_endpoint *ep)
+{
+	const uint64_t one = 1;
+	int fd = rp_load(&of(ep)->call_fd);
+
+	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void vhost_complete(struct rp_endpoint *ep)
+{
+	struct front_vhost *v = of(ep);
+	struct rp_ring_state *st = ep->state;
+	uint16_t from = (uint16_t)st->published, to = (uint16_t)(from + ep->batch->taken);
+
+	for (uint16_t i = 0; i < ep->batch->taken; i++)
+		rp_virtq_fill(&v->q, (uint16_t)(from + i), ep->batch->id[i], 0);
+	rp_virtq_flush(&v->q, to);
+	st->published = to;
+	if (rp_virtq_notify(&v->q, (uint16_t)st->signalled, to)) {
+		rp_count(&ep->count->calls, 1);
+		vhost_notify(ep);
+	}
+	st->signalled = to;
+}
+
+static bool vhost_pending(struct rp_endpoint *ep)
+{
+	struct front_vhost *v = of(ep);
+
+	return rp_virtq_ready(&v->q, (uint16_t)ep->state->reserved) > 0 || v->q.broken;
+}
+
+static void vhost_arm(struct rp_endpoint *ep)
+{
+	rp_virtq_arm(&of(ep)->q, (uint16_t)ep->state->reserved);
+}
+
+static void vhost_disarm(struct rp_endpoint *ep)
+{
+	rp_virtq_disarm(&of(ep)->q);
+}
+
+enum fit {
+	FITS,
+	FULL,	  /* not enough buffers */
+	TOO_LONG, /* one buffer must take it, and can't */
+	NO_PIECES /* the lease's list is full: go on with the next lease */
+};
+
+/* Take the chains for one frame at @*pos; write header and used entries. */
+static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, struct rp_lease *l,
+			  const struct rp_frame *f, struct rp_slice *slice, uint16_t *pos,
+			  uint16_t *used)
+{
+	const uint64_t need = (uint64_t)f->len + v->net_header;
+	struct virtio_net_hdr_mrg_rxbuf header = { .hdr = f->vnet };
+	struct rp_seg *seg = &l->seg[slice->seg];
+	uint16_t nseg = 0, chains = 0;
+	uint64_t room = 0;
+
+	while (room < need) {
+		struct rp_chain chain;
+		uint64_t left = need - room;
+		enum rp_pop ret =
+			rp_virtq_pop(&v->q, mem, (uint16_t)(*pos + chains), &chain, seg + nseg,
+				     (uint32_t)(RP_LEASE_SEGS - slice->seg - nseg));
+
+		if (ret == RP_POP_NO_ROOM && slice->seg == 0)
+			v->q.broken = "receive buffers in more pieces than any frame needs";
+		if (v->q.broken)
+			break_port(v);
+		if (ret != RP_POP_CHAIN)
+			return ret == RP_POP_NO_ROOM ? NO_PIECES : FULL;
+		if (!v->mergeable && chain.bytes < need)
+			return TOO_LONG;
+		/* Not published yet, so a frame that does not fit after all leaves no trace. */
+		rp_virtq_fill(&v->q, (uint16_t)(*used + chains), chain.head,
+			      (uint32_t)(chain.bytes < left ? chain.bytes : left));
+		room += chain.bytes;
+		nseg += chain.nsegs;
+		chains++;
+	}
+	l->nsegs = slice->seg + nseg;
+	header.num_buffers = chains;
+	cut_front(&seg, &nseg, v->net_header, NULL, (const uint8_t *)&header);
+	slice->seg = (uint16_t)(seg - l->seg);
+	slice->nseg = nseg;
+	*pos += chains;
+	*used += chains;
+	return FITS;
+}
+
+static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
+			    const uint16_t *order, unsigned n)
+{
+	struct front_vhost *v = of(ep);
+	const struct rp_guestmem *mem = rp_load_acquire(&ep->port->mem);
+	struct rp_ring_state *st = ep->state;
+	uint16_t pos, used;
+	unsigned i;
+
+	l->n = l->nsegs = 0;
+	l->bytes = 0;
+	l->congested = false;
+	rp_lock_take(&ep->lock);
+	pos = (uint16_t)st->reserved;
+	/* Entries are used in the order in which they were made available. */
+	used = (uint16_t)(st->lease_head == st->lease_tail ?
+				  st->published :
+				  st->lease[(st->lease_tail - 1) % RP_LEASES].end);
+	for (i = 0; i < n; i++) {
+		const struct rp_frame *f = &from->batch->frame[order[i]];
+		struct rp_slice *slice = &l->slice[l->n];
+		enum fit fit;
+
+		if (!rp_vnet_agrees(&f->vnet, ep->port->features)) {
+			rp_drop(from, RP_DROP_OFFLOAD, 1);
+			continue;
+		}
+		*slice = (struct rp_slice){ .frame = order[i], .seg = l->nsegs };
+		fit = take_room(v, mem, l, f, slice, &pos, &used);
+		if (fit == TOO_LONG) {
+			rp_drop(from, RP_DROP_MTU, 1);
+			continue;
+		}
+		if (fit != FITS) {
+			l->congested = fit == FULL;
+			break;
+		}
+		l->bytes += f->len;
+		l->n++;
+	}
+	l->open = l->n > 0;
+	if (l->open) {
+		st->reserved = pos;
+		l->ticket = rp_lease_open(st, used);
+		rp_endpoint_room(ep);
+	}
+	rp_lock_release(&ep->lock);
+	return i;
+}
+
+static bool vhost_publish(struct rp_endpoint *ep, struct rp_lease *l)
+{
+	struct front_vhost *v = of(ep);
+	struct rp_ring_state *st = ep->state;
+	bool call = false;
+
+	rp_lock_take(&ep->lock);
+	if (rp_lease_close(st, l->ticket)) {
+		uint16_t to = (uint16_t)st->published;
+
+		rp_virtq_flush(&v->q, to);
+		call = rp_virtq_notify(&v->q, (uint16_t)st->signalled, to);
+		st->signalled = to;
+	}
+	rp_count(&ep->count->frames, l->n);
+	rp_count(&ep->count->bytes, l->bytes);
+	rp_count(&ep->count->batches, 1);
+	if (call)
+		rp_count(&ep->count->calls, 1);
+	rp_lock_release(&ep->lock);
+	return call;
+}
+
+static void vhost_free(struct rp_endpoint *ep)
+{
+	if (of(ep)->started)
+		rp_front_vhost_stop(ep);
+	free(ep->batch);
+	free(of(ep));
+}
+
+static const struct rp_endpoint_ops vhost_ops = {
+	.pull = vhost_pull,
+	.complete = vhost_complete,
+	.pending = vhost_pending,
+	.arm = vhost_arm,
+	.disarm = vhost_disarm,
+	.lease = vhost_lease,
+	.publish = vhost_publish,
+	.notify = vhost_notify,
+	.free = vhost_free,
+};
+
+struct rp_endpoint *rp_front_vhost_new(struct rp_port *p, int dir, uint32_t i,
+				       struct rp_ring_state *state)
+{
+	struct front_vhost *v = aligned_alloc(64, (sizeof(*v) + 63) / 64 * 64);
+
+	if (!v)
+		return NULL;
+	*v = (struct front_vhost){
+		.ep = { .ops = &vhost_ops,
+			.port = p,
+			.state = state,
+			.ring = (uint16_t)i,
+			.dir = (uint16_t)dir },
+		.kick_fd = -1,
+		.call_fd = -1,
+	};
+	if (dir == NETMAP_DIR_TX && !(v->ep.batch = calloc(1, sizeof(*v->ep.batch)))) {
+		free(v);
+		return NULL;
+	}
+	return &v->ep;
+}
+
+static int keep_fd(int fd, bool nonblock, struct rp_err *err)
+{
+	int own, flags;
+
+	if (fd < 0)
+		return -1;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return rp_fail(err, EBADF, "descriptor %d: %s", fd, strerror(errno));
+	flags = fcntl(own, F_GETFL);
+	if (nonblock && (flags < 0 || fcntl(own, F_SETFL, flags | O_NONBLOCK) < 0)) {
+		close(own);
+		return rp_fail(err, EBADF, "descriptor %d can't be made non-blocking: %s", fd,
+			       strerror(errno));
+	}
+	return own;
+}
+
+static void drop_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *cfg,
+			 struct rp_err *err)
+{
+	struct front_vhost *v = of(ep);
+	const uint64_t features = ep->port->features;
+	int kick_fd, call_fd;
+
+	if (v->started)
+		return rp_fail(err, EBUSY, "the virtqueue runs already");
+	v->q = (struct rp_virtq){
+		.writable = ep->dir == NETMAP_DIR_RX,
+		.indirect = features & RP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
+		.event_idx = features & RP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
+	};
+	if (rp_virtq_map(&v->q, ep->port->mem, cfg, err) < 0)
+		return -EINVAL;
+	kick_fd = keep_fd(cfg->kick_fd, false, err);
+	call_fd = keep_fd(cfg->call_fd, true, err);
+	if (kick_fd < -1 || call_fd < -1) {
+		drop_fd(&kick_fd);
+		drop_fd(&call_fd);
+		return -EBADF;
+	}
+	v->cfg = *cfg;
+	v->kick_fd = kick_fd;
+	v->call_fd = call_fd;
+	v->mergeable = features & RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF);
+	/* Before VERSION_1 the header had its last field only with mergeable buffers. */
+	v->net_header = v->mergeable || (features & RP_FEATURE(VIRTIO_F_VERSION_1)) ?
+				sizeof(struct virtio_net_hdr_mrg_rxbuf) :
+				sizeof(struct virtio_net_hdr);
+	v->q.avail_idx = (uint16_t)cfg->base;
+	rp_ring_state_reset(ep->state, cfg->base & 0xffff, rp_load_acquire(&v->q.used->idx));
+	ep->congestion = RP_FLOWING;
+	rp_virtq_disarm(&v->q);
+	v->started = true;
+	return 0;
+}
+
+int rp_front_vhost_remap(struct rp_endpoint *ep, const struct rp_guestmem *mem)
+{
+	struct rp_virtq moved = of(ep)->q;
+	struct rp_err ignored;
+
+	if (!of(ep)->started)
+		return 0;
+	if (rp_virtq_map(&moved, mem, &of(ep)->cfg, &ignored) < 0)
+		return 1;
+	return moved.desc != of(ep)->q.desc || moved.avail != of(ep)->q.avail ||
+	       moved.used != of(ep)->q.used;
+}
+
+int rp_front_vhost_move(struct rp_endpoint *ep, const struct rp_guestmem *mem, struct rp_err *err)
+{
+	return rp_virtq_map(&of(ep)->q, mem, &of(ep)->cfg, err);
+}
+
+uint32_t rp_front_vhost_stop(struct rp_endpoint *ep)
+{
+	struct front_vhost *v = of(ep);
+
+	if (ep->batch && ep->batch->held) {
+		rp_drop(ep, RP_DROP_RESET, ep->batch->held);
+		ep->batch->held = 0;
+		vhost_complete(ep);
+	}
+	drop_fd(&v->kick_fd);
+	drop_fd(&v->call_fd);
+	v->started = false;
+	return ep->state->reserved & 0xffff;
+}
+
+bool rp_front_vhost_started(const struct rp_endpoint *ep)
+{
+	return of_const(ep)->started;
+}
+
+int rp_front_vhost_kick_fd(const struct rp_endpoint *ep)
+{
+	return of_const(ep)->kick_fd;
+}
+
+int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, struct rp_err *err)
+{
+	int own = keep_fd(fd, true, err);
+	int old = of(ep)->call_fd;
+
+	if (own < -1)
+		return own;
+	rp_store(&of(ep)->call_fd, own);
+	if (old >= 0)
+		close(old);
+	return 0;
+}

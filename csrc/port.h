@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RP_PORT_H
+#define RP_PORT_H
+/*
+ * DOC: A port: a name, some rings, and a table of functions that says what
+ * becomes of the frames. Nothing outside that table asks what kind it is.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "endpoint.h"
+#include "guestmem.h"
+#include "region.h"
+#include "ringpass.h"
+
+struct rp_caller;
+struct rp_switch;
+
+struct rp_port_ops {
+	const char *name;
+	/**
+	 * @txsync: move what the front end sent on @ep, a batch at most
+	 * Return: frames moved or dropped; 0 when there was nothing to do
+	 */
+	unsigned (*txsync)(struct rp_caller *c, struct rp_endpoint *ep);
+};
+
+struct rp_port {
+	char name[64];
+	int id;
+	const struct rp_port_ops *ops;
+	struct rp_switch *sw; /* of a VALE port */
+	uint16_t sw_port;     /* its number there */
+	uint32_t ntx;
+	uint32_t nrx;
+	struct rp_endpoint *tx[RP_PORT_RINGS];
+	struct rp_endpoint *rx[RP_PORT_RINGS];
+	int worker; /* -1: none */
+
+	uint64_t hold_ns;	  /* 0: drop when full */
+	uint64_t features;	  /* vhost: negotiated virtio features */
+	struct rp_guestmem *mem;  /* vhost; replaced, never changed */
+	uint32_t mem_gen;	  /* grows when mem is replaced */
+	struct rp_region *region; /* rings */
+
+	uint32_t state; /* enum rp_port_state */
+	uint32_t breaking;
+	char reason[128];
+	int event_fd; /* written when it breaks */
+};
+
+/**
+ * rp_port_break() - the front end broke a rule: touch its memory no more
+ * @reason:	the rule, in words
+ *
+ * For any thread, and for signal handlers. The first reason stays.
+ */
+void rp_port_break(struct rp_port *p, const char *reason);
+
+static inline bool rp_port_broken(const struct rp_port *p)
+{
+	return rp_load_acquire(&p->state) == RP_PORT_BROKEN;
+}
+
+/**
+ * rp_port_receiver() - the rx ring that takes what was sent on tx ring @ring
+ *
+ * Return: the ring of the same number, modulo their count; the first one when
+ * that one is stopped; NULL when that one is stopped, too
+ */
+static inline struct rp_endpoint *rp_port_receiver(struct rp_port *p, unsigned ring)
+{
+	struct rp_endpoint *ep = p->rx[ring < p->nrx ? ring : ring % p->nrx];
+
+	if (rp_endpoint_live(ep))
+		return ep;
+	return rp_endpoint_live(p->rx[0]) ? p->rx[0] : NULL;
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "port_vale.h"
+
+#include "caller.h"
+#include "switch.h"
+
+/* The sender's memory was replaced while a receiver held these frames back. */
+static bool stale(const struct rp_endpoint *ep)
+{
+	return ep->batch->held && ep->batch->mem_gen != rp_load_acquire(&ep->port->mem_gen);
+}
+
+static unsigned vale_txsync(struct rp_caller *c, struct rp_endpoint *ep)
+{
+	struct rp_batch *b = ep->batch;
+	unsigned before = b->held;
+
+	if (!before) {
+		before = ep->ops->pull(ep);
+		if (!before)
+			return 0;
+		rp_endpoint_count_pull(ep);
+	}
+	if (stale(ep)) {
+		rp_drop(ep, RP_DROP_RESET, b->held);
+		b->held = 0;
+	} else if (b->nframes) {
+		rp_switch_forward(ep->port->sw, c, ep);
+	}
+	if (!b->held)
+		ep->ops->complete(ep);
+	return before - b->held;
+}
+
+const struct rp_port_ops rp_port_vale = {
+	.name = "vale",
+	.txsync = vale_txsync,
+};

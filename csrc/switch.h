@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RP_SWITCH_H
+#define RP_SWITCH_H
+/*
+ * DOC: A VALE switch: ports joined by a learning bridge.
+ *
+ * A batch goes through in two passes, so that the cost of a destination (a
+ * lock, a notification) is paid once a batch:
+ *
+ *   pass 1, classify   learn the source, look up the destination, put the
+ *                      frame on the destination's list
+ *   pass 2, deliver    for each destination: lease room for the whole list,
+ *                      copy without the lock, publish, notify once
+ *
+ *       frame  0 1 2 3 4 5          list of port 3: 0 -> 2 -> 5
+ *       dest   3 7 3 F 7 3          list of port 7: 1 -> 4
+ *                                   flood list:     3
+ *
+ * A flooded frame goes to every other port, in its place among the frames
+ * that are for this port alone.
+ */
+#include <stdint.h>
+
+#include "fdb.h"
+#include "ringpass.h"
+
+struct rp_caller;
+struct rp_endpoint;
+struct rp_port;
+
+enum { RP_FLOOD = RP_MAX_PORTS };
+
+/* The ports of a switch; replaced as a whole, never changed. */
+struct rp_members {
+	uint32_t n;
+	struct rp_port *list[RP_MAX_PORTS];
+	struct rp_port *by_number[RP_MAX_PORTS]; /* NULL: no such port */
+};
+
+struct rp_switch {
+	char name[64];
+	struct rp_fdb fdb;
+	struct rp_members *members;
+};
+
+/* What classifying a batch yields. */
+struct rp_forward {
+	struct rp_dest {
+		uint16_t head;
+		uint16_t tail;
+		uint16_t n;	  /* 0: head and tail mean nothing */
+	} dest[RP_MAX_PORTS + 1]; /* the last one: flood */
+	uint16_t touched[RP_BATCH + 1];
+	uint16_t ntouched;
+	uint16_t order[RP_BATCH];
+	uint8_t kept[RP_BATCH]; /* frames that are held back */
+};
+
+/**
+ * rp_switch_forward() - send the frames of @from's batch on their way
+ *
+ * Frames whose receiver is full and may hold senders back stay in the batch,
+ * as frame[0..held); call it again later. All others are done when it returns.
+ */
+void rp_switch_forward(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoint *from);
+
+#endif
