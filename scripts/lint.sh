@@ -30,7 +30,7 @@ check() {
 	fi
 }
 
-check "ruff check" ruff check --quiet .
+check "ruff check" ruff check --quiet --output-format concise .
 check "ruff format" ruff format --check .
 check "mypy" mypy
 check "shellcheck" shellcheck "${scripts[@]}"
