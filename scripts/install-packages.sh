@@ -4,7 +4,8 @@
 # Touches neither network nor apt when all of them are there already.
 set -euo pipefail
 
-mapfile -t wanted < <(sed 's/#.*//' "$@" | awk 'NF { print $1 }' | sort -u)
+listed=$(sed 's/#.*//' "$@" | awk 'NF { print $1 }' | sort -u)
+mapfile -t wanted <<<"$listed"
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "error: cannot install packages" >&2
