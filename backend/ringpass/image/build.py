@@ -2,8 +2,8 @@
 """Builds guest images and keeps them by content.
 
 The key of an image is a hash of everything that goes into it: the recipe, the files of `rootfs/`
-and `tools/`, the exact packages, the compiler, and this package's own source. An image in the
-cache is therefore never stale, and building one twice gives the same bytes.
+and `tools/`, the shared headers, the exact packages, the compiler, and this package's own source.
+An image in the cache is therefore never stale, and building one twice gives the same bytes.
 """
 
 import fcntl
@@ -32,7 +32,16 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction of the build (0 to 1) that is behind it."""
 
 COMPILER = "cc"
-COMPILE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-s", "-Wl,--build-id=none")
+COMPILE_FLAGS = (
+    "-std=gnu11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-static",
+    "-s",
+    "-Wl,--build-id=none",
+)
 COMPRESSOR = ("lz4", "-l", "-9", "-c")
 
 
@@ -59,8 +68,9 @@ class Inputs:
 
     def description(self) -> dict[str, object]:
         """Return what the manifest records and the key is made of."""
-        tool_files = sorted((self.directory / "tools").glob("*.[ch]"))
-        rootfs_files = sorted(p for p in (self.directory / "rootfs").rglob("*") if p.is_file())
+        base = self.directory.parent
+        sources = [*(self.directory / "tools").rglob("*.[ch]"), *abi_dir(self.directory).iterdir()]
+        rootfs = [path for path in (self.directory / "rootfs").rglob("*") if path.is_file()]
         return {
             "name": self.name,
             "recipe": msgspec.to_builtins(self.recipe),
@@ -68,9 +78,9 @@ class Inputs:
                 package.name: {"version": package.version, "sha256": package.sha256}
                 for package in self.resolved.packages.values()
             },
-            "tools": hashes(tool_files, self.directory),
-            "rootfs": hashes(rootfs_files, self.directory),
-            "builder": hashes(sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parent),
+            "tools": hashes(sources, base),
+            "rootfs": hashes(rootfs, base),
+            "builder": hashes([*Path(__file__).parent.glob("*.py")], Path(__file__).parent),
             "programs": {
                 COMPILER: first_line(COMPILER, "--version"),
                 COMPRESSOR[0]: first_line(COMPRESSOR[0], "--version"),
@@ -173,7 +183,7 @@ def build(
         compile_python(root, tree)
     report("compressing", 0.95)
     compress(tree, partial / "initrd")
-    outputs = hashes(sorted(p for p in partial.iterdir() if p.is_file()), partial)
+    outputs = hashes([*partial.iterdir()], partial)
     manifest = {**description, "releases": releases, "outputs": outputs}
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     partial.rename(place)
@@ -217,13 +227,21 @@ def kernels(
 
 
 def compile_tools(inputs: Inputs, tree: Tree, report: Progress) -> None:
+    """Compile each tool from all C files of its directory and of tools/common."""
+    tools = inputs.directory / "tools"
+    includes = [f"-I{directory}" for directory in (tools / "common", abi_dir(inputs.directory))]
     for tool in inputs.recipe.tools:
         report(f"compiling {tool}", 0.7)
-        source = inputs.directory / "tools" / f"{tool}.c"
+        sources = sorted([*(tools / tool).glob("*.c"), *(tools / "common").glob("*.c")])
         with tempfile.TemporaryDirectory() as directory:
             output = Path(directory) / tool
-            run(COMPILER, *COMPILE_FLAGS, "-o", str(output), str(source))
+            run(COMPILER, *COMPILE_FLAGS, *includes, "-o", str(output), *map(str, sources))
             tree.file(f"usr/bin/{tool}", output.read_bytes(), 0o755)
+
+
+def abi_dir(images: Path) -> Path:
+    """Return where the headers are that host, guest and tools share: beside images/."""
+    return images.parent / "csrc/abi"
 
 
 def link_busybox(root: Path, tree: Tree) -> None:
@@ -332,5 +350,5 @@ def hashes(files: list[Path], base: Path) -> dict[str, str]:
         path.relative_to(base).as_posix() + ("*" if os.access(path, os.X_OK) else ""): (
             debian.sha256_of(path)
         )
-        for path in files
+        for path in sorted(files)
     }

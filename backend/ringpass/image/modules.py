@@ -17,7 +17,8 @@ from ringpass.image.tree import Tree, matcher
 def select(kernel: Kernel, package: Tree, tree: Tree) -> str:
     """Copy the modules that `kernel` names, and all they need, from its package into `tree`.
 
-    Writes modules.dep for modprobe and ringpass.load for init; returns the kernel's release.
+    Writes modules.dep and modules.alias for modprobe, and ringpass.load for init. Returns the
+    kernel's release.
     Raises ConfigError for a module that the kernel neither has nor has built in.
     """
     source = modules_dir(kernel, package)
@@ -38,11 +39,21 @@ def select(kernel: Kernel, package: Tree, tree: Tree) -> str:
         dependencies = (paths[other].removeprefix(f"{source}/") for other in needs[name])
         lines.append(f"{place}: {' '.join(dependencies)}".rstrip())
     tree.file(f"{target}/modules.dep", text(lines))
+    tree.file(f"{target}/modules.alias", text(aliases(package, paths, needs)))
     tree.file(f"{target}/ringpass.load", text(name for name in kernel.load if name in needs))
     for index in ("modules.order", "modules.builtin"):
         if (entry := package.entries.get(f"{source}/{index}")) is not None:
             tree.add(f"{target}/{index}", entry)
     return release
+
+
+def aliases(package: Tree, paths: dict[str, str], names: Iterable[str]) -> list[str]:
+    """Return the lines of modules.alias: other names by which the kernel asks for a module."""
+    return [
+        f"alias {alias.decode()} {name}"
+        for name in sorted(names)
+        for alias in re.findall(rb"\0alias=([^\0]*)(?=\0)", package.entries[paths[name]].data)
+    ]
 
 
 def modules_dir(kernel: Kernel, package: Tree) -> str:
