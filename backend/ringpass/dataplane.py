@@ -187,14 +187,14 @@ class DataPlane:
             room *= 4
 
     def add_worker(
-        self, policy: Policy = Policy.ADAPTIVE, *, sleep_us: int = 0, cpu: int | None = None
+        self, policy: Policy = Policy.ADAPTIVE, sleep_us: int = 0, *, cpu: int | None = None
     ) -> WorkerId:
         """Start a worker thread, on the CPU `cpu` alone if it is given."""
         config = _worker_config(policy, sleep_us, cpu)
         return WorkerId(self._call("cannot start a worker", lib.rp_worker_add, config))
 
     def set_worker(
-        self, worker: WorkerId, policy: Policy, *, sleep_us: int = 0, cpu: int | None = None
+        self, worker: WorkerId, policy: Policy, sleep_us: int = 0, *, cpu: int | None = None
     ) -> None:
         """Change the policy and the CPU of a running worker."""
         config = _worker_config(policy, sleep_us, cpu)

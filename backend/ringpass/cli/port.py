@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`ringpass port`: the ports of the daemon."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ringpass.cli import output
+from ringpass.cli.status import moment, print_ports
+from ringpass.client import Client
+from ringpass.observe.status import PortStatus, Traffic
+
+app = typer.Typer(help="List, show, add, remove and repair ports.")
+
+Name = Annotated[
+    str, typer.Argument(metavar="SWITCH:PORT", help="Such as vale0:vm1.", show_default=False)
+]
+
+
+@app.command("ls")
+def list_(json: output.Json = False) -> None:
+    """List the ports, broken ones first."""
+    with Client() as client:
+        if json:
+            output.print_json(client.call("port.list"))
+        else:
+            print_ports(client.ask(list[PortStatus], "port.list"))
+
+
+@app.command()
+def show(name: Name, json: output.Json = False) -> None:
+    """Show one port: its front end, what was agreed with it, its counters."""
+    with Client() as client:
+        if json:
+            output.print_json(client.call("port.show", name=name))
+        else:
+            _print(client.ask(PortStatus, "port.show", name=name))
+
+
+@app.command()
+def add(
+    name: Name,
+    kind: Annotated[str | None, typer.Option(help="vhost-user, or null.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="server: we listen on the socket; client: we connect to it.")
+    ] = None,
+    path: Annotated[str | None, typer.Option(help="The socket.")] = None,
+    queues: Annotated[int | None, typer.Option(help="Pairs of virtqueues.")] = None,
+    mtu: Annotated[int | None, typer.Option(help="The largest packet, in bytes.")] = None,
+    mac: Annotated[str | None, typer.Option(help="The guest's address.")] = None,
+    full: Annotated[
+        str | None, typer.Option(help="hold or drop frames for the port while it is full.")
+    ] = None,
+    hold_us: Annotated[int | None, typer.Option(help="For how many microseconds.")] = None,
+    offload: Annotated[
+        list[str] | None, typer.Option(help="Offer this offload; repeat for more. Default: all.")
+    ] = None,
+    worker: Annotated[int | None, typer.Option(help="The worker that serves it.")] = None,
+    json: output.Json = False,
+) -> None:
+    """Add a port. One that is there with the same settings stays as it is."""
+    options: dict[str, Any] = {
+        "kind": kind,
+        "mode": mode,
+        "path": path,
+        "queues": queues,
+        "mtu": mtu,
+        "mac": mac,
+        "full": full,
+        "hold_us": hold_us,
+        "offloads": offload,
+        "worker": worker,
+    }
+    settings = {key: value for key, value in options.items() if value is not None}
+    with Client() as client:
+        output.print_result(client.call("port.add", name=name, settings=settings), name, json)
+
+
+@app.command("rm")
+def remove(name: Name, json: output.Json = False) -> None:
+    """Remove a port and disconnect its front end. One that is not there is no error."""
+    with Client() as client:
+        output.print_result(client.call("port.remove", name=name), name, json)
+
+
+@app.command()
+def repair(name: Name, json: output.Json = False) -> None:
+    """Take a broken port back into service."""
+    with Client() as client:
+        output.print_result(client.call("port.repair", name=name), name, json)
+
+
+def _print(port: PortStatus) -> None:
+    front_end = port.front_end
+    fields: list[tuple[str, object]] = [
+        ("port", port.name),
+        ("kind", port.kind),
+        ("state", f"{port.state}: {port.reason}" if port.reason else port.state),
+        ("socket", f"{port.path} ({port.mode})"),
+        ("worker", port.worker),
+        ("queue pairs", port.queues),
+        ("mtu", port.mtu),
+        ("mac", port.mac),
+        ("sessions", f"{port.sessions}, refused {port.refused}, violations {port.violations}"),
+        ("last error", port.last_error),
+        ("", moment(port.last_error_at)),
+        ("front end", f"process {front_end.pid}" if front_end else "none"),
+    ]
+    if front_end:
+        rings = " ".join(
+            f"{ring.index}:{'running' if ring.running else 'stopped'}({ring.size})"
+            for ring in front_end.rings
+        )
+        fields += [
+            ("connected", moment(front_end.since)),
+            ("driver", front_end.driver),
+            ("features", front_end.features),
+            ("protocol", front_end.protocol_features),
+            ("memory", f"{front_end.memory_bytes} bytes in {front_end.memory_regions} regions"),
+            ("virtqueues", rings),
+        ]
+    fields += [("from guest", _traffic(port.tx)), ("to guest", _traffic(port.rx))]
+    output.print_fields(fields)
+
+
+def _traffic(traffic: Traffic) -> str:
+    text = (
+        f"{traffic.frames} frames, {traffic.bytes} bytes, {traffic.batches} batches, "
+        f"{traffic.kicks} kicks, {traffic.calls} calls"
+    )
+    for reason, count in traffic.drops.items():
+        text += f"; dropped {count}: {reason}"
+    return text

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The configuration: a TOML file in, checked and complete values out.
+
+    [daemon]              workers, who may open the sockets
+    [switch.vale0]        a learning switch
+    [port."vale0:vm1"]    a port of it
+
+What is wrong is reported as `ConfigError` with the path of the key, as it stands in the file, and
+what to do. Derived values (MAC address, socket path) are filled in, so that two configurations
+that mean the same are equal.
+"""
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ringpass import names
+from ringpass.errors import ConfigError
+
+MAX_WORKERS = 64
+MAX_QUEUES = 8
+
+Offload = Literal["csum", "tso4", "tso6", "ecn", "ufo"]
+ALL_OFFLOADS: tuple[Offload, ...] = ("csum", "tso4", "tso6", "ecn", "ufo")
+#: An offload is of use only with one of these.
+_OFFLOAD_NEEDS: Mapping[Offload, tuple[Offload, ...]] = {
+    "tso4": ("csum",),
+    "tso6": ("csum",),
+    "ufo": ("csum",),
+    "ecn": ("tso4", "tso6"),
+}
+
+Microseconds = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class Worker(Struct, frozen=True, forbid_unknown_fields=True):
+    """A thread that moves frames."""
+
+    cpu: Annotated[int, Meta(ge=0, le=4095)] | None = None
+    """The CPU that it is bound to, or any."""
+    policy: Annotated[str, Meta(pattern=r"^(adaptive|busy|notify|sleep:[1-9][0-9]{0,5})$")] = (
+        "adaptive"
+    )
+    """What it does without work: `adaptive`, `busy`, `notify` or `sleep:MICROSECONDS`."""
+
+
+class Daemon(Struct, frozen=True, forbid_unknown_fields=True):
+    """What concerns the whole daemon."""
+
+    runtime_dir: str | None = None
+    """Where its sockets and counters are; `RINGPASS_RUNTIME_DIR` wins over it."""
+    workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)] | list[Worker] = 1
+    """How many workers, or a table for each."""
+    socket_mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3}$")] = "0660"
+    """Permissions of the ports' sockets, in octal."""
+    socket_group: str | None = None
+    """The group of the ports' sockets; None: the daemon's own."""
+
+    def worker_list(self) -> list[Worker]:
+        """Return a value for each worker."""
+        return [Worker()] * self.workers if isinstance(self.workers, int) else self.workers
+
+
+class Switch(Struct, frozen=True, forbid_unknown_fields=True):
+    """A learning switch."""
+
+    ageing: Annotated[int, Meta(ge=0, le=1_000_000)] = 300
+    """Seconds after which a MAC address that was not heard is forgotten; 0: never."""
+
+
+class Port(Struct, frozen=True, forbid_unknown_fields=True):
+    """A port that virtual machines connect to."""
+
+    kind: Literal["vhost-user", "null"] = "vhost-user"
+    """`null` throws the guest's frames away instead of switching them."""
+    mode: Literal["server", "client"] = "server"
+    """`server`: we listen on the socket; `client`: we connect to the one of the front end."""
+    path: str | None = None
+    """The socket. None in a file: a name made of the port's, in the runtime directory."""
+    queues: Annotated[int, Meta(ge=1, le=MAX_QUEUES)] = 1
+    """Pairs of virtqueues."""
+    mtu: Annotated[int, Meta(ge=68, le=65535)] = 1500
+    mac: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")] | None = None
+    """The guest's address, if its front end asks for one. None in a file: made of the name."""
+    full: Literal["hold", "drop"] = "hold"
+    """Whether the senders of frames for the full port wait a little, or lose them at once."""
+    hold_us: Microseconds = 1000
+    offloads: list[Offload] = msgspec.field(default_factory=lambda: list(ALL_OFFLOADS))
+    """What a guest may leave to the receiver of its frames."""
+    worker: Annotated[int, Meta(ge=0, le=MAX_WORKERS - 1)] | None = None
+    """The worker that serves it, from 0; None: the one with the fewest ports."""
+
+
+class Config(Struct, frozen=True):
+    """A whole configuration, complete and consistent."""
+
+    daemon: Daemon
+    switches: dict[str, Switch]
+    ports: dict[str, Port]
+
+
+class File(Struct, frozen=True, forbid_unknown_fields=True):
+    """The tables of a configuration file, for its JSON schema."""
+
+    daemon: Daemon = Daemon()
+    switch: dict[str, Switch] = {}
+    port: dict[str, Port] = {}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the tables of the TOML file at `path`, unchecked. Raises ConfigError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML", str(error), "correct that line") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML", "it is not UTF-8 text") from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"cannot read the configuration {path}", why) from error
+
+
+def load(path: Path, runtime_dir: Path) -> Config:
+    """Return the configuration of the file at `path`. Raises ConfigError."""
+    return parse(read(path), runtime_dir, source=str(path))
+
+
+def parse(tables: Mapping[str, Any], runtime_dir: Path, source: str) -> Config:
+    """Return the configuration that `tables` (a TOML document) describes. Raises ConfigError."""
+    check = _Checker(source)
+    check.keys(tables, ("daemon", "switch", "port"), "")
+    daemon = check.convert(tables.get("daemon", {}), Daemon, "daemon")
+    check.workers(daemon)
+    switches = {
+        check.name(names.check_switch, name, "switch"): check.convert(
+            table, Switch, f"switch.{_key(name)}"
+        )
+        for name, table in check.table(tables.get("switch", {}), "switch").items()
+    }
+    ports = {}
+    for name, table in check.table(tables.get("port", {}), "port").items():
+        key = f"port.{_key(name)}"
+        port = check.convert(table, Port, key)
+        ports[name] = check.port(name, port, key, daemon, switches, runtime_dir)
+    check.distinct(ports)
+    return Config(daemon, switches, ports)
+
+
+def parse_port(name: str, table: Mapping[str, Any], running: Config, runtime_dir: Path) -> Port:
+    """Return the checked port `name`, that is to join the configuration `running`."""
+    check = _Checker("the request")
+    key = f"port.{_key(name)}"
+    port = check.convert(table, Port, key)
+    port = check.port(name, port, key, running.daemon, running.switches, runtime_dir)
+    check.distinct({**running.ports, name: port})
+    return port
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of configuration files."""
+    return msgspec.json.schema(File)
+
+
+def default_mac(name: str) -> str:
+    """Return the MAC address of the port `name`: locally administered, the same every time."""
+    digest = hashlib.blake2s(name.encode(), digest_size=5).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x02, *digest))
+
+
+def default_path(name: str, runtime_dir: Path) -> Path:
+    """Return the socket of the port `name`."""
+    return runtime_dir / f"{name.replace(':', '.')}.sock"
+
+
+T = TypeVar("T")
+
+_MSGSPEC_PATH = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$", re.DOTALL)
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class _Checker:
+    """Checks tables of one source, which its errors name."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def fail(self, key: str, why: str, fix: str = "") -> NoReturn:
+        what = f"{self._source}: {key} is wrong" if key else f"{self._source} is wrong"
+        raise ConfigError(what, why, fix)
+
+    def table(self, value: object, key: str) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            self.fail(key, f"it is {_kind(value)}, not a table", f"write [{key}.NAME]")
+        return value
+
+    def keys(self, table: Mapping[str, Any], known: tuple[str, ...], key: str) -> None:
+        for name in table:
+            if name not in known:
+                self.unknown(name, known, key)
+
+    def unknown(self, name: str, known: tuple[str, ...], key: str) -> NoReturn:
+        full = f"{key}.{_key(name)}" if key else _key(name)
+        close = difflib.get_close_matches(name, known, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(known)}"
+        self.fail(full, f"there is no key {name!r}", fix)
+
+    def convert(self, table: object, kind: type[T], key: str) -> T:
+        """Return `table` as `kind`, or fail with the path of what is wrong in it."""
+        self.table(table, key)
+        try:
+            return msgspec.convert(table, kind)
+        except msgspec.ValidationError as error:
+            found = _MSGSPEC_PATH.match(str(error))
+            assert found is not None
+            path = f"{key}{found['path'] or ''}"
+            if unknown := _UNKNOWN.match(found["text"]):
+                # A list of tables is of workers, and nothing else.
+                fields = Worker.__struct_fields__ if found["path"] else kind.__struct_fields__  # type: ignore[attr-defined]
+                self.unknown(unknown["field"], fields, path)
+            self.fail(path, _plain(found["text"]))
+
+    def name(self, check: Any, name: str, table: str) -> str:
+        try:
+            check(name)
+        except ConfigError as error:
+            self.fail(f"{table}.{_key(name)}", error.why, error.fix)
+        return name
+
+    def workers(self, daemon: Daemon) -> None:
+        if not 1 <= len(daemon.worker_list()) <= MAX_WORKERS:
+            self.fail("daemon.workers", f"there may be 1 to {MAX_WORKERS} workers")
+
+    def port(
+        self,
+        name: str,
+        port: Port,
+        key: str,
+        daemon: Daemon,
+        switches: Mapping[str, Switch],
+        runtime_dir: Path,
+    ) -> Port:
+        """Return `port` completed, or fail if it contradicts itself or what it belongs to."""
+        self.name(names.parse_port, name, "port")
+        switch = names.parse_port(name).switch
+        if port.kind != "null" and switch not in switches:
+            close = difflib.get_close_matches(switch, switches, n=1)
+            hint = f"did you mean {close[0]}? Or" if close else "to make it,"
+            self.fail(key, f"there is no switch {switch}", f"{hint} add [switch.{switch}]")
+        workers = len(daemon.worker_list())
+        if port.worker is not None and port.worker >= workers:
+            self.fail(
+                f"{key}.worker",
+                f"there is no worker {port.worker}; they are numbered 0 to {workers - 1}",
+                "choose another one, or set daemon.workers",
+            )
+        for offload in port.offloads:
+            needs = _OFFLOAD_NEEDS.get(offload, ())
+            if needs and not set(needs) & set(port.offloads):
+                self.fail(
+                    f"{key}.offloads",
+                    f"{offload} does not work without {' or '.join(needs)}",
+                    f"add {needs[0]}, or remove {offload}",
+                )
+        mac = (port.mac or default_mac(name)).lower()
+        if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+            self.fail(
+                f"{key}.mac",
+                f"{mac} cannot be the address of one machine",
+                "use an address whose first byte is even, such as 52:54:00:12:34:56",
+            )
+        path = runtime_dir / (port.path or default_path(name, runtime_dir))
+        return msgspec.structs.replace(
+            port, mac=mac, path=str(path), offloads=sorted(set(port.offloads))
+        )
+
+    def distinct(self, ports: Mapping[str, Port]) -> None:
+        """Fail if two ports have the same socket, or the same address on one switch."""
+        paths: dict[str | None, str] = {}
+        macs: dict[tuple[str, str | None], str] = {}
+        for name, port in ports.items():
+            other = paths.setdefault(port.path, name)
+            if other != name:
+                self.fail(f"port.{_key(name)}.path", f"{other} has the socket {port.path}, too")
+            switch = names.parse_port(name).switch
+            other = macs.setdefault((switch, port.mac), name)
+            if other != name:
+                self.fail(
+                    f"port.{_key(name)}.mac",
+                    f"{other} has the address {port.mac}, too",
+                    "give each port of a switch its own, or leave both out",
+                )
+
+
+def _key(name: str) -> str:
+    """Return `name` as a part of a TOML key."""
+    return name if _PLAIN_KEY.fullmatch(name) else msgspec.json.encode(name).decode()
+
+
+def _plain(text: str) -> str:
+    """Return a message of msgspec in words that fit a configuration file."""
+    text = text.replace("`", "").replace("Object", "the table")
+    return text[:1].lower() + text[1:]
+
+
+def _kind(value: object) -> str:
+    return {bool: "a boolean", int: "a number", str: "a text", list: "a list"}.get(
+        type(value), type(value).__name__
+    )

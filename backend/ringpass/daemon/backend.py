@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Everything that runs: the configuration made real in the data plane and in sockets."""
+
+import difflib
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from ringpass import apply, names
+from ringpass.config import Config, Daemon, Port, Switch, Worker
+from ringpass.dataplane import (
+    DataPlane,
+    Full,
+    Kind,
+    Policy,
+    PortId,
+    PortSpec,
+    SwitchId,
+    WorkerId,
+    vhost_features,
+)
+from ringpass.errors import NotFound, RingpassError
+from ringpass.observe.counters import Counters, RingCounters
+from ringpass.observe.status import (
+    FdbEntry,
+    FrontEndStatus,
+    PortState,
+    PortStatus,
+    RingStatus,
+    SwitchStatus,
+    WorkerStatus,
+    traffic,
+)
+from ringpass.vhostuser.device import Device, offered
+from ringpass.vhostuser.endpoint import Access
+from ringpass.vhostuser.messages import DeviceStatus, Feature, ProtocolFeature, words
+from ringpass.vhostuser.port import FrontEnd, VhostUserPort
+
+log = logging.getLogger(__name__)
+
+_KINDS = {"vhost-user": Kind.VALE, "null": Kind.NULL}
+_FULL = {"hold": Full.HOLD, "drop": Full.DROP}
+
+
+class LivePort:
+    """A port that runs."""
+
+    def __init__(self, port: PortId, config: Port, worker: int, control: VhostUserPort) -> None:
+        self.id = port
+        self.config = config
+        self.worker = worker
+        self.control = control
+
+
+class Backend:
+    """What runs. `become` is the only way to change it. It lives in the event loop's thread."""
+
+    def __init__(self, dataplane: DataPlane, counters: Counters, runtime_dir: Path) -> None:
+        self.runtime_dir = runtime_dir
+        self._dataplane = dataplane
+        self._counters = counters
+        self._daemon = Daemon(workers=[])
+        self._workers: list[tuple[WorkerId, Worker]] = []
+        self._switches: dict[str, tuple[SwitchId, Switch]] = {}
+        self._ports: dict[str, LivePort] = {}
+
+    @property
+    def config(self) -> Config:
+        """The configuration that runs."""
+        workers = [config for _, config in self._workers]
+        return Config(
+            msgspec.structs.replace(self._daemon, workers=workers),
+            {name: config for name, (_, config) in self._switches.items()},
+            {name: port.config for name, port in self._ports.items()},
+        )
+
+    def plan(self, wanted: Config) -> list[apply.Action]:
+        """Return the actions that lead from here to `wanted`."""
+        placed = {
+            name: apply.Placed(port.worker, _pid(port.control.front_end))
+            for name, port in self._ports.items()
+        }
+        return apply.plan(self.config, wanted, placed)
+
+    def become(self, wanted: Config) -> list[apply.Action]:
+        """Do what leads from here to `wanted`; return the actions.
+
+        Raises RingpassError at the first action that fails; those before it are done.
+        """
+        actions = self.plan(wanted)
+        for done, action in enumerate(actions):
+            try:
+                self._perform(action)
+            except RingpassError as error:
+                if done:
+                    error.why += f" ({done} of {len(actions)} actions were done before)"
+                raise
+            log.info("event=action did=%r", str(action))
+        self._daemon = wanted.daemon
+        for name, port in self._ports.items():
+            port.config = wanted.ports[name]
+        return actions
+
+    def close(self) -> None:
+        """Disconnect all front ends and remove all sockets. The data plane stays the caller's."""
+        for port in self._ports.values():
+            port.control.close()
+
+    def note_broken(self) -> None:
+        """Look which ports the data plane stopped."""
+        for port in self._ports.values():
+            port.control.note_broken()
+
+    def repair(self, name: str) -> str:
+        """Take a broken port back into service; return what happened."""
+        port = self._port(name)
+        if self._dataplane.port_status(port.id).broken is None:
+            return "unchanged"
+        self._dataplane.repair_port(port.id)
+        port.control.note_broken()
+        return "repaired"
+
+    def fdb(self, name: str) -> list[FdbEntry]:
+        """Return the MAC table of a switch."""
+        if name not in self._switches:
+            raise _absent("switch", name, self._switches)
+        port_names = {port.id: port_name for port_name, port in self._ports.items()}
+        return [
+            FdbEntry(row.mac.hex(":"), port_names.get(row.port, "?"), row.age_s)
+            for row in self._dataplane.fdb(self._switches[name][0])
+        ]
+
+    def switches(self) -> list[SwitchStatus]:
+        """Return the switches."""
+        return [
+            SwitchStatus(
+                name,
+                config.ageing,
+                [port for port in self._ports if self._switch_of(port) == name],
+                len(self._dataplane.fdb(switch)),
+            )
+            for name, (switch, config) in self._switches.items()
+        ]
+
+    def workers(self) -> list[WorkerStatus]:
+        """Return the workers with their counters."""
+        counters = {row.worker: row for row in self._counters.workers()}
+        found = []
+        for number, (worker, config) in enumerate(self._workers):
+            row = counters.get(worker)
+            found.append(
+                WorkerStatus(
+                    number,
+                    config.policy,
+                    config.cpu,
+                    row.tid if row else 0,
+                    [name for name, port in self._ports.items() if port.worker == number],
+                    row.loops if row else 0,
+                    row.busy if row else 0,
+                    row.sleeps if row else 0,
+                    row.wakes if row else 0,
+                )
+            )
+        return found
+
+    def ports(self) -> list[PortStatus]:
+        """Return the ports."""
+        return [self.port(name) for name in self._ports]
+
+    def port(self, name: str) -> PortStatus:
+        """Return one port."""
+        live = self._port(name)
+        config, control = live.config, live.control
+        status = self._dataplane.port_status(live.id)
+        front_end = control.front_end
+        state: PortState = "waiting"
+        if status.broken is not None:
+            state = "broken"
+        elif front_end is not None:
+            state = "up" if status.tx_live or status.rx_live else "connected"
+        return PortStatus(
+            name=name,
+            kind=config.kind,
+            state=state,
+            reason=status.broken or "",
+            mode=config.mode,
+            path=str(control.path),
+            worker=live.worker,
+            queues=config.queues,
+            mtu=config.mtu,
+            mac=str(config.mac),
+            front_end=None if front_end is None else _front_end(front_end),
+            sessions=control.history.sessions,
+            refused=control.history.refused,
+            violations=control.history.violations,
+            last_error=control.history.last_error,
+            last_error_at=control.history.last_error_at,
+            tx=traffic(self._rings(status.tx_records)),
+            rx=traffic(self._rings(status.rx_records)),
+        )
+
+    def _perform(self, action: apply.Action) -> None:
+        """Do one action. One that fails changes nothing."""
+        match action:
+            case apply.WorkerAdd(_, config):
+                worker = self._dataplane.add_worker(*_policy(config), cpu=config.cpu)
+                self._workers.append((worker, config))
+            case apply.WorkerSet(number, config):
+                worker, _ = self._workers[number]
+                self._dataplane.set_worker(worker, *_policy(config), cpu=config.cpu)
+                self._workers[number] = worker, config
+            case apply.WorkerRemove(number):
+                self._dataplane.remove_worker(self._workers[number][0])
+                del self._workers[number]
+            case apply.SocketsSet(mode, group):
+                access = Access(int(mode, 8), group)
+                for port in self._ports.values():
+                    port.control.set_access(access)
+                self._daemon = msgspec.structs.replace(
+                    self._daemon, socket_mode=mode, socket_group=group
+                )
+            case apply.SwitchAdd(name, switch_config):
+                switch = self._dataplane.add_switch(name, switch_config.ageing)
+                self._switches[name] = switch, switch_config
+            case apply.SwitchSet(name, switch_config):
+                switch, _ = self._switches[name]
+                self._dataplane.set_switch_ageing(switch, switch_config.ageing)
+                self._switches[name] = switch, switch_config
+            case apply.SwitchRemove(name):
+                self._dataplane.remove_switch(self._switches[name][0])
+                del self._switches[name]
+            case apply.PortAdd(name, port_config):
+                self._ports[name] = self._add_port(name, port_config)
+            case apply.PortSet(name, port_config):
+                live = self._ports[name]
+                full = _FULL[port_config.full]
+                self._dataplane.set_port_full(live.id, full, port_config.hold_us)
+                live.config = port_config
+            case apply.PortRemove(name):
+                live = self._ports.pop(name)
+                live.control.close()
+                self._dataplane.remove_port(live.id)
+
+    def _add_port(self, name: str, config: Port) -> LivePort:
+        worker = self._idlest_worker() if config.worker is None else config.worker
+        kind = _KINDS[config.kind]
+        switch = self._switches[self._switch_of(name)][0] if kind is Kind.VALE else SwitchId(-1)
+        port = self._dataplane.add_port(
+            PortSpec(
+                name=name,
+                kind=kind,
+                switch=switch,
+                worker=self._workers[worker][0],
+                tx_rings=config.queues,
+                rx_rings=config.queues,
+                full=_FULL[config.full],
+                hold_us=config.hold_us,
+            )
+        )
+        assert config.mac is not None
+        assert config.path is not None
+        control = VhostUserPort(
+            name,
+            Device(
+                features=offered(vhost_features(), config.queues, config.offloads),
+                mac=bytes.fromhex(config.mac.replace(":", "")),
+                mtu=config.mtu,
+                pairs=config.queues,
+            ),
+            self._dataplane.vhost(port),
+            config.mode,
+            Path(config.path),
+            Access(int(self._daemon.socket_mode, 8), self._daemon.socket_group),
+        )
+        try:
+            control.open()
+        except RingpassError:
+            self._dataplane.remove_port(port)
+            raise
+        return LivePort(port, config, worker, control)
+
+    def _idlest_worker(self) -> int:
+        load = [0] * len(self._workers)
+        for port in self._ports.values():
+            load[port.worker] += 1
+        return load.index(min(load))
+
+    def _rings(self, records: Iterable[int]) -> Iterator[RingCounters]:
+        for record in records:
+            ring = self._counters.ring(record)
+            if ring is not None:
+                yield ring
+
+    def _switch_of(self, port: str) -> str:
+        return names.parse_port(port).switch
+
+    def _port(self, name: str) -> LivePort:
+        if name not in self._ports:
+            raise _absent("port", name, self._ports)
+        return self._ports[name]
+
+
+def _absent(kind: str, name: str, known: Iterable[str]) -> NotFound:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    fix = f"did you mean {close[0]}?" if close else f"ringpass {kind} ls"
+    return NotFound(f"there is no {kind} {name}", "the daemon does not run one", fix)
+
+
+def _pid(front_end: FrontEnd | None) -> int | None:
+    return None if front_end is None else front_end.pid
+
+
+def _policy(worker: Worker) -> tuple[Policy, int]:
+    """Return the policy of `worker` and how long it sleeps, in microseconds."""
+    name, _, sleep_us = worker.policy.partition(":")
+    return Policy[name.upper()], int(sleep_us or 0)
+
+
+def _front_end(front_end: FrontEnd) -> FrontEndStatus:
+    session = front_end.session
+    return FrontEndStatus(
+        pid=front_end.pid,
+        since=front_end.since,
+        driver=words(session.status, DeviceStatus),
+        features=words(session.features or 0, Feature),
+        protocol_features=words(session.protocol_features, ProtocolFeature),
+        memory_regions=len(session.memory),
+        memory_bytes=sum(slot.size for slot in session.memory),
+        rings=[
+            RingStatus(ring.index, ring.size, ring.enabled, ring.running) for ring in session.rings
+        ],
+    )

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The daemon's life: one a runtime directory, from its configuration to a clean end."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ringpass import paths
+from ringpass.config import Config
+from ringpass.daemon.backend import Backend
+from ringpass.daemon.control import Control
+from ringpass.daemon.methods import Methods
+from ringpass.dataplane import DataPlane
+from ringpass.errors import Denied, RingpassError
+from ringpass.observe.counters import FILE_NAME as COUNTERS
+from ringpass.observe.counters import Counters
+
+log = logging.getLogger(__name__)
+
+LOCK = "daemon.lock"
+
+
+def run(config: Config, runtime_dir: Path) -> None:
+    """Run a daemon until SIGTERM, SIGINT or the method `shutdown`.
+
+    Raises RingpassError if it cannot start: nothing of it remains then.
+    """
+    with _runtime(runtime_dir):
+        asyncio.run(_serve(config, runtime_dir))
+
+
+async def _serve(config: Config, runtime_dir: Path) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with (
+        _counters_file(runtime_dir / COUNTERS) as counters_fd,
+        DataPlane(counters_fd) as dataplane,
+        Counters(runtime_dir / COUNTERS) as counters,
+        contextlib.closing(Backend(dataplane, counters, runtime_dir)) as backend,
+    ):
+        backend.become(config)
+        with _watch(dataplane.event_fd(), backend.note_broken):
+            async with Control(paths.control_socket(runtime_dir), Methods(backend, stop.set)):
+                log.info("event=ready pid=%d runtime_dir=%s", os.getpid(), runtime_dir)
+                await stop.wait()
+        log.info("event=stopping")
+
+
+@contextlib.contextmanager
+def _watch(event_fd: int, callback: Callable[[], None]) -> Iterator[None]:
+    """Call `callback` whenever the eventfd `event_fd` was written."""
+
+    def wake() -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(event_fd)
+        callback()
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(event_fd, wake)
+    try:
+        yield
+    finally:
+        loop.remove_reader(event_fd)
+
+
+@contextlib.contextmanager
+def _runtime(directory: Path) -> Iterator[None]:
+    """Create the runtime directory and be its only daemon.
+
+    The lock is the kernel's: it goes with the process that holds it, however that ends.
+    """
+    what = f"cannot start in {directory}"
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError as error:
+        raise Denied(what, str(error), "choose another place: --runtime-dir DIR") from error
+    except OSError as error:
+        raise RingpassError(what, str(error), "choose another place: --runtime-dir DIR") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+            raise RingpassError(
+                what,
+                f"a daemon already runs there: process {pid}",
+                "use it (ringpass status), stop it (ringpass down), or choose another directory",
+            ) from error
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _counters_file(path: Path) -> Iterator[int]:
+    """Make a new counters file; whoever still maps that of an earlier daemon keeps the old one."""
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+        path.unlink(missing_ok=True)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The status of a daemon as data: what the RPC methods answer and the command line prints."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from ringpass.observe.counters import RingCounters
+
+PortState = Literal["waiting", "connected", "up", "broken"]
+
+
+class Traffic(Struct, frozen=True):
+    """One direction of a port, all rings together."""
+
+    frames: int
+    bytes: int
+    batches: int
+    kicks: int
+    calls: int
+    copied: int
+    holds: int
+    drops: dict[str, int]
+
+
+class RingStatus(Struct, frozen=True):
+    """A virtqueue as its front end described it."""
+
+    index: int
+    size: int
+    enabled: bool | None
+    """What the front end said last; None: nothing yet."""
+    running: bool
+
+
+class FrontEndStatus(Struct, frozen=True):
+    """The front end that is connected to a port."""
+
+    pid: int
+    since: float
+    """Seconds since the epoch."""
+    driver: list[str]
+    """The virtio device status that the guest's driver set, in words."""
+    features: list[str]
+    """The virtio features that were agreed on, in words."""
+    protocol_features: list[str]
+    memory_regions: int
+    memory_bytes: int
+    rings: list[RingStatus]
+
+
+class PortStatus(Struct, frozen=True):
+    """A port.
+
+    waiting: no front end; connected: a front end without a running virtqueue; up: virtqueues run;
+    broken: stopped, see `reason`.
+    """
+
+    name: str
+    kind: str
+    state: PortState
+    reason: str
+    """Why it is broken; else empty."""
+    mode: str
+    path: str
+    worker: int
+    queues: int
+    mtu: int
+    mac: str
+    front_end: FrontEndStatus | None
+    sessions: int
+    refused: int
+    violations: int
+    last_error: str
+    last_error_at: float
+    """Seconds since the epoch; 0: never."""
+    tx: Traffic
+    """What came from the guest."""
+    rx: Traffic
+    """What went to the guest."""
+
+
+class SwitchStatus(Struct, frozen=True):
+    """A switch."""
+
+    name: str
+    ageing: int
+    ports: list[str]
+    addresses: int
+    """MAC addresses that it knows now."""
+
+
+class WorkerStatus(Struct, frozen=True):
+    """A worker thread."""
+
+    worker: int
+    policy: str
+    cpu: int | None
+    tid: int
+    ports: list[str]
+    loops: int
+    busy: int
+    sleeps: int
+    wakes: int
+
+
+class FdbEntry(Struct, frozen=True):
+    """A MAC address that a switch learnt."""
+
+    mac: str
+    port: str
+    age_s: int
+
+
+class Status(Struct, frozen=True):
+    """A daemon with all that it runs."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    runtime_dir: str
+    problems: list[str]
+    workers: list[WorkerStatus]
+    switches: list[SwitchStatus]
+    ports: list[PortStatus]
+
+
+def traffic(rings: Iterable[RingCounters]) -> Traffic:
+    """Return the sum of `rings`."""
+    total: Counter[str] = Counter()
+    drops: Counter[str] = Counter()
+    for ring in rings:
+        for field in ("frames", "bytes", "batches", "kicks", "calls", "copied", "holds"):
+            total[field] += getattr(ring, field)
+        drops.update(ring.drops)
+    return Traffic(
+        frames=total["frames"],
+        bytes=total["bytes"],
+        batches=total["batches"],
+        kicks=total["kicks"],
+        calls=total["calls"],
+        copied=total["copied"],
+        holds=total["holds"],
+        drops=dict(drops),
+    )
+
+
+def problems(ports: Iterable[PortStatus]) -> list[str]:
+    """Return what a user should look at first, a line each."""
+    found = []
+    for port in ports:
+        if port.state == "broken":
+            found.append(f"{port.name} is broken: {port.reason}; reset the guest's NIC")
+        elif port.state == "up" and port.tx.kicks > 0 and not port.tx.batches:
+            found.append(
+                f"{port.name}: its guest kicks, but its rings stay empty; is the guest's memory "
+                "shared (memory-backend-memfd,share=on)?"
+            )
+    return found
