@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a guest is told about one of its network cards, whoever runs the guest."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,18 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_socket_path(self.socket)
+        if self.mac and not re.fullmatch(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", self.mac):
+            raise ConfigError(
+                f"{self.mac!r} is not a MAC address",
+                "it is not six bytes in hexadecimal with colons between",
+                "write it like 52:54:00:12:34:56",
+            )
+        if self.address and not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]+", self.address):
+            raise ConfigError(
+                f"{self.address!r} is not an address for a network card",
+                "it is not ADDRESS/LENGTH",
+                "write it like 10.0.0.1/24",
+            )
         if not 1 <= self.queues <= 128:
             raise ConfigError(
                 f"a network card cannot have {self.queues} queues", "it has 1 to 128 queue pairs"
@@ -52,6 +65,16 @@ def check_socket_path(path: Path) -> None:
             f"cannot use the socket path {path}",
             f"it has {length} bytes, and a unix socket address holds {MAX_SOCKET_PATH}",
             "use a shorter runtime directory (RINGPASS_RUNTIME_DIR)",
+        )
+
+
+def check_guest_name(name: str) -> None:
+    """Raise ConfigError for a name that is no host name, as it must be to pass a command line."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", name):
+        raise ConfigError(
+            f"{name!r} is not a name for a guest",
+            "a guest's name is its host name",
+            "use up to 63 letters, digits, dots and hyphens, the first a letter or digit",
         )
 
 

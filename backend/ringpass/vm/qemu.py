@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from ringpass.vm.nic import Nic, check_socket_path, guest_parameters
+from ringpass.vm.nic import Nic, check_guest_name, check_socket_path, guest_parameters
 
 PROGRAM = "qemu-system-x86_64"
 
@@ -33,6 +33,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_guest_name(self.name)
         if self.qmp is not None:
             check_socket_path(self.qmp)
 
@@ -40,7 +41,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 def command(machine: Machine) -> list[str]:
     """Return the argument vector that runs `machine`."""
     argv = [PROGRAM, "-no-user-config", "-nodefaults", "-display", "none"]
-    argv += ["-name", escaped(machine.name)]
+    argv += ["-name", machine.name]
     argv += accel_args(machine.accel)
     argv += ["-smp", str(machine.smp)]
     argv += memory_args(machine.memory)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from ringpass.vm.nic import Nic, check_socket_path, guest_parameters
+from ringpass.errors import ConfigError
+from ringpass.vm.nic import Nic, check_guest_name, check_socket_path, guest_parameters
 
 ENVIRONMENT = {"TMPDIR": "/dev/shm"}  # noqa: S108
 """UML keeps its memory in an unlinked file of TMPDIR: on a disk every guest store would be slow."""
@@ -29,6 +30,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_guest_name(self.name)
+        for nic in self.nics:
+            check_word(nic.socket)
         check_socket_path(self.directory / self.name / "mconsole")
 
 
@@ -47,6 +51,16 @@ def command(machine: Machine) -> list[str]:
         *guest_parameters(machine.name, machine.nics),
         *machine.parameters,
     ]
+
+
+def check_word(socket: Path) -> None:
+    """Raise ConfigError for a path that cannot be part of the kernel's command line."""
+    if set(str(socket)) & set(': "'):
+        raise ConfigError(
+            f"User-mode Linux cannot use the socket path {socket}",
+            "its command line has no way to write a colon, space or quotation mark in a path",
+            "use another runtime directory (RINGPASS_RUNTIME_DIR) or `path` of the port",
+        )
 
 
 def device(nic: Nic, number: int) -> str:
