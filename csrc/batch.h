@@ -20,8 +20,7 @@
 enum {
 	RP_ETH_MIN = 14,
 	/* The longest frame of any kind: 64 KB of GSO payload behind its headers. */
-	RP_FRAME_MAX = 65536 + 256,
-	RP_NO_FRAME = 0xffff
+	RP_FRAME_MAX = 65536 + 256
 };
 
 struct rp_seg {
@@ -34,13 +33,13 @@ struct rp_frame {
 	uint16_t seg; /* first piece */
 	uint16_t nseg;
 	uint16_t dest;		    /* where it goes, as the switch numbers it */
-	uint16_t next;		    /* frame for the same destination; RP_NO_FRAME: the last */
 	struct virtio_net_hdr vnet; /* checked; all zero when the sender has none */
 };
 
 struct rp_batch {
 	uint16_t nframes;
 	uint16_t nsegs;
+	uint32_t bytes;	       /* of all frames, as pulled */
 	uint16_t taken;	       /* chains or slots to give back when all frames are done */
 	uint16_t held;	       /* frames that wait for their receiver; they are frame[0..held) */
 	uint32_t mem_gen;      /* of the sender's memory table, when it was pulled */

@@ -115,6 +115,7 @@ rp_caller *rp_caller_new(rp_dataplane *dp, struct rp_err *err)
 		return NULL;
 	}
 	c->dp = dp;
+	rp_forward_init(&c->forward);
 	return c;
 }
 

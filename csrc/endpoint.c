@@ -4,12 +4,9 @@
 void rp_endpoint_count_pull(struct rp_endpoint *ep)
 {
 	const struct rp_batch *b = ep->batch;
-	uint64_t bytes = 0;
 
-	for (unsigned i = 0; i < b->nframes; i++)
-		bytes += b->frame[i].len;
 	rp_count(&ep->count->frames, b->nframes);
-	rp_count(&ep->count->bytes, bytes);
+	rp_count(&ep->count->bytes, b->bytes);
 	rp_count(&ep->count->batches, 1);
 }
 

@@ -22,67 +22,103 @@ static struct front_ring *of(struct rp_endpoint *ep)
 	return (struct front_ring *)ep; /* ep is its first member */
 }
 
-/* Take the slots of one frame, from *@pos on, up to @head. False: it is malformed. */
-static bool take_frame(struct front_ring *r, struct rp_batch *b, struct rp_frame *f, uint32_t *pos,
-		       uint32_t head)
+/* Why a frame can't be taken, or RP_DROP_REASONS. */
+static enum rp_drop refusal(const struct rp_frame *f, bool too_many)
+{
+	if (too_many)
+		return RP_DROP_FRAGS;
+	if (f->len < RP_ETH_MIN)
+		return RP_DROP_SHORT;
+	return f->len > RP_FRAME_MAX ? RP_DROP_MTU : RP_DROP_REASONS;
+}
+
+/* Take the slots of one frame, from @pos on. Return: the slot behind them, or @head if it broke. */
+static uint32_t take_frame(struct front_ring *r, struct rp_batch *b, uint32_t pos, uint32_t head)
 {
 	const struct rp_kring *k = &r->k;
-	bool ok = true, more = true;
+	struct rp_frame f = { .seg = b->nsegs };
+	bool too_many = false, more = true;
+	enum rp_drop why;
 
-	*f = (struct rp_frame){ .seg = b->nsegs };
-	while (more && *pos != head) {
-		const struct netmap_slot *s = &k->ring->slot[*pos];
+	while (more && pos != head) {
+		const struct netmap_slot *s = &k->ring->slot[pos];
 		uint32_t len = rp_load(&s->len);
 		uint8_t *buf = rp_kring_buf(k, rp_load(&s->buf_idx));
 
 		more = rp_load(&s->flags) & NS_MOREFRAG;
-		*pos = rp_kring_next(k, *pos);
-		b->taken++;
+		pos = rp_kring_next(k, pos);
 		if (!buf || len > k->buf_bytes) {
 			rp_port_break(r->ep.port,
 				      !buf ? "a tx slot's buffer index is not in the region" :
 					     "a tx slot's length exceeds its buffer");
-			return false;
+			return head;
 		}
-		if (f->nseg == NETMAP_MAX_FRAGS) {
-			ok = false;
+		too_many |= f.nseg == NETMAP_MAX_FRAGS;
+		if (too_many)
 			continue;
-		}
-		b->seg[b->nsegs + f->nseg++] = (struct rp_seg){ .addr = buf, .len = len };
-		f->len += len;
+		b->seg[b->nsegs + f.nseg++] = (struct rp_seg){ .addr = buf, .len = len };
+		f.len += len;
 	}
-	if (!ok)
-		rp_drop(&r->ep, RP_DROP_FRAGS, 1);
-	else if (f->len < RP_ETH_MIN)
-		rp_drop(&r->ep, RP_DROP_SHORT, 1);
-	else if (f->len > RP_FRAME_MAX)
-		rp_drop(&r->ep, RP_DROP_MTU, 1);
-	return ok && f->len >= RP_ETH_MIN && f->len <= RP_FRAME_MAX;
+	why = refusal(&f, too_many);
+	if (why != RP_DROP_REASONS) {
+		rp_drop(&r->ep, why, 1);
+		return pos;
+	}
+	b->nsegs += f.nseg;
+	b->bytes += f.len;
+	b->frame[b->nframes++] = f;
+	return pos;
+}
+
+/*
+ * Take frames of one slot, as nearly all are. Return: the first slot that is
+ * not such a frame, or @head.
+ */
+static uint32_t take_plain(const struct rp_kring *ring, struct rp_batch *b, uint32_t pos,
+			   uint32_t head)
+{
+	const struct rp_kring k = *ring; /* what the compiler may keep in registers */
+	uint32_t n = b->nframes, seg = b->nsegs, bytes = b->bytes;
+
+	while (pos != head && n < RP_BATCH) {
+		const struct netmap_slot *s = &k.ring->slot[pos];
+		uint32_t len = rp_load(&s->len);
+		uint8_t *buf = rp_kring_buf(&k, rp_load(&s->buf_idx));
+
+		if (!buf || len < RP_ETH_MIN || len > k.buf_bytes ||
+		    (rp_load(&s->flags) & NS_MOREFRAG))
+			break;
+		b->seg[seg] = (struct rp_seg){ .addr = buf, .len = len };
+		b->frame[n++] = (struct rp_frame){ .len = len, .seg = (uint16_t)seg++, .nseg = 1 };
+		bytes += len;
+		pos = rp_kring_next(&k, pos);
+	}
+	b->nframes = (uint16_t)n;
+	b->nsegs = (uint16_t)seg;
+	b->bytes = bytes;
+	return pos;
 }
 
 static unsigned rings_pull(struct rp_endpoint *ep)
 {
 	struct front_ring *r = of(ep);
 	struct rp_batch *b = ep->batch;
-	uint32_t pos = ep->state->reserved, tail = rp_kring_prev(&r->k, pos), head;
+	uint32_t start = ep->state->reserved, pos = start, head;
 
-	b->nframes = b->nsegs = b->taken = b->held = 0;
-	if (!rp_kring_head(&r->k, pos, tail, &head)) {
+	b->nframes = b->nsegs = b->held = 0;
+	b->bytes = 0;
+	if (!rp_kring_head(&r->k, pos, rp_kring_prev(&r->k, pos), &head)) {
 		rp_port_break(ep->port, "a tx ring's head is outside the slots that its user owns");
 		return 0;
 	}
 	while (pos != head && b->nframes < RP_BATCH &&
-	       b->nsegs + NETMAP_MAX_FRAGS <= RP_BATCH_SEGS) {
-		struct rp_frame *f = &b->frame[b->nframes];
-
-		if (!take_frame(r, b, f, &pos, head))
-			continue;
-		__builtin_prefetch(b->seg[f->seg].addr);
-		b->nsegs += f->nseg;
-		b->nframes++;
+	       b->nsegs + RP_BATCH + NETMAP_MAX_FRAGS <= RP_BATCH_SEGS) {
+		pos = take_plain(&r->k, b, pos, head);
+		if (pos != head && b->nframes < RP_BATCH)
+			pos = take_frame(r, b, pos, head);
 	}
 	b->next_pos = pos;
-	return b->taken;
+	return rp_kring_distance(&r->k, start, pos);
 }
 
 static void rings_complete(struct rp_endpoint *ep)
@@ -99,22 +135,19 @@ static bool rings_pending(struct rp_endpoint *ep)
 	return rp_load_acquire(&of(ep)->k.ring->head) != ep->state->reserved;
 }
 
-/* Reserve the slots of one frame and describe their room. False: no room. */
-static bool reserve(struct front_ring *r, struct rp_lease *l, const struct rp_frame *f,
-		    struct rp_slice *slice, uint32_t *pos, uint32_t *room)
+/* Take the slots for one frame, from *@pos on. False: the port broke. */
+static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lease *l,
+		      uint32_t left, uint32_t *pos)
 {
-	const struct rp_kring *k = &r->k;
-	uint32_t left = f->len;
+	struct rp_slice *slice = &l->slice[l->n];
 
-	if ((f->len + k->buf_bytes - 1) / k->buf_bytes > *room)
-		return false;
 	while (left) {
 		struct netmap_slot *s = &k->ring->slot[*pos];
 		uint8_t *buf = rp_kring_buf(k, rp_load(&s->buf_idx));
 		uint32_t n = left < k->buf_bytes ? left : k->buf_bytes;
 
 		if (!buf) {
-			rp_port_break(r->ep.port, "an rx slot's buffer index is not in the region");
+			rp_port_break(p, "an rx slot's buffer index is not in the region");
 			return false;
 		}
 		left -= n;
@@ -123,48 +156,109 @@ static bool reserve(struct front_ring *r, struct rp_lease *l, const struct rp_fr
 		l->seg[l->nsegs++] = (struct rp_seg){ .addr = buf, .len = n };
 		slice->nseg++;
 		*pos = rp_kring_next(k, *pos);
-		--*room;
 	}
 	return true;
+}
+
+/* Why a frame can't go into this ring whatever room there is, or RP_DROP_REASONS. */
+static enum rp_drop unfit(const struct rp_kring *k, const struct rp_frame *f)
+{
+	if (f->vnet.flags || f->vnet.gso_type)
+		return RP_DROP_OFFLOAD;
+	return f->len > NETMAP_MAX_FRAGS * k->buf_bytes ? RP_DROP_MTU : RP_DROP_REASONS;
+}
+
+/*
+ * Reserve one slot each for the frames that need no more, as nearly all do.
+ * Return: how many of @order; the next one needs a closer look.
+ */
+static unsigned reserve_plain(const struct rp_kring *ring, struct rp_lease *l,
+			      const struct rp_batch *b, const uint16_t *order, unsigned n,
+			      uint32_t *from, uint32_t *free_slots)
+{
+	const struct rp_kring k = *ring; /* what the compiler may keep in registers */
+	uint32_t pos = *from, room = *free_slots, slice = l->n, seg = l->nsegs;
+	uint64_t bytes = 0;
+	unsigned i;
+
+	if (n > room)
+		n = room;
+	if (n > RP_LEASE_SEGS - seg)
+		n = RP_LEASE_SEGS - seg;
+	for (i = 0; i < n; i++) {
+		const struct rp_frame *f = &b->frame[order[i]];
+		struct netmap_slot *s = &k.ring->slot[pos];
+		uint8_t *buf = rp_kring_buf(&k, rp_load(&s->buf_idx));
+
+		if (!buf || f->len > k.buf_bytes || f->vnet.flags || f->vnet.gso_type)
+			break;
+		rp_store(&s->len, (uint16_t)f->len);
+		rp_store(&s->flags, 0);
+		l->slice[slice++] = (struct rp_slice){ order[i], (uint16_t)seg, 1 };
+		l->seg[seg++] = (struct rp_seg){ .addr = buf, .len = f->len };
+		bytes += f->len;
+		pos = rp_kring_next(&k, pos);
+	}
+	l->n = (uint16_t)slice;
+	l->nsegs = (uint16_t)seg;
+	l->bytes += bytes;
+	*from = pos;
+	*free_slots = room - i;
+	return i;
+}
+
+/* Reserve room for @order[0..n) from slot *@pos on; see rp_endpoint_ops.lease. */
+static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endpoint *from,
+			const uint16_t *order, unsigned n, uint32_t *pos)
+{
+	const struct rp_kring *k = &r->k;
+	uint32_t released = rp_load_acquire(&r->ep.state->released);
+	uint32_t room = k->slots - 1 - rp_kring_distance(k, released, *pos);
+	unsigned i = 0;
+
+	for (;;) {
+		const struct rp_frame *f;
+		enum rp_drop why;
+		uint32_t slots;
+
+		i += reserve_plain(k, l, from->batch, order + i, n - i, pos, &room);
+		if (i == n)
+			break;
+		f = &from->batch->frame[order[i]];
+		why = unfit(k, f);
+		if (why != RP_DROP_REASONS) {
+			rp_drop(from, why, 1);
+			i++;
+			continue;
+		}
+		slots = (f->len + k->buf_bytes - 1) / k->buf_bytes;
+		l->congested = slots > room;
+		if (l->congested || l->nsegs + slots > RP_LEASE_SEGS)
+			break;
+		l->slice[l->n] = (struct rp_slice){ .frame = order[i], .seg = l->nsegs };
+		if (!take_room(r->ep.port, k, l, f->len, pos))
+			break;
+		room -= slots;
+		l->bytes += f->len;
+		l->n++;
+		i++;
+	}
+	return i;
 }
 
 static unsigned rings_lease(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
 			    const uint16_t *order, unsigned n)
 {
-	struct front_ring *r = of(ep);
 	struct rp_ring_state *st = ep->state;
-	const struct rp_batch *b = from->batch;
-	uint32_t pos, room;
-	unsigned i;
+	unsigned done;
+	uint32_t pos;
 
 	l->n = l->nsegs = 0;
 	l->bytes = 0;
 	l->congested = false;
 	rp_lock_take(&ep->lock);
 	pos = st->reserved;
-	room = r->k.slots - 1 - rp_kring_distance(&r->k, rp_load_acquire(&st->released), pos);
-	for (i = 0; i < n; i++) {
-		const struct rp_frame *f = &b->frame[order[i]];
-		struct rp_slice *slice = &l->slice[l->n];
-
-		if (f->vnet.flags || f->vnet.gso_type) {
-			rp_drop(from, RP_DROP_OFFLOAD, 1);
-			continue;
-		}
-		if ((f->len - 1) / r->k.buf_bytes >= NETMAP_MAX_FRAGS) {
-			rp_drop(from, RP_DROP_MTU, 1);
-			continue;
-		}
-		if (l->nsegs + NETMAP_MAX_FRAGS > RP_LEASE_SEGS)
-			break;
-		*slice = (struct rp_slice){ .frame = order[i], .seg = l->nsegs };
-		if (!reserve(r, l, f, slice, &pos, &room)) {
-			l->congested = true;
-			break;
-		}
-		l->bytes += f->len;
-		l->n++;
-	}
+	done = reserve(of(ep), l, from, order, n, &pos);
 	l->open = l->n > 0;
 	if (l->open) {
 		st->reserved = pos;
@@ -172,7 +266,7 @@ static unsigned rings_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 		rp_endpoint_room(ep);
 	}
 	rp_lock_release(&ep->lock);
-	return i;
+	return done;
 }
 
 static bool rings_publish(struct rp_endpoint *ep, struct rp_lease *l)

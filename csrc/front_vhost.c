@@ -123,6 +123,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	uint16_t pos = (uint16_t)ep->state->reserved;
 
 	b->nframes = b->nsegs = b->taken = b->held = 0;
+	b->bytes = 0;
 	b->mem_gen = rp_load(&ep->port->mem_gen);
 	while (b->taken < RP_BATCH) {
 		struct rp_frame *f = &b->frame[b->nframes];
@@ -142,6 +143,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 			continue;
 		__builtin_prefetch(b->seg[f->seg].addr);
 		b->nsegs += chain.nsegs;
+		b->bytes += f->len;
 		b->nframes++;
 	}
 	ep->state->reserved = pos;

@@ -10,7 +10,7 @@ void rp_port_break(struct rp_port *p, const char *reason)
 
 	if (!rp_claim(&p->breaking))
 		return;
-	for (i = 0; reason[i] && i < sizeof(p->reason) - 1; i++)
+	for (i = 0; i < sizeof(p->reason) - 1 && reason[i]; i++)
 		p->reason[i] = reason[i];
 	p->reason[i] = '\0';
 	for (i = 0; i < p->ntx; i++)

@@ -8,6 +8,8 @@
 #include "copy.h"
 #include "port.h"
 
+enum { PREFETCH_ABOVE = 256 }; /* bytes; below, the hardware is as fast */
+
 /* Both MACs of a frame, each in the low 48 bits. */
 struct macs {
 	uint64_t dst;
@@ -24,13 +26,11 @@ static uint64_t load_mac(const uint8_t *at)
 	return low | (uint64_t)high << 32;
 }
 
-static struct macs frame_macs(const struct rp_batch *b, const struct rp_frame *f)
+/* A frame whose first piece does not even hold both addresses. */
+static struct macs gather_macs(const struct rp_seg *s)
 {
-	const struct rp_seg *s = &b->seg[f->seg];
 	uint8_t both[12];
 
-	if (s->len >= sizeof(both))
-		return (struct macs){ load_mac(s->addr), load_mac(s->addr + 6) };
 	for (unsigned i = 0, at = 0; i < sizeof(both); i++, at++) {
 		while (at >= s->len) {
 			s++;
@@ -41,64 +41,110 @@ static struct macs frame_macs(const struct rp_batch *b, const struct rp_frame *f
 	return (struct macs){ load_mac(both), load_mac(both + 6) };
 }
 
-static void add_to_list(struct rp_forward *fw, struct rp_batch *b, unsigned dest, uint16_t i)
+static inline struct macs frame_macs(const struct rp_batch *b, const struct rp_frame *f)
+{
+	const struct rp_seg *s = &b->seg[f->seg];
+
+	if (__builtin_expect(s->len < 12, 0))
+		return gather_macs(s);
+	return (struct macs){ load_mac(s->addr), load_mac(s->addr + 6) };
+}
+
+void rp_forward_init(struct rp_forward *fw)
+{
+	for (uint16_t i = 0; i < RP_BATCH; i++)
+		fw->in_order[i] = i;
+}
+
+static unsigned lookup(const struct rp_switch *sw, const struct rp_members *members, uint64_t mac,
+		       uint32_t now_s)
+{
+	int port = RP_FDB_UNKNOWN;
+
+	if (!(mac & RP_MAC_MULTICAST))
+		port = rp_fdb_lookup(&sw->fdb, mac, now_s);
+	return port >= 0 && port < RP_MAX_PORTS && members->by_number[port] ? (unsigned)port :
+									      RP_FLOOD;
+}
+
+static void add_run(struct rp_forward *fw, uint16_t first, uint16_t n, unsigned dest)
 {
 	struct rp_dest *d = &fw->dest[dest];
+	uint16_t at = fw->nruns++;
 
-	b->frame[i].dest = (uint16_t)dest;
-	b->frame[i].next = RP_NO_FRAME;
-	if (d->n++ == 0) {
+	fw->run[at] = (struct rp_run){ first, n, (uint16_t)dest, RP_NO_RUN };
+	if (d->n == 0) {
 		fw->touched[fw->ntouched++] = (uint16_t)dest;
-		d->head = i;
+		d->head = at;
 	} else {
-		b->frame[d->tail].next = i;
+		fw->run[d->tail].next = at;
 	}
-	d->tail = i;
+	d->tail = at;
+	d->n += n;
 }
 
 static void classify(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoint *from,
 		     const struct rp_members *members, uint16_t nframes)
 {
-	struct macs last = { .dst = UINT64_MAX, .src = UINT64_MAX };
 	uint32_t now_s = (uint32_t)(c->now_ns / 1000000000);
-	uint16_t self = from->port->sw_port;
-	struct rp_batch *b = from->batch;
-	unsigned dest = RP_FLOOD;
+	const struct rp_batch *b = from->batch;
+	struct rp_forward *fw = &c->forward;
+	uint16_t i = 0;
 
-	c->forward.ntouched = 0;
-	for (uint16_t i = 0; i < nframes; i++) {
-		struct macs m = frame_macs(b, &b->frame[i]);
+	fw->nruns = fw->ntouched = 0;
+	while (i < nframes) {
+		struct macs flow = frame_macs(b, &b->frame[i]), m;
+		uint16_t first = i;
 
-		if (m.src != last.src)
-			rp_fdb_learn(&sw->fdb, m.src, self, now_s);
-		if (m.dst != last.dst) {
-			int port = m.dst & RP_MAC_MULTICAST ? RP_FDB_UNKNOWN :
-							      rp_fdb_lookup(&sw->fdb, m.dst, now_s);
-
-			dest = port < 0 || port >= RP_MAX_PORTS || !members->by_number[port] ?
-				       RP_FLOOD :
-				       (unsigned)port;
-		}
-		last = m;
-		add_to_list(&c->forward, b, dest, i);
+		do {
+			if (++i == nframes)
+				break;
+			m = frame_macs(b, &b->frame[i]);
+		} while (m.dst == flow.dst && m.src == flow.src);
+		rp_fdb_learn(&sw->fdb, flow.src, from->port->sw_port, now_s);
+		add_run(fw, first, i - first, lookup(sw, members, flow.dst, now_s));
 	}
 }
 
-/* The frames of a list, merged in their order with those of the flood list. */
-static unsigned merge(struct rp_forward *fw, const struct rp_batch *b, const struct rp_dest *own,
-		      const struct rp_dest *flood)
+static const uint16_t *unicast_order(struct rp_forward *fw, const struct rp_dest *d)
 {
-	uint16_t i = own->n ? own->head : RP_NO_FRAME;
-	uint16_t j = flood->n ? flood->head : RP_NO_FRAME;
 	unsigned n = 0;
 
-	while (i != j) { /* until both are RP_NO_FRAME, which is above every index */
-		uint16_t *first = i < j ? &i : &j;
+	if (d->head == d->tail)
+		return &fw->in_order[fw->run[d->head].first];
+	for (uint16_t r = d->head; r != RP_NO_RUN; r = fw->run[r].next) {
+		for (uint16_t i = 0; i < fw->run[r].n; i++)
+			fw->order[n++] = fw->run[r].first + i;
+	}
+	return fw->order;
+}
 
-		fw->order[n++] = *first;
-		*first = b->frame[*first].next;
+/* The frames for one port and those for all of them, in the order of the batch. */
+static unsigned flooded_order(struct rp_forward *fw, uint16_t port)
+{
+	unsigned n = 0;
+
+	for (uint16_t r = 0; r < fw->nruns; r++) {
+		if (fw->run[r].dest != port && fw->run[r].dest != RP_FLOOD)
+			continue;
+		for (uint16_t i = 0; i < fw->run[r].n; i++)
+			fw->order[n++] = fw->run[r].first + i;
 	}
 	return n;
+}
+
+/* Bring the start of a frame and of its room near, while the one before it is copied. */
+static inline void prefetch_slice(const struct rp_lease *l, unsigned i, const struct rp_batch *b)
+{
+	enum { LINE = 64, LINES = 4 };
+	const struct rp_slice *s = &l->slice[i];
+	const uint8_t *from = b->seg[b->frame[s->frame].seg].addr;
+	const uint8_t *to = l->seg[s->seg].addr;
+
+	for (unsigned line = 0; line < LINES * LINE; line += LINE) {
+		__builtin_prefetch(from + line, 0);
+		__builtin_prefetch(to + line, 1);
+	}
 }
 
 static void copy_slices(const struct rp_lease *l, struct rp_endpoint *from)
@@ -110,27 +156,40 @@ static void copy_slices(const struct rp_lease *l, struct rp_endpoint *from)
 		const struct rp_slice *s = &l->slice[i];
 		const struct rp_frame *f = &b->frame[s->frame];
 
+		if (f->len > PREFETCH_ABOVE && i + 1 < l->n)
+			prefetch_slice(l, i + 1, b);
 		rp_copy_frame(&copied, &l->seg[s->seg], s->nseg, &b->seg[f->seg], f->nseg, f->len);
 	}
 	rp_count(&from->count->copied, copied);
+}
+
+static bool flooded(const struct rp_forward *fw, uint16_t frame)
+{
+	const struct rp_run *run = fw->run;
+
+	while (frame >= run->first + run->n)
+		run++;
+	return run->dest == RP_FLOOD;
 }
 
 /*
  * The receiver is full: if it wants senders held back, keep what only it gets;
  * a flooded frame that waited for one port would reach the others twice.
  */
-static void congested(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
-		      const uint16_t *order, unsigned n)
+static void congested(struct rp_caller *c, struct rp_endpoint *to, const uint16_t *order,
+		      unsigned n)
 {
-	bool hold = rp_endpoint_hold(to, c->now_ns, to->port->hold_ns);
-	const struct rp_batch *b = from->batch;
+	bool hold = rp_endpoint_hold(to, c->now_ns, rp_load(&to->port->hold_ns));
+	struct rp_forward *fw = &c->forward;
 	unsigned drops = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (hold && b->frame[order[i]].dest != RP_FLOOD)
-			c->forward.kept[order[i]] = 1;
-		else
+		if (hold && !flooded(fw, order[i])) {
+			fw->kept[order[i]] = 1;
+			fw->nkept++;
+		} else {
 			drops++;
+		}
 	}
 	if (drops) {
 		rp_lock_take(&to->lock);
@@ -139,10 +198,10 @@ static void congested(struct rp_caller *c, struct rp_endpoint *from, struct rp_e
 	}
 }
 
-static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_port *port, unsigned n)
+static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_port *port,
+		    const uint16_t *order, unsigned n)
 {
 	struct rp_endpoint *to = rp_port_receiver(port, from->ring);
-	const uint16_t *order = c->forward.order;
 	struct rp_lease *l = &c->lease;
 	bool call = false;
 
@@ -164,7 +223,7 @@ static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_por
 			break;
 		}
 		if (n && l->congested) {
-			congested(c, from, to, order, n);
+			congested(c, to, order, n);
 			break;
 		}
 	}
@@ -175,32 +234,30 @@ static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_por
 static void deliver_all(struct rp_caller *c, struct rp_endpoint *from,
 			const struct rp_members *members)
 {
+	uint16_t self = from->port->sw_port;
 	struct rp_forward *fw = &c->forward;
-	struct rp_dest *flood = &fw->dest[RP_FLOOD];
-	const struct rp_batch *b = from->batch;
-	static const struct rp_dest none;
+	unsigned nflood = fw->dest[RP_FLOOD].n;
 
-	if (flood->n) {
+	if (nflood) {
 		for (uint32_t i = 0; i < members->n; i++) {
 			struct rp_port *p = members->list[i];
 
-			if (p != from->port)
-				deliver(c, from, p, merge(fw, b, &fw->dest[p->sw_port], flood));
+			if (p->sw_port != self)
+				deliver(c, from, p, fw->order, flooded_order(fw, p->sw_port));
 		}
 		if (members->n < 2)
-			rp_drop(from, RP_DROP_NOBODY, flood->n);
+			rp_drop(from, RP_DROP_NOBODY, nflood);
 	}
 	for (unsigned i = 0; i < fw->ntouched; i++) {
 		struct rp_dest *d = &fw->dest[fw->touched[i]];
 
-		if (fw->touched[i] == from->port->sw_port)
+		if (fw->touched[i] == self)
 			rp_drop(from, RP_DROP_SELF, d->n);
-		else if (!flood->n)
-			deliver(c, from, members->by_number[fw->touched[i]],
-				merge(fw, b, d, &none));
+		else if (!nflood)
+			deliver(c, from, members->by_number[fw->touched[i]], unicast_order(fw, d),
+				d->n);
+		d->n = 0;
 	}
-	for (unsigned i = 0; i < fw->ntouched; i++)
-		fw->dest[fw->touched[i]].n = 0;
 }
 
 /* Move the frames that were kept to the front, in order. */
@@ -208,10 +265,11 @@ static uint16_t keep(struct rp_forward *fw, struct rp_batch *b, uint16_t nframes
 {
 	uint16_t n = 0;
 
-	for (uint16_t i = 0; i < nframes; i++) {
+	for (uint16_t i = 0; fw->nkept && i < nframes; i++) {
 		if (!fw->kept[i])
 			continue;
 		fw->kept[i] = 0;
+		fw->nkept--;
 		b->frame[n++] = b->frame[i];
 	}
 	return n;

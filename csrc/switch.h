@@ -16,8 +16,8 @@
  *       dest   3 7 3 F 7 3          list of port 7: 1 -> 4
  *                                   flood list:     3
  *
- * A flooded frame goes to every other port, in its place among the frames
- * that are for this port alone.
+ * Neighbours of one flow are one run, handled at once. A flooded frame goes to
+ * every other port, in its place among the frames that are for this port alone.
  */
 #include <stdint.h>
 
@@ -43,18 +43,34 @@ struct rp_switch {
 	struct rp_members *members;
 };
 
-/* What classifying a batch yields. */
+/* Neighbours in a batch that go the same way. */
+struct rp_run {
+	uint16_t first;
+	uint16_t n;
+	uint16_t dest; /* port number, or RP_FLOOD */
+	uint16_t next; /* run with the same destination; RP_NO_RUN: none */
+};
+
+enum { RP_NO_RUN = 0xffff };
+
+/* What classifying a batch yields, and what delivering it needs. */
 struct rp_forward {
+	struct rp_run run[RP_BATCH];
+	uint16_t nruns;
 	struct rp_dest {
-		uint16_t head;
+		uint16_t head; /* runs */
 		uint16_t tail;
-		uint16_t n;	  /* 0: head and tail mean nothing */
+		uint16_t n;	  /* frames; 0: head and tail mean nothing */
 	} dest[RP_MAX_PORTS + 1]; /* the last one: flood */
-	uint16_t touched[RP_BATCH + 1];
+	uint16_t touched[RP_BATCH];
 	uint16_t ntouched;
+	uint16_t in_order[RP_BATCH]; /* 0, 1, 2 ... */
 	uint16_t order[RP_BATCH];
 	uint8_t kept[RP_BATCH]; /* frames that are held back */
+	uint16_t nkept;
 };
+
+void rp_forward_init(struct rp_forward *fw);
 
 /**
  * rp_switch_forward() - send the frames of @from's batch on their way

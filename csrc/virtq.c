@@ -33,7 +33,7 @@ int rp_virtq_map(struct rp_virtq *q, const struct rp_guestmem *mem,
 		 const struct rp_vring_config *cfg, struct rp_err *err)
 {
 	const uint64_t n = cfg->size;
-	void *desc, *avail, *used;
+	void *desc = NULL, *avail = NULL, *used = NULL;
 
 	if (n == 0 || n > RP_MAX_VRING || (n & (n - 1)))
 		return rp_fail(err, EINVAL,
