@@ -113,7 +113,7 @@ def test_impossible_queue_count_is_refused(queues: int) -> None:
 
 def test_socket_path_limit_is_the_kernels() -> None:
     Nic(socket=Path("/" + "x" * 106))
-    with pytest.raises(ConfigError, match="108 bytes.*107"):
+    with pytest.raises(ConfigError, match=r"108 bytes.*107"):
         Nic(socket=Path("/" + "x" * 107))
 
 

@@ -6,7 +6,6 @@ and `tools/`, the shared headers, the exact packages, the compiler, and this pac
 An image in the cache is therefore never stale, and building one twice gives the same bytes.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,8 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from ringpass import paths
 from ringpass.errors import ConfigError, RingpassError
 from ringpass.image import cpio, debian, modules
 from ringpass.image import recipe as recipes
+from ringpass.image.lock import locked
 from ringpass.image.recipe import Recipe
 from ringpass.image.tree import Tree, matcher, skeleton, unpack
 
@@ -142,14 +141,6 @@ def built(inputs: Inputs, apt: debian.Apt, cache: Path, report: Progress) -> Ima
                 build(inputs, description, apt, cache, place, report)
     report("image is ready", 1.0)
     return image
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def build(

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ringpass.errors import RingpassError
+from ringpass.image.lock import locked
 
 DOWNLOAD_TIMEOUT = 600.0
 """Seconds that apt may take for the package lists or for one package."""
@@ -71,7 +72,8 @@ class Apt:
         """Fetch the package lists into the private state, and use them from now on."""
         (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
         self.private = True
-        self.run("apt-get", "update", "--quiet")
+        with locked(self.directory / "update.lock"):  # apt would fail rather than wait
+            self.run("apt-get", "update", "--quiet")
 
     def download(self, packages: Iterable[Package], directory: Path) -> None:
         """Fetch the packages into `directory`, all at once: apt takes a second to get going."""
