@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The benchmarks: what there is to measure, and how to measure one of them by its name."""
+
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ringpass.bench.measure import Options
+from ringpass.bench.report import Report, new_report
+
+
+class Bench(NamedTuple):
+    """One benchmark: its module has a function `measure(options, talk)` that returns rows."""
+
+    name: str
+    summary: str
+    module: str
+    runs: int
+    """How often a case is measured, unless the user says otherwise."""
+    seconds: float
+    """How long each of these takes, likewise."""
+
+
+BENCHES = (
+    Bench(
+        name="switch",
+        summary="From ring to ring through a VALE switch, natively.",
+        module="ringpass.bench.switch",
+        runs=9,
+        seconds=0.1,
+    ),
+)
+
+
+def run(bench: Bench, options: Options, talk: Callable[[str], None]) -> Report:
+    """Measure `bench`; what is going on is told to `talk`. Raises RingpassError."""
+    measure = importlib.import_module(bench.module).measure
+    return new_report(bench.name, measure(options, talk))

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What every benchmark yields: rows of one shape, and how they are made from samples."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+
+from ringpass.bench.machine import describe_machine
+
+
+class Goal(NamedTuple):
+    """What a row is to reach: `ratio` at most `limit`, said in `words`."""
+
+    words: str
+    limit: float | None = None
+
+
+NO_GOAL = Goal("none")
+
+
+class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One case of one frame size, beside its reference.
+
+    `ns` and `ref_ns` are medians in nanoseconds a frame, unless `metric` says otherwise; the
+    reference was measured in turn with it, in the same run. A row without a goal is met.
+    """
+
+    case: str
+    size: int
+    """Bytes of a frame, without its checksum."""
+    cores: int
+    ns: float
+    mpps: float
+    """Million frames a second."""
+    ref: str
+    """Name of the reference, '' if there is none."""
+    ref_ns: float | None
+    ratio: float | None
+    """ns / ref_ns."""
+    goal: str
+    met: bool
+    metric: str
+    via: str
+    """The front end and the kind of port that the frames pass."""
+    label: str
+    """Where the ends run: native, tcg, uml."""
+    threads: dict[str, str]
+    """Which thread or process ran on which cores."""
+    runs: int
+    ns_min: float
+    ns_max: float
+    ref_ns_min: float | None = None
+    ref_ns_max: float | None = None
+    limit: float | None = None
+    """The highest ratio that meets the goal."""
+    lost: int = 0
+    """Frames sent and not received, in all runs."""
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """All that one benchmark found."""
+
+    bench: str
+    machine: str
+    date: str
+    rows: Sequence[Row]
+
+
+def new_report(bench: str, rows: Sequence[Row]) -> Report:
+    """Return the report of `rows`, measured on this machine and just now."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(bench=bench, machine=describe_machine(), date=date, rows=rows)
+
+
+def to_json(report: Report) -> str:
+    """Return `report` as one indented JSON object."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def row(
+    case: str,
+    size: int,
+    samples: Sequence[float],
+    *,
+    ref: str,
+    ref_samples: Sequence[float],
+    goal: Goal,
+    threads: Mapping[str, str],
+    via: str,
+    label: str,
+    metric: str = "flood",
+    lost: int = 0,
+) -> Row:
+    """Make the row of a case from its `samples` and those of its reference, in ns a frame.
+
+    Its cores are those that `threads` names.
+    """
+    ns, ref_ns = median(samples), median(ref_samples)
+    ratio = ns / ref_ns
+    return Row(
+        case=case,
+        size=size,
+        cores=len(set(threads.values())),
+        ns=_rounded(ns),
+        mpps=_rounded(1e3 / ns),
+        ref=ref,
+        ref_ns=_rounded(ref_ns),
+        ratio=_rounded(ratio),
+        goal=goal.words,
+        met=goal.limit is None or ratio <= goal.limit,
+        metric=metric,
+        via=via,
+        label=label,
+        threads=dict(threads),
+        runs=len(samples),
+        ns_min=_rounded(min(samples)),
+        ns_max=_rounded(max(samples)),
+        ref_ns_min=_rounded(min(ref_samples)),
+        ref_ns_max=_rounded(max(ref_samples)),
+        limit=goal.limit,
+        lost=lost,
+    )
+
+
+def _rounded(value: float) -> float:
+    """Four significant digits: more would be noise."""
+    return float(f"{value:.4g}")

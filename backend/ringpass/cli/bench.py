@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`ringpass bench`: figures of this machine, each beside a reference."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ringpass import bench
+from ringpass.bench.machine import enter_own_session
+from ringpass.bench.measure import Options
+from ringpass.bench.report import Report, Row
+from ringpass.cli import output
+
+app = typer.Typer(
+    no_args_is_help=True, help="Measure, each thing in turn with its reference, and print medians."
+)
+
+
+@app.command("list")
+def list_benches(json: output.Json = False) -> None:
+    """List the benchmarks."""
+    if json:
+        output.print_json([{"name": b.name, "summary": b.summary} for b in bench.BENCHES])
+    else:
+        output.print_table(("BENCH", "MEASURES"), ((b.name, b.summary) for b in bench.BENCHES))
+
+
+def _command(chosen: bench.Bench) -> Callable[..., None]:
+    def command(
+        json: output.Json = False,
+        plot: Annotated[
+            Path | None, typer.Option(help="Draw a picture of the result.", metavar="FILE.png")
+        ] = None,
+        runs: Annotated[
+            int, typer.Option(min=1, help="Take so many samples of each case.")
+        ] = chosen.runs,
+        seconds: Annotated[
+            float, typer.Option(min=0.001, help="Let each sample take so long.")
+        ] = chosen.seconds,
+        case: Annotated[
+            list[str] | None, typer.Option(help="Only cases of this name; * matches anything.")
+        ] = None,
+        size: Annotated[
+            list[int] | None, typer.Option(help="Only frames of so many bytes.")
+        ] = None,
+        cores: Annotated[
+            list[int] | None, typer.Option(help="Only cases that use so many cores.")
+        ] = None,
+    ) -> None:
+        enter_own_session(output.say)
+        report = bench.run(
+            chosen, Options(runs, seconds, case or (), size or (), cores or ()), output.say
+        )
+        if plot is not None:
+            from ringpass.bench.plot import draw  # matplotlib takes a second to import
+
+            draw(report, plot)
+            output.say(f"the picture is {plot}")
+        if json:
+            output.print_json(report)
+        else:
+            _print(report)
+
+    return command
+
+
+for _bench in bench.BENCHES:
+    app.command(_bench.name, help=_bench.summary)(_command(_bench))
+
+
+def _print(report: Report) -> None:
+    output.print_table(
+        ("CASE", ">BYTES", ">CORES", ">NS", ">MPPS", ">REF NS", ">RATIO", "GOAL"),
+        (
+            (
+                row.case,
+                Text(f"{row.size}"),
+                row.cores,
+                _figure(row.ns),
+                _figure(row.mpps),
+                _figure(row.ref_ns),
+                _figure(row.ratio),
+                _verdict(row),
+            )
+            for row in report.rows
+        ),
+    )
+    for note in dict.fromkeys(_note(row) for row in report.rows):
+        output.say(note)
+    output.say(f"{report.machine}, {report.date}")
+
+
+def _figure(value: float | None) -> Text:
+    return Text("-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}")
+
+
+def _verdict(row: Row) -> Text:
+    if row.limit is None:
+        return Text("-", "dim")
+    return (
+        Text(f"<= {row.limit:.3g} met", "green")
+        if row.met
+        else Text(f"<= {row.limit:.3g} NOT met", "bold red")
+    )
+
+
+def _note(row: Row) -> str:
+    placed = "; ".join(f"{thread} on {cpu}" for thread, cpu in row.threads.items())
+    reference = f"; reference: {row.ref}" if row.ref else ""
+    return f"{row.label} {row.via} {row.metric}, {row.cores} cores: {placed}{reference}"

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The timed loops of csrc/bench: from the tx ring of one port to the rx ring of another."""
+
+from enum import Enum
+from typing import Any, NamedTuple, Self
+
+from ringpass._dp import ffi, lib
+from ringpass.dataplane import DataPlane, PortId, _failure
+from ringpass.errors import RingpassError
+
+
+class Loop(Enum):
+    """What a run does; csrc/bench/rp_bench.h describes each."""
+
+    PORT_ONE = "rp_bench_port_one"
+    """Through the data plane, in one thread."""
+    MEMCPY = "rp_bench_memcpy"
+    """Its reference: memcpy from the same buffers to the same buffers."""
+    PORT_TWO = "rp_bench_port_two"
+    """Through the data plane, with the sender and the receiver on a core each."""
+    SPSC = "rp_bench_spsc"
+    """Its reference: a bare single-producer ring with one copy."""
+
+
+class LoopResult(NamedTuple):
+    """What a run saw: `frames` arrived as they were sent, within `ns` nanoseconds."""
+
+    frames: int
+    ns: int
+    lost: int
+    """Frames that were sent and never received."""
+
+
+class Loops:
+    """A path between two ports with netmap rings that have no worker. Use it as a context manager.
+
+    The data plane must outlive it.
+    """
+
+    def __init__(self, dataplane: DataPlane, sender: PortId, receiver: PortId) -> None:
+        error = ffi.new("struct rp_err *")
+        handle = lib.rp_bench_new(dataplane._dp, sender, receiver, error)  # noqa: SLF001  one part
+        if handle == ffi.NULL:
+            raise _failure("cannot prepare the loops", error)
+        self._handle: Any = handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmap the rings. A second close does nothing."""
+        if self._handle is not None:
+            lib.rp_bench_free(self._handle)
+            self._handle = None
+
+    def run(
+        self,
+        loop: Loop,
+        *,
+        size: int,
+        batch: int,
+        seconds: float,
+        cpus: tuple[int, int],
+        frames: int = 0,
+    ) -> LoopResult:
+        """Run `loop` with frames of `size` bytes for `seconds`, or for `frames` frames if not 0.
+
+        `cpus` are those of the sender and of the receiver; a loop of one thread uses the first.
+        Raises RingpassError if it cannot run, or if a frame arrived damaged or out of order.
+        """
+        config = ffi.new(
+            "struct rp_bench_config *",
+            {
+                "frame_bytes": size,
+                "batch": batch,
+                "run_ns": round(seconds * 1e9),
+                "max_frames": frames,
+                "tx_cpu": cpus[0],
+                "rx_cpu": cpus[1],
+            },
+        )
+        out: Any = ffi.new("struct rp_bench_result *")
+        error = ffi.new("struct rp_err *")
+        if getattr(lib, loop.value)(self._handle, config, out, error) < 0:
+            raise _failure(f"cannot run {loop.value}", error)
+        if out.bad:
+            raise RingpassError(
+                f"{loop.value} delivered wrong frames",
+                f"{out.bad} of {out.bad + out.frames} were damaged or out of order",
+                "this is a bug of the data plane: please report it",
+            )
+        return LoopResult(out.frames, out.ns, out.lost)

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "path.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* To the receiver's address, from the sender's; the type is one for local experiments. */
+const uint8_t rp_bench_header[BENCH_HEADER] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5 };
+
+int rp_bench_fail(struct rp_err *err, int code, const char *format, ...)
+{
+	va_list args;
+
+	if (err) {
+		err->code = code;
+		va_start(args, format);
+		vsnprintf(err->text, sizeof(err->text), format, args);
+		va_end(args);
+	}
+	return -code;
+}
+
+static int map_ring(rp_dataplane *dp, int port, int dir, struct bench_ring *r, struct rp_err *err)
+{
+	struct rp_region_info info;
+	const struct netmap_if *nifp;
+	int ret = rp_port_region(dp, port, &info, err);
+
+	if (ret < 0)
+		return ret;
+	r->bytes = info.bytes;
+	r->base = mmap(NULL, info.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, info.fd,
+		       0);
+	if (r->base == MAP_FAILED) {
+		r->base = NULL;
+		return rp_bench_fail(err, errno, "cannot map the region of port %d: %s", port,
+				     strerror(errno));
+	}
+	nifp = (const void *)(r->base + info.nifp_offset);
+	/* The tx rings, the host tx rings, then the rx rings. */
+	r->ring = (void *)(r->base + info.nifp_offset +
+			   nifp->ring_ofs[dir == NETMAP_DIR_TX ?
+						  0 :
+						  nifp->ni_tx_rings + nifp->ni_host_tx_rings]);
+	return 0;
+}
+
+static void unmap_ring(struct bench_ring *r)
+{
+	if (r->base)
+		munmap(r->base, r->bytes);
+}
+
+/* Let the receiver say one word, so that a switch knows where its address is. */
+static int announce(rp_bench *b, struct rp_err *err)
+{
+	struct bench_stream s = rp_bench_stream(BENCH_FRAME_MIN + 64);
+	struct bench_ring r;
+	rp_caller *caller;
+	int ret = map_ring(b->dp, b->rx_port, NETMAP_DIR_TX, &r, err);
+
+	if (ret < 0)
+		return ret;
+	memcpy(s.header, rp_bench_header + 6, 6);
+	memcpy(s.header + 6, rp_bench_header, 6);
+	caller = rp_caller_new(b->dp, err);
+	if (!caller) {
+		unmap_ring(&r);
+		return err ? -err->code : -ENOMEM;
+	}
+	rp_bench_fill(r.ring, &s, 1);
+	ret = rp_port_txsync(caller, b->rx_port, 0);
+	if (ret < 0)
+		rp_bench_fail(err, -ret, "port %d cannot send: %s", b->rx_port, strerror(-ret));
+	rp_caller_free(caller);
+	unmap_ring(&r);
+	return ret;
+}
+
+rp_bench *rp_bench_new(rp_dataplane *dp, int tx_port, int rx_port, struct rp_err *err)
+{
+	rp_bench *b = calloc(1, sizeof(*b));
+
+	if (!b) {
+		rp_bench_fail(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	b->dp = dp;
+	b->tx_port = tx_port;
+	b->rx_port = rx_port;
+	if (map_ring(dp, tx_port, NETMAP_DIR_TX, &b->tx, err) < 0 ||
+	    map_ring(dp, rx_port, NETMAP_DIR_RX, &b->rx, err) < 0 || announce(b, err) < 0) {
+		rp_bench_free(b);
+		return NULL;
+	}
+	return b;
+}
+
+void rp_bench_free(rp_bench *bench)
+{
+	if (!bench)
+		return;
+	unmap_ring(&bench->tx);
+	unmap_ring(&bench->rx);
+	free(bench);
+}
+
+int rp_bench_check_config(const rp_bench *b, const struct rp_bench_config *cfg, struct rp_err *err)
+{
+	const struct netmap_ring *tx = b->tx.ring, *rx = b->rx.ring;
+	uint32_t room = tx->nr_buf_size < rx->nr_buf_size ? tx->nr_buf_size : rx->nr_buf_size;
+	uint32_t slots = tx->num_slots < rx->num_slots ? tx->num_slots : rx->num_slots;
+
+	if (cfg->frame_bytes < BENCH_FRAME_MIN || cfg->frame_bytes > room)
+		return rp_bench_fail(err, EINVAL, "a frame of %u bytes is not within %d to %u",
+				     cfg->frame_bytes, (int)BENCH_FRAME_MIN, room);
+	if (cfg->batch < 1 || cfg->batch >= slots)
+		return rp_bench_fail(err, EINVAL, "a batch of %u frames is not within 1 to %u",
+				     cfg->batch, slots - 1);
+	return 0;
+}
+
+static int start(pthread_t *thread, void *(*loop)(void *), int32_t cpu, void *arg,
+		 struct rp_err *err)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	int code;
+
+	CPU_ZERO(&set);
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return rp_bench_fail(err, EINVAL, "there is no CPU %d", cpu);
+	CPU_SET((unsigned)cpu, &set);
+	pthread_attr_init(&attr);
+	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	code = pthread_create(thread, &attr, loop, arg);
+	pthread_attr_destroy(&attr);
+	return code ? rp_bench_fail(err, code, "cannot run on CPU %d: %s", cpu, strerror(code)) : 0;
+}
+
+/* Two threads begin together, or not at all. */
+struct gate {
+	void *(*loop[2])(void *);
+	void *arg;
+	uint32_t go; /* 1: run, 2: give up */
+};
+
+enum { GATE_RUN = 1, GATE_GIVE_UP = 2 };
+
+static void *behind_gate(struct gate *g, void *(*loop)(void *))
+{
+	uint32_t spins = 0, go;
+
+	while (!(go = rp_load_acquire(&g->go)))
+		rp_bench_wait(&spins);
+	return go == GATE_RUN ? loop(g->arg) : NULL;
+}
+
+static void *first_loop(void *arg)
+{
+	struct gate *g = arg;
+
+	return behind_gate(g, g->loop[0]);
+}
+
+static void *second_loop(void *arg)
+{
+	struct gate *g = arg;
+
+	return behind_gate(g, g->loop[1]);
+}
+
+int rp_bench_threads(void *(*main_loop)(void *), void *(*other)(void *), const int32_t cpu[2],
+		     void *arg, struct rp_err *err)
+{
+	struct gate g = { .loop = { main_loop, other }, .arg = arg };
+	pthread_t first, second;
+	int ret = start(&first, first_loop, cpu[0], &g, err);
+
+	if (ret < 0)
+		return ret;
+	if (other)
+		ret = start(&second, second_loop, cpu[1], &g, err);
+	rp_store_release(&g.go, ret < 0 ? GATE_GIVE_UP : GATE_RUN);
+	pthread_join(first, NULL);
+	if (other && ret == 0)
+		pthread_join(second, NULL);
+	return ret;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RP_BENCH_PATH_H
+#define RP_BENCH_PATH_H
+/*
+ * DOC: What all loops share: the two rings as a user sees them, the frames,
+ * threads on chosen cores, and when to stop.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#include "abi/rp_abi.h"
+#include "abi/rp_barrier.h"
+#include "rp_bench.h"
+
+enum {
+	BENCH_HEADER = 14, /* of Ethernet; the sequence number follows */
+	BENCH_FRAME_MIN = BENCH_HEADER + sizeof(uint64_t),
+	BENCH_CLOCK_FRAMES = 4096, /* look at the clock once in so many */
+	BENCH_SPINS = 1000	   /* before a waiting thread lets others run */
+};
+
+/* A port's region, mapped as any user would, and one ring in it. */
+struct bench_ring {
+	uint8_t *base;
+	uint64_t bytes;
+	struct netmap_ring *ring;
+};
+
+struct rp_bench {
+	rp_dataplane *dp;
+	int tx_port;
+	int rx_port;
+	struct bench_ring tx;
+	struct bench_ring rx;
+};
+
+/* Both ends of a stream of frames. */
+struct bench_stream {
+	uint8_t header[BENCH_HEADER];
+	uint32_t len;
+	uint64_t next; /* sequence number of the next frame */
+	uint64_t frames;
+	uint64_t lost;
+	uint64_t bad;
+};
+
+extern const uint8_t rp_bench_header[BENCH_HEADER];
+
+static inline struct bench_stream rp_bench_stream(uint32_t frame_bytes)
+{
+	struct bench_stream s = { .len = frame_bytes };
+
+	memcpy(s.header, rp_bench_header, sizeof(s.header));
+	return s;
+}
+
+static inline uint8_t *rp_bench_buf(const struct netmap_ring *ring, uint32_t buf_idx)
+{
+	/* buf_ofs is relative to the ring, and may be negative in netmap's ABI. */
+	return (uint8_t *)(uintptr_t)((intptr_t)ring + (intptr_t)ring->buf_ofs +
+				      (intptr_t)((uint64_t)buf_idx * ring->nr_buf_size));
+}
+
+static inline void rp_bench_write(struct bench_stream *s, uint8_t *frame)
+{
+	memcpy(frame, s->header, BENCH_HEADER);
+	memcpy(frame + BENCH_HEADER, &s->next, sizeof(s->next));
+	s->next++;
+}
+
+static inline void rp_bench_check(struct bench_stream *s, const uint8_t *frame, uint32_t len)
+{
+	uint64_t seq;
+
+	memcpy(&seq, frame + BENCH_HEADER, sizeof(seq));
+	if (memcmp(frame, s->header, BENCH_HEADER) != 0 || len != s->len || seq < s->next) {
+		s->bad++;
+		return;
+	}
+	s->lost += seq - s->next;
+	s->next = seq + 1;
+	s->frames++;
+}
+
+/* rp_bench_space() - slots from head up to tail: free ones of a tx ring, frames of an rx ring */
+static inline uint32_t rp_bench_space(const struct netmap_ring *ring)
+{
+	uint32_t head = ring->head, tail = rp_load_acquire(&ring->tail);
+
+	return tail >= head ? tail - head : tail + ring->num_slots - head;
+}
+
+static inline uint32_t rp_bench_next(const struct netmap_ring *ring, uint32_t i)
+{
+	return i + 1 == ring->num_slots ? 0 : i + 1;
+}
+
+/* rp_bench_fill() - write @n frames into the slots from head on */
+static inline void rp_bench_fill(struct netmap_ring *ring, struct bench_stream *s, uint32_t n)
+{
+	uint32_t head = ring->head;
+
+	for (; n; n--) {
+		struct netmap_slot *slot = &ring->slot[head];
+
+		rp_bench_write(s, rp_bench_buf(ring, slot->buf_idx));
+		slot->len = (uint16_t)s->len;
+		slot->flags = 0;
+		head = rp_bench_next(ring, head);
+	}
+	ring->cur = head;
+	rp_store_release(&ring->head, head);
+}
+
+/* rp_bench_drain() - check and release the frames up to tail; how many there were */
+static inline uint32_t rp_bench_drain(struct netmap_ring *ring, struct bench_stream *s)
+{
+	uint32_t n = rp_bench_space(ring), head = ring->head;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct netmap_slot *slot = &ring->slot[head];
+
+		rp_bench_check(s, rp_bench_buf(ring, slot->buf_idx), slot->len);
+		head = rp_bench_next(ring, head);
+	}
+	ring->cur = head;
+	rp_store_release(&ring->head, head);
+	return n;
+}
+
+static inline uint64_t rp_bench_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* Tells when a run is over; the clock is read once in BENCH_CLOCK_FRAMES frames. */
+struct bench_clock {
+	uint64_t start_ns;
+	uint64_t run_ns;
+	uint64_t max_frames; /* 0: any number */
+	uint64_t look_at;    /* frames at which to look next */
+};
+
+static inline struct bench_clock rp_bench_clock(const struct rp_bench_config *cfg)
+{
+	return (struct bench_clock){ .start_ns = rp_bench_now(),
+				     .run_ns = cfg->run_ns,
+				     .max_frames = cfg->max_frames };
+}
+
+static inline bool rp_bench_over(struct bench_clock *c, uint64_t frames)
+{
+	if (c->max_frames && frames >= c->max_frames)
+		return true;
+	if (frames < c->look_at)
+		return false;
+	c->look_at = frames + BENCH_CLOCK_FRAMES;
+	return rp_bench_now() - c->start_ns >= c->run_ns;
+}
+
+/* A thread that found nothing to do: spin a little, then let others run, for cores may be few. */
+static inline void rp_bench_wait(uint32_t *spins)
+{
+	if (++*spins % BENCH_SPINS)
+		rp_cpu_relax();
+	else
+		sched_yield();
+}
+
+/* rp_bench_check_config() - refuse what the rings can't do; 0 or a negative errno */
+int rp_bench_check_config(const rp_bench *b, const struct rp_bench_config *cfg, struct rp_err *err);
+
+/* rp_bench_fail() - fill in @err; returns -@code */
+__attribute__((format(printf, 3, 4))) int rp_bench_fail(struct rp_err *err, int code,
+							const char *format, ...);
+
+/**
+ * rp_bench_threads() - run one or two threads, each on its own core, and wait for them
+ * @main_loop:	for @cpu[0]
+ * @other:	for @cpu[1]; NULL: one thread only
+ * @arg:	for both
+ *
+ * Return: 0, or a negative errno with the reason in @err; then neither was run
+ */
+int rp_bench_threads(void *(*main_loop)(void *), void *(*other)(void *), const int32_t cpu[2],
+		     void *arg, struct rp_err *err);
+
+#endif

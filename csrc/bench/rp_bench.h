@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RP_BENCH_H
+#define RP_BENCH_H
+/*
+ * DOC: Loops that time the data plane, and the references beside them.
+ *
+ * A bench is a path from the tx ring of one port to the rx ring of another;
+ * both have netmap rings and no worker. Each loop sends frames that hold an
+ * Ethernet header and a sequence number along that path, and checks both at
+ * its end. A reference uses the same buffers of the same rings in the same
+ * order, without the data plane.
+ */
+#include <stdint.h>
+
+#include "ringpass.h"
+
+/* cffi:begin */
+struct rp_bench_config {
+	uint32_t frame_bytes; /* 22 up to the rings' buffer size */
+	uint32_t batch;	      /* frames that a sender publishes at a time */
+	uint64_t run_ns;      /* end after so long, */
+	uint64_t max_frames;  /* or after so many frames; 0: no such limit */
+	int32_t tx_cpu;
+	int32_t rx_cpu; /* of the second thread, in loops that have one */
+};
+
+struct rp_bench_result {
+	uint64_t frames; /* that arrived as they were sent */
+	uint64_t ns;	 /* from before the first one was written until the last one was checked */
+	uint64_t lost;	 /* sent, but never received */
+	uint64_t bad;	 /* received, but not what was sent, or out of order */
+};
+
+typedef struct rp_bench rp_bench;
+
+/* The data plane must outlive the bench. */
+rp_bench *rp_bench_new(rp_dataplane *dp, int tx_port, int rx_port, struct rp_err *err);
+void rp_bench_free(rp_bench *bench);
+
+/* One thread: fill a batch, txsync, rxsync, check the batch. */
+int rp_bench_port_one(rp_bench *bench, const struct rp_bench_config *cfg,
+		      struct rp_bench_result *out, struct rp_err *err);
+/* One thread: memcpy the frames from buffer to buffer, and nothing else. */
+int rp_bench_memcpy(rp_bench *bench, const struct rp_bench_config *cfg, struct rp_bench_result *out,
+		    struct rp_err *err);
+/* Two threads: fill and txsync; rxsync and check. */
+int rp_bench_port_two(rp_bench *bench, const struct rp_bench_config *cfg,
+		      struct rp_bench_result *out, struct rp_err *err);
+/* Two threads, a bare single-producer ring: fill, memcpy and publish; check and release. */
+int rp_bench_spsc(rp_bench *bench, const struct rp_bench_config *cfg, struct rp_bench_result *out,
+		  struct rp_err *err);
+/* cffi:end */
+
+#endif
