@@ -179,6 +179,22 @@ def default_path(name: str, runtime_dir: Path) -> Path:
     return runtime_dir / f"{name.replace(':', '.')}.sock"
 
 
+#: What to write, where the type alone does not tell.
+_FORMS = {
+    "workers": 'write a number, or a list of tables such as {cpu = 1, policy = "adaptive"}',
+    "policy": "write adaptive, busy, notify or sleep:MICROSECONDS",
+    "socket_mode": 'write three octal digits in quotes, such as "0660"',
+    "ageing": "write seconds, 0 for never",
+    "kind": "write vhost-user or null",
+    "mode": "write server (we listen on the socket) or client (we connect to it)",
+    "mac": 'write six bytes, such as "52:54:00:12:34:56"',
+    "queues": f"write 1 to {MAX_QUEUES}",
+    "mtu": "write 68 to 65535",
+    "full": "write hold or drop",
+    "hold_us": "write microseconds, at most 1000000",
+    "offloads": f"write a list of {', '.join(ALL_OFFLOADS)}",
+}
+
 T = TypeVar("T")
 
 _MSGSPEC_PATH = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -225,7 +241,8 @@ class _Checker:
                 # A list of tables is of workers, and nothing else.
                 fields = Worker.__struct_fields__ if found["path"] else kind.__struct_fields__  # type: ignore[attr-defined]
                 self.unknown(unknown["field"], fields, path)
-            self.fail(path, _plain(found["text"]))
+            field = re.sub(r"\[[^]]*\]", "", path).rpartition(".")[2]
+            self.fail(path, _plain(found["text"]), _FORMS.get(field, ""))
 
     def name(self, check: Any, name: str, table: str) -> str:
         try:
@@ -306,7 +323,11 @@ def _key(name: str) -> str:
 
 def _plain(text: str) -> str:
     """Return a message of msgspec in words that fit a configuration file."""
+    if text.startswith("Expected `str` matching regex"):
+        return "the text does not have the right form"
     text = text.replace("`", "").replace("Object", "the table")
+    for name, word in (("int", "a number"), ("str", "a text"), ("array", "a list")):
+        text = re.sub(rf"\b{name}\b", word, text)
     return text[:1].lower() + text[1:]
 
 

@@ -3,7 +3,7 @@
 
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -13,7 +13,8 @@ from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-console = Console(highlight=False, soft_wrap=True)
+#: Not on a terminal there is no width to fit into.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 
 
 def print_json(value: Any) -> None:
@@ -40,7 +41,8 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Non
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left")
+        justify: Literal["left", "right"] = "right" if right else "left"
+        table.add_column(column.removeprefix(">"), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console.print(table)
@@ -48,21 +50,16 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Non
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one pair a line."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in fields:
-        table.add_row(name, _cell(value))
-    console.print(table)
+    pairs = list(fields)
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        label = Text(name.ljust(width + 2), style="bold")
+        console.print(label.append(_cell(value).plain, style="none"), soft_wrap=True)
 
 
-def _cell(value: object) -> Any:
+def _cell(value: object) -> Text:
     if isinstance(value, Text):
         return value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
     if isinstance(value, list | tuple):
-        return Text(" ".join(str(item) for item in value))
+        return Text(" ".join(str(item) for item in value) or "-")
     return Text("-" if value is None or value == "" else str(value))

@@ -231,14 +231,20 @@ class MemoryTable:
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Return the table. Raises ProtocolError if its length disagrees with its row count."""
+        """Return the table. Raises ProtocolError if it has too many rows, or too few bytes for them.
+
+        More bytes are no harm: User-mode Linux always sends room for two rows.
+        """
         if len(data) < cls.HEAD.size:
             raise ProtocolError(f"a memory table of {len(data)} bytes has no row count")
         count, _padding = cls.HEAD.unpack_from(data)
         if count > MAX_TABLE_ROWS:
             raise ProtocolError(f"a memory table of {count} rows; {MAX_TABLE_ROWS} are allowed")
-        _expect_size(cls, len(data), cls.HEAD.size + count * cls.ROW.size)
-        return cls(tuple(MemorySlot(*row) for row in cls.ROW.iter_unpack(data[cls.HEAD.size :])))
+        end = cls.HEAD.size + count * cls.ROW.size
+        if len(data) < end:
+            raise ProtocolError(f"a memory table of {count} rows in {len(data)} bytes")
+        rows = cls.ROW.iter_unpack(data[cls.HEAD.size : end])
+        return cls(tuple(MemorySlot(*row) for row in rows))
 
     def pack(self) -> bytes:
         """Return the bytes."""
