@@ -57,7 +57,7 @@ struct rp_lease {
 struct rp_endpoint_ops {
 	/**
 	 * @pull: take up to RP_BATCH frames into ep->batch; malformed ones are
-	 * counted and left out. Return: chains or slots taken, 0 when idle
+	 * refused and left out. Return: chains or slots taken, 0 when idle
 	 */
 	unsigned (*pull)(struct rp_endpoint *ep);
 	void (*complete)(struct rp_endpoint *ep);
@@ -120,7 +120,14 @@ static inline void rp_drop(struct rp_endpoint *ep, enum rp_drop reason, uint64_t
 	rp_count(&ep->count->drops[reason], n);
 }
 
-/* rp_endpoint_count_pull() - count the batch that was just pulled */
+/* rp_refuse() - a malformed frame: taken from the front end like all others, and dropped at once */
+static inline void rp_refuse(struct rp_endpoint *ep, enum rp_drop reason)
+{
+	rp_count(&ep->count->frames, 1);
+	rp_drop(ep, reason, 1);
+}
+
+/* rp_endpoint_count_pull() - count the frames of the batch that was just pulled */
 void rp_endpoint_count_pull(struct rp_endpoint *ep);
 
 /**

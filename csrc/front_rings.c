@@ -61,7 +61,7 @@ static uint32_t take_frame(struct front_ring *r, struct rp_batch *b, uint32_t po
 	}
 	why = refusal(&f, too_many);
 	if (why != RP_DROP_REASONS) {
-		rp_drop(&r->ep, why, 1);
+		rp_refuse(&r->ep, why);
 		return pos;
 	}
 	b->nsegs += f.nseg;

@@ -94,11 +94,11 @@ static bool make_frame(struct front_vhost *v, const struct rp_chain *chain, stru
 	uint16_t nseg = chain->nsegs;
 
 	if (chain->bytes < v->net_header + RP_ETH_MIN) {
-		rp_drop(&v->ep, RP_DROP_SHORT, 1);
+		rp_refuse(&v->ep, RP_DROP_SHORT);
 		return false;
 	}
 	if (chain->bytes - v->net_header > RP_FRAME_MAX) {
-		rp_drop(&v->ep, RP_DROP_MTU, 1);
+		rp_refuse(&v->ep, RP_DROP_MTU);
 		return false;
 	}
 	cut_front(&seg, &nseg, v->net_header, header, NULL);
@@ -109,7 +109,7 @@ static bool make_frame(struct front_vhost *v, const struct rp_chain *chain, stru
 	};
 	memcpy(&f->vnet, header, sizeof(f->vnet));
 	if (!rp_vnet_check(&f->vnet, v->ep.port->features, f->len)) {
-		rp_drop(&v->ep, RP_DROP_HEADER, 1);
+		rp_refuse(&v->ep, RP_DROP_HEADER);
 		return false;
 	}
 	return true;
@@ -134,7 +134,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 		if (ret == RP_POP_BROKEN)
 			break_port(v);
 		if (ret == RP_POP_NO_ROOM && b->nsegs == 0)
-			rp_drop(ep, RP_DROP_FRAGS, 1); /* not even an empty batch has room */
+			rp_refuse(ep, RP_DROP_FRAGS); /* not even an empty batch has room */
 		else if (ret != RP_POP_CHAIN)
 			break;
 		b->id[b->taken++] = chain.head;
