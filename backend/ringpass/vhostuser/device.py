@@ -63,4 +63,4 @@ def offered(served: int, pairs: int, offloads: Collection[str]) -> Feature:
     own = Feature.MAC | Feature.STATUS | Feature.MTU | Feature.PROTOCOL_FEATURES
     if pairs > 1:
         own |= Feature.MQ
-    return Feature(served) & ~unwanted | own
+    return Feature(served & ~int(unwanted)) | own

@@ -396,8 +396,8 @@ class Session:
 
     def _stop(self, ring: Ring) -> None:
         if ring.running:
-            ring.running = False
             ring.base = self._plane.stop_ring(ring.index)
+            ring.running = False
 
     def _stop_all(self) -> None:
         for ring in self.rings:
@@ -458,7 +458,7 @@ TABLE: dict[int, Entry] = {
 
 
 def _require_offered(kind: str, taken: int, offered: int, names: type[IntFlag]) -> None:
-    if extra := taken & ~offered:
+    if extra := taken & ~int(offered):
         raise ProtocolError(f"{kind} were taken that were not offered: {words(extra, names)}")
 
 
