@@ -147,7 +147,7 @@ int rp_port_txsync(rp_caller *caller, int port, uint32_t ring)
 
 	if (!p)
 		return -ENOENT;
-	rp_caller_clock(caller);
+	caller->now_s = rp_now_s();
 	if (ring >= p->ntx || p->worker >= 0) {
 		ret = ring >= p->ntx ? -EINVAL : -EBUSY;
 	} else {

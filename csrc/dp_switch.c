@@ -85,7 +85,7 @@ int rp_switch_fdb(rp_dataplane *dp, int sw, struct rp_fdb_row *rows, uint32_t ma
 	pthread_mutex_lock(&dp->lock);
 	s = rp_find_switch(dp, sw, err);
 	if (s)
-		n = rp_fdb_rows(&s->fdb, (uint32_t)(rp_now_ns() / 1000000000), rows, max);
+		n = rp_fdb_rows(&s->fdb, rp_now_s(), rows, max);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct rp_port *p =
 			rows[i].port < RP_MAX_PORTS ? s->members->by_number[rows[i].port] : NULL;

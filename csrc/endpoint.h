@@ -98,8 +98,8 @@ struct rp_endpoint {
 	uint32_t record;	/* of count and state */
 	uint16_t ring;
 	uint16_t dir; /* NETMAP_DIR_* */
-	/* Of rx endpoints, under lock: */
-	struct rp_lock lock;
+	/* Of rx endpoints, under lock; the lock's line is the senders' alone. */
+	_Alignas(64) struct rp_lock lock;
 	enum rp_congestion congestion;
 	uint64_t full_since_ns;
 };

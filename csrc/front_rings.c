@@ -15,6 +15,7 @@
 struct front_ring {
 	struct rp_endpoint ep;
 	struct rp_kring k;
+	uint32_t released; /* rx, under the lock: state->released, as last read */
 };
 
 static struct front_ring *of(struct rp_endpoint *ep)
@@ -207,13 +208,24 @@ static unsigned reserve_plain(const struct rp_kring *ring, struct rp_lease *l,
 	return i;
 }
 
+/* Free slots from @pos on. Only for want of @want is the receiver's cache line fetched. */
+static uint32_t room_at(struct front_ring *r, uint32_t pos, uint32_t want)
+{
+	uint32_t room = r->k.slots - 1 - rp_kring_distance(&r->k, r->released, pos);
+
+	if (room < want) {
+		r->released = rp_load_acquire(&r->ep.state->released);
+		room = r->k.slots - 1 - rp_kring_distance(&r->k, r->released, pos);
+	}
+	return room;
+}
+
 /* Reserve room for @order[0..n) from slot *@pos on; see rp_endpoint_ops.lease. */
 static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endpoint *from,
 			const uint16_t *order, unsigned n, uint32_t *pos)
 {
 	const struct rp_kring *k = &r->k;
-	uint32_t released = rp_load_acquire(&r->ep.state->released);
-	uint32_t room = k->slots - 1 - rp_kring_distance(k, released, *pos);
+	uint32_t room = room_at(r, *pos, n);
 	unsigned i = 0;
 
 	for (;;) {
@@ -232,6 +244,7 @@ static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endp
 			continue;
 		}
 		slots = (f->len + k->buf_bytes - 1) / k->buf_bytes;
+		room = room_at(r, *pos, slots);
 		l->congested = slots > room;
 		if (l->congested || l->nsegs + slots > RP_LEASE_SEGS)
 			break;
@@ -286,14 +299,18 @@ static int rings_rxsync(struct rp_endpoint *ep)
 	struct rp_ring_state *st = ep->state;
 	uint32_t hwtail = rp_load_acquire(&st->published), head;
 
-	if (!rp_kring_head(&r->k, st->released, r->k.ring_tail, &head)) {
+	if (!rp_kring_head(&r->k, st->released, st->shown, &head)) {
 		rp_port_break(ep->port,
 			      "an rx ring's head is outside the slots that its user owns");
 		return -1;
 	}
-	rp_store_release(&st->released, head);
-	r->k.ring_tail = hwtail;
-	rp_store_release(&r->k.ring->tail, hwtail);
+	/* Whoever polls must not take the cache line from the senders for nothing. */
+	if (head != st->released)
+		rp_store_release(&st->released, head);
+	if (hwtail != st->shown) {
+		st->shown = hwtail;
+		rp_store_release(&r->k.ring->tail, hwtail);
+	}
 	return 0;
 }
 

@@ -23,7 +23,6 @@ struct rp_kring {
 	uint32_t slots;
 	uint32_t buf_bytes;
 	uint32_t buf_count;
-	uint32_t ring_tail; /* rx: the tail that the user was last given */
 };
 
 static inline uint32_t rp_kring_next(const struct rp_kring *k, uint32_t i)

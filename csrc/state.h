@@ -44,15 +44,20 @@ struct rp_lease_slot {
 	uint32_t done;
 };
 
+/*
+ * A cache line for each group of words that is written together: a receiver
+ * that polls published must not slow down the sender's other writes.
+ */
 struct rp_ring_state {
 	/* Written by the side that moves frames, under the ring's lock if they are many. */
 	_Alignas(64) uint32_t reserved;
-	uint32_t published;
 	uint32_t signalled; /* virtqueue: used index at the last decision to call */
 	uint32_t lease_head;
 	uint32_t lease_tail;
+	_Alignas(64) uint32_t published;
 	/* Written by the side that syncs for the receiver. */
 	_Alignas(64) uint32_t released;
+	uint32_t shown; /* published, as the user was last told */
 	_Alignas(64) struct rp_lease_slot lease[RP_LEASES];
 };
 
@@ -123,6 +128,7 @@ static inline void rp_ring_state_reset(struct rp_ring_state *s, uint32_t reserve
 	s->published = published;
 	s->signalled = published;
 	s->released = published;
+	s->shown = published;
 	s->lease_head = s->lease_tail = 0;
 }
 

@@ -86,7 +86,7 @@ static void add_run(struct rp_forward *fw, uint16_t first, uint16_t n, unsigned 
 static void classify(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoint *from,
 		     const struct rp_members *members, uint16_t nframes)
 {
-	uint32_t now_s = (uint32_t)(c->now_ns / 1000000000);
+	uint32_t now_s = c->now_s;
 	const struct rp_batch *b = from->batch;
 	struct rp_forward *fw = &c->forward;
 	uint16_t i = 0;
@@ -179,7 +179,7 @@ static bool flooded(const struct rp_forward *fw, uint16_t frame)
 static void congested(struct rp_caller *c, struct rp_endpoint *to, const uint16_t *order,
 		      unsigned n)
 {
-	bool hold = rp_endpoint_hold(to, c->now_ns, rp_load(&to->port->hold_ns));
+	bool hold = rp_endpoint_hold(to, rp_now_ns(), rp_load(&to->port->hold_ns));
 	struct rp_forward *fw = &c->forward;
 	unsigned drops = 0;
 

@@ -133,19 +133,21 @@ static void *run(void *arg)
 	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	rp_quiet_enter(w->quiet, c->quiet);
 	while (!rp_load(&w->stop)) {
+		uint64_t now_ns;
 		bool held;
 
 		rp_quiet_point(w->quiet, c->quiet);
 		if (rp_load_acquire(&w->cfg_gen) != gen)
 			gen = configure(w, &idle);
-		rp_caller_clock(c);
+		now_ns = rp_now_ns();
+		c->now_s = (uint32_t)(now_ns / 1000000000);
 		rp_count(&w->count->loops, 1);
 		if (sync_all(w, rp_load_acquire(&w->duty), &held)) {
 			rp_count(&w->count->busy, 1);
-			rp_idle_work(&idle, c->now_ns);
+			rp_idle_work(&idle, now_ns);
 			continue;
 		}
-		switch (rp_idle_none(&idle, c->now_ns)) {
+		switch (rp_idle_none(&idle, now_ns)) {
 		case RP_IDLE_SPIN:
 			rp_cpu_relax();
 			break;
