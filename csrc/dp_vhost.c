@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dataplane.h"
 #include "front_vhost.h"
@@ -259,11 +260,16 @@ int rp_vhost_ring_call(rp_dataplane *dp, int port, uint32_t vring, int32_t call_
 		       struct rp_err *err)
 {
 	struct rp_endpoint *ep = lock_vring(dp, port, vring, err);
-	int ret;
+	int ret, old = -1;
 
 	if (!ep)
 		return -EINVAL;
-	ret = rp_front_vhost_set_call(ep, call_fd, err);
+	ret = rp_front_vhost_set_call(ep, call_fd, &old, err);
+	if (old >= 0) {
+		/* A closed descriptor's number may be another file's at once. */
+		rp_quiet_wait(&dp->quiet);
+		close(old);
+	}
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }

@@ -467,15 +467,17 @@ int rp_front_vhost_kick_fd(const struct rp_endpoint *ep)
 	return of_const(ep)->kick_fd;
 }
 
-int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, struct rp_err *err)
+int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, int *old, struct rp_err *err)
 {
-	int own = keep_fd(fd, true, err);
-	int old = of(ep)->call_fd;
+	struct front_vhost *v = of(ep);
+	int own;
 
+	if (!v->started)
+		return rp_fail(err, EINVAL, "the virtqueue does not run");
+	own = keep_fd(fd, true, err);
 	if (own < -1)
 		return own;
-	rp_store(&of(ep)->call_fd, own);
-	if (old >= 0)
-		close(old);
+	*old = v->call_fd;
+	rp_store(&v->call_fd, own);
 	return 0;
 }

@@ -47,7 +47,13 @@ uint32_t rp_front_vhost_stop(struct rp_endpoint *ep);
 bool rp_front_vhost_started(const struct rp_endpoint *ep);
 int rp_front_vhost_kick_fd(const struct rp_endpoint *ep); /* -1: the ring is polled */
 
-/* rp_front_vhost_set_call() - another call descriptor, or -1; it is duplicated */
-int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, struct rp_err *err);
+/**
+ * rp_front_vhost_set_call() - another call descriptor for a started virtqueue
+ * @fd:		-1: never call; it is duplicated
+ * @old:	the one before, or -1: to be closed when no thread can still write to it
+ *
+ * Return: 0 or a negative errno with the reason in @err
+ */
+int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, int *old, struct rp_err *err);
 
 #endif

@@ -16,16 +16,17 @@ struct table {
 static int map_area(void **area, const struct rp_guestmem *mem, const char *name, uint64_t addr,
 		    uint64_t bytes, uint64_t align, struct rp_err *err)
 {
-	if (addr % align)
-		return rp_fail(err, EINVAL,
-			       "the %s at %#" PRIx64 " is not aligned to %" PRIu64 " bytes", name,
-			       addr, align);
 	*area = rp_guestmem_user(mem, addr, bytes);
 	if (!*area)
 		return rp_fail(err, EINVAL,
 			       "the %s at %#" PRIx64 " (%" PRIu64
 			       " bytes) does not lie in one region of the guest's memory",
 			       name, addr, bytes);
+	/* Also where we mapped it: a region may begin at any offset of its file. */
+	if (addr % align || (uintptr_t)*area % align)
+		return rp_fail(err, EINVAL,
+			       "the %s at %#" PRIx64 " is not aligned to %" PRIu64 " bytes", name,
+			       addr, align);
 	return 0;
 }
 
@@ -167,7 +168,7 @@ enum rp_pop rp_virtq_pop(struct rp_virtq *q, const struct rp_guestmem *mem, uint
 			return RP_POP_BROKEN;
 		}
 		if (left-- == 0) {
-			q->broken = "a descriptor chain that is a loop, or longer than the queue";
+			q->broken = "a descriptor chain that is a loop, or longer than its table";
 			return RP_POP_BROKEN;
 		}
 		if (!read_desc(q, mem, &table, i, &d)) {
@@ -180,6 +181,7 @@ enum rp_pop rp_virtq_pop(struct rp_virtq *q, const struct rp_guestmem *mem, uint
 			if (q->broken)
 				return RP_POP_BROKEN;
 			in_indirect = true;
+			left = table.n; /* huge, maybe: each one needs a piece, and they are few */
 			i = 0;
 			continue;
 		}
