@@ -15,7 +15,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: dev ## two real guests exchange packets through a VALE switch
-	@$(BIN)/ringpass demo
+	@$(BIN)/ringpass demo --output out
 
 dev: build/editable.stamp ## build all, leave the command at .venv/bin/ringpass
 
