@@ -268,10 +268,10 @@ static unsigned rings_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 
 	l->n = l->nsegs = 0;
 	l->bytes = 0;
-	l->congested = false;
 	rp_lock_take(&ep->lock);
+	l->congested = !rp_lease_room(st);
 	pos = st->reserved;
-	done = reserve(of(ep), l, from, order, n, &pos);
+	done = l->congested ? 0 : reserve(of(ep), l, from, order, n, &pos);
 	l->open = l->n > 0;
 	if (l->open) {
 		st->reserved = pos;

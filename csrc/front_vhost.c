@@ -255,14 +255,14 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 
 	l->n = l->nsegs = 0;
 	l->bytes = 0;
-	l->congested = false;
 	rp_lock_take(&ep->lock);
+	l->congested = !rp_lease_room(st);
 	pos = (uint16_t)st->reserved;
 	/* Entries are used in the order in which they were made available. */
 	used = (uint16_t)(st->lease_head == st->lease_tail ?
 				  st->published :
 				  st->lease[(st->lease_tail - 1) % RP_LEASES].end);
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && !l->congested; i++) {
 		const struct rp_frame *f = &from->batch->frame[order[i]];
 		struct rp_slice *slice = &l->slice[l->n];
 		enum fit fit;

@@ -32,7 +32,7 @@
 
 enum {
 	RP_STATE_VERSION = 1,
-	RP_LEASES = RP_MAX_THREADS, /* a thread has one open lease on a ring at most */
+	RP_LEASES = RP_MAX_THREADS, /* of a ring, that are open or wait for an older one */
 	RP_FDB_BUCKETS = 4096,
 	RP_FDB_WAYS = 4
 };
@@ -90,17 +90,30 @@ struct rp_state *rp_state_map(int fd, struct rp_err *err);
 void rp_state_unmap(struct rp_state *s);
 
 /**
+ * rp_lease_room() - is there a place for one more lease?
+ *
+ * While a sender is slow, those behind it open and close leases that wait for
+ * it; there may be any number of them. Under the ring's lock.
+ */
+static inline bool rp_lease_room(const struct rp_ring_state *s)
+{
+	return s->lease_tail - s->lease_head < RP_LEASES;
+}
+
+/**
  * rp_lease_open() - note that [.., @end) was reserved
  *
- * Under the ring's lock, in the order of reservation.
+ * Under the ring's lock, in the order of reservation, and only if there is
+ * room. The newest lease, if it has been filled and waits, becomes longer: one
+ * slow sender does not use up the places of a fast one.
  * Return: the ticket for rp_lease_close()
  */
 static inline uint32_t rp_lease_open(struct rp_ring_state *s, uint32_t end)
 {
-	uint32_t ticket = s->lease_tail++;
-
-	s->lease[ticket % RP_LEASES] = (struct rp_lease_slot){ .end = end };
-	return ticket;
+	if (s->lease_head == s->lease_tail || !s->lease[(s->lease_tail - 1) % RP_LEASES].done)
+		s->lease_tail++;
+	s->lease[(s->lease_tail - 1) % RP_LEASES] = (struct rp_lease_slot){ .end = end };
+	return s->lease_tail - 1;
 }
 
 /**
