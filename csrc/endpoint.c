@@ -19,7 +19,8 @@ bool rp_endpoint_hold(struct rp_endpoint *ep, uint64_t now_ns, uint64_t hold_ns)
 		ep->congestion = RP_HOLDING;
 		ep->full_since_ns = now_ns;
 		rp_count(&ep->count->holds, 1);
-	} else if (now_ns - ep->full_since_ns >= hold_ns) {
+	} else if ((int64_t)(now_ns - ep->full_since_ns) >= (int64_t)hold_ns) {
+		/* Signed: another sender's clock may have been read before the episode began. */
 		ep->congestion = RP_DROPPING;
 	}
 	hold = ep->congestion == RP_HOLDING;
