@@ -20,37 +20,40 @@ static bool expired(const struct rp_fdb *f, const struct rp_fdb_entry *e, uint32
 	return ageing && (int32_t)(now_s - rp_load(&e->seen_s)) >= (int32_t)ageing;
 }
 
+/* The entry of a MAC in its bucket, or RP_FDB_WAYS; @key as it was read, once. */
+static unsigned find(const struct rp_fdb_entry *bucket, uint64_t mac, uint64_t *key)
+{
+	unsigned i;
+
+	for (i = 0; i < RP_FDB_WAYS; i++) {
+		*key = rp_load(&bucket[i].key);
+		if ((*key & RP_MAC_MASK) == mac)
+			break;
+	}
+	return i;
+}
+
 int rp_fdb_lookup(const struct rp_fdb *f, uint64_t mac, uint32_t now_s)
 {
-	const struct rp_fdb_entry *e = bucket_of(f, mac);
+	const struct rp_fdb_entry *bucket = bucket_of(f, mac);
+	uint64_t key;
+	unsigned i = find(bucket, mac, &key);
 
-	for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
-		uint64_t key = rp_load(&e[i].key);
-
-		if ((key & RP_MAC_MASK) == mac && key)
-			return expired(f, &e[i], now_s) ? RP_FDB_UNKNOWN : (int)(key >> PORT_SHIFT);
-	}
-	return RP_FDB_UNKNOWN;
+	if (i == RP_FDB_WAYS || mac == 0 || expired(f, &bucket[i], now_s))
+		return RP_FDB_UNKNOWN;
+	return (int)(key >> PORT_SHIFT);
 }
 
-static struct rp_fdb_entry *find(struct rp_fdb_entry *e, uint64_t mac)
+/* A free entry, or the one that was silent for longest. */
+static unsigned make_room(const struct rp_fdb_entry *bucket, uint32_t now_s)
 {
-	for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
-		if ((rp_load(&e[i].key) & RP_MAC_MASK) == mac)
-			return &e[i];
-	}
-	return NULL;
-}
-
-static struct rp_fdb_entry *make_room(struct rp_fdb_entry *e, uint32_t now_s)
-{
-	struct rp_fdb_entry *oldest = e;
+	unsigned oldest = 0;
 
 	for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
-		if (!e[i].key)
-			return &e[i];
-		if (now_s - e[i].seen_s > now_s - oldest->seen_s)
-			oldest = &e[i];
+		if (!bucket[i].key)
+			return i;
+		if (now_s - bucket[i].seen_s > now_s - bucket[oldest].seen_s)
+			oldest = i;
 	}
 	return oldest;
 }
@@ -58,14 +61,15 @@ static struct rp_fdb_entry *make_room(struct rp_fdb_entry *e, uint32_t now_s)
 static void insert(struct rp_fdb *f, struct rp_fdb_entry *bucket, uint64_t mac, uint64_t key,
 		   uint32_t now_s)
 {
-	struct rp_fdb_entry *e;
+	uint64_t found;
+	unsigned i;
 
 	rp_lock_take(&f->lock);
-	e = find(bucket, mac);
-	if (!e)
-		e = make_room(bucket, now_s);
-	rp_store(&e->seen_s, now_s);
-	rp_store_release(&e->key, key);
+	i = find(bucket, mac, &found);
+	if (i == RP_FDB_WAYS)
+		i = make_room(bucket, now_s);
+	rp_store(&bucket[i].seen_s, now_s);
+	rp_store_release(&bucket[i].key, key);
 	rp_lock_release(&f->lock);
 }
 
@@ -73,19 +77,20 @@ void rp_fdb_learn(struct rp_fdb *f, uint64_t mac, uint16_t port, uint32_t now_s)
 {
 	uint64_t key = mac | (uint64_t)port << PORT_SHIFT;
 	struct rp_fdb_entry *bucket = bucket_of(f, mac);
-	struct rp_fdb_entry *e;
+	uint64_t found;
+	unsigned i;
 
 	if (mac == 0 || (mac & RP_MAC_MULTICAST))
 		return;
-	e = find(bucket, mac);
-	if (!e) {
+	i = find(bucket, mac, &found);
+	if (i == RP_FDB_WAYS) {
 		insert(f, bucket, mac, key, now_s);
 		return;
 	}
-	if (rp_load(&e->seen_s) != now_s)
-		rp_store(&e->seen_s, now_s);
-	if (rp_load(&e->key) != key)
-		rp_store(&e->key, key);
+	if (rp_load(&bucket[i].seen_s) != now_s)
+		rp_store(&bucket[i].seen_s, now_s);
+	if (found != key)
+		rp_store(&bucket[i].key, key);
 }
 
 static void remove_where(struct rp_fdb *f, bool all, uint16_t port)

@@ -52,8 +52,8 @@ static inline struct macs frame_macs(const struct rp_batch *b, const struct rp_f
 
 void rp_forward_init(struct rp_forward *fw)
 {
-	for (uint16_t i = 0; i < RP_BATCH; i++)
-		fw->in_order[i] = i;
+	for (unsigned i = 0; i < RP_BATCH; i++)
+		fw->in_order[i] = (uint16_t)i;
 }
 
 static unsigned lookup(const struct rp_switch *sw, const struct rp_members *members, uint64_t mac,
