@@ -118,13 +118,15 @@ static bool make_frame(struct front_vhost *v, const struct rp_chain *chain, stru
 static unsigned vhost_pull(struct rp_endpoint *ep)
 {
 	struct front_vhost *v = of(ep);
-	const struct rp_guestmem *mem = rp_load_acquire(&ep->port->mem);
 	struct rp_batch *b = ep->batch;
 	uint16_t pos = (uint16_t)ep->state->reserved;
+	const struct rp_guestmem *mem;
 
 	b->nframes = b->nsegs = b->taken = b->held = 0;
 	b->bytes = 0;
-	b->mem_gen = rp_load(&ep->port->mem_gen);
+	/* Read against the order of writing: pieces of an old table never count as of a new one. */
+	b->mem_gen = rp_load_acquire(&ep->port->mem_gen);
+	mem = rp_load_acquire(&ep->port->mem);
 	while (b->taken < RP_BATCH) {
 		struct rp_frame *f = &b->frame[b->nframes];
 		struct rp_chain chain;
@@ -357,6 +359,7 @@ struct rp_endpoint *rp_front_vhost_new(struct rp_port *p, int dir, uint32_t i,
 		free(v);
 		return NULL;
 	}
+	rp_ring_state_reset(state, 0, 0);
 	return &v->ep;
 }
 
