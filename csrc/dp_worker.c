@@ -135,10 +135,22 @@ static int replace_duty(rp_dataplane *dp, struct rp_worker *w, const struct rp_p
 
 int rp_duty_add(rp_dataplane *dp, struct rp_worker *w, struct rp_port *p, struct rp_err *err)
 {
-	return replace_duty(dp, w, p, true, err);
+	int ret;
+
+	/* Nobody kicks for netmap rings. Say so before the worker goes to sleep with them. */
+	if (p->region)
+		rp_worker_watch(w, -1, 0, err);
+	ret = replace_duty(dp, w, p, true, err);
+	if (ret < 0 && p->region)
+		rp_worker_unwatch(w, -1);
+	return ret;
 }
 
 int rp_duty_del(rp_dataplane *dp, struct rp_worker *w, struct rp_port *p, struct rp_err *err)
 {
-	return replace_duty(dp, w, p, false, err);
+	int ret = replace_duty(dp, w, p, false, err);
+
+	if (ret == 0 && p->region)
+		rp_worker_unwatch(w, -1);
+	return ret;
 }
