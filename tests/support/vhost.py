@@ -40,6 +40,7 @@ class CheckedPlane:
         self._consider("repair")
         assert not self.rings, "rings of a broken port are stopped before it is repaired"
         self.reason = None
+        self.memory = []
         self.repairs += 1
 
     def set_features(self, features: int) -> None:

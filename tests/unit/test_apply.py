@@ -94,7 +94,8 @@ def test_actions_are_data() -> None:
 
 # Any two configurations
 
-WORKERS = st.lists(st.builds(Worker, policy=st.sampled_from(["busy", "notify"])), min_size=1, max_size=3)  # fmt: skip
+WORKER = st.builds(Worker, policy=st.sampled_from(["busy", "notify"]))
+WORKERS = st.lists(WORKER, min_size=1, max_size=3)
 PORTS = st.builds(
     Port,
     kind=st.sampled_from(["vhost-user", "null"]),

@@ -60,7 +60,6 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "observe": "errors names",
         "config": "errors paths names",
         "apply": "errors names config",
-        "apply": "errors names config",
         "dataplane": "errors names config",
         "vhostuser": "errors names config dataplane",
         "daemon": "errors paths names config apply dataplane vhostuser observe rpc",

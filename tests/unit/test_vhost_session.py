@@ -380,7 +380,7 @@ def test_an_mtu_that_the_port_has_is_taken(driver: Driver) -> None:
             "overlaps",
         ),
         (Request.ADD_MEM_REG, m.MemoryRow(SLOT), 0, "not shared"),
-        (Request.REM_MEM_REG, m.MemoryRow(SLOT), 0, "no region"),
+        (Request.REM_MEM_REG, m.MemoryRow(SLOT), 0, "there is none such"),
         (Request.GET_CONFIG, m.ConfigSpace.HEAD.pack(200, 100, 0) + bytes(100), 0, "bytes 200"),
     ],
 )

@@ -113,14 +113,9 @@ class Backend:
         for port in self._ports.values():
             port.control.note_broken()
 
-    def repair(self, name: str) -> str:
-        """Take a broken port back into service; return what happened."""
-        port = self._port(name)
-        if self._dataplane.port_status(port.id).broken is None:
-            return "unchanged"
-        self._dataplane.repair_port(port.id)
-        port.control.note_broken()
-        return "repaired"
+    def repair(self, name: str) -> bool:
+        """Take a port back into service; return whether it was broken."""
+        return self._port(name).control.repair()
 
     def fdb(self, name: str) -> list[FdbEntry]:
         """Return the MAC table of a switch."""

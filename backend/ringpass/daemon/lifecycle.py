@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,8 +31,15 @@ def run(config: Config, runtime_dir: Path) -> None:
 
     Raises RingpassError if it cannot start: nothing of it remains then.
     """
+    _allow_many_descriptors()
     with _runtime(runtime_dir):
         asyncio.run(_serve(config, runtime_dir))
+
+
+def _allow_many_descriptors() -> None:
+    """Raise the limit of open files as far as we may: a port takes about a dozen."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: Config, runtime_dir: Path) -> None:

@@ -156,7 +156,7 @@ class Methods:
         return self._become(Config(running.daemon, running.switches, ports), "removed")
 
     def port_repair(self, params: Name) -> object:
-        return {"result": self._backend.repair(params.name)}
+        return {"result": "repaired" if self._backend.repair(params.name) else "unchanged"}
 
     def apply(self, params: Apply) -> object:
         runtime_dir = self._backend.runtime_dir

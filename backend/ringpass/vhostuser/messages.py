@@ -231,7 +231,7 @@ class MemoryTable:
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Return the table. Raises ProtocolError if it has too many rows, or too few bytes for them.
+        """Return the table. Raises ProtocolError for too many rows, or too few bytes for them.
 
         More bytes are no harm: User-mode Linux always sends room for two rows.
         """

@@ -121,6 +121,17 @@ class VhostUserPort:
         if isinstance(self._endpoint, Listener):
             self._endpoint.set_access(access)
 
+    def repair(self) -> bool:
+        """Take the port back into service; return whether it was broken."""
+        if self._plane.broken() is None:
+            return False
+        if self.front_end is None:
+            self._plane.repair()
+        else:
+            self.front_end.session.repair()
+        self.note_broken()
+        return True
+
     def note_broken(self) -> None:
         """Remember why the data plane stopped the port, if it did so since the last call."""
         broken = self._plane.broken()

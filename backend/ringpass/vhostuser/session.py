@@ -111,6 +111,13 @@ class Ring:
         self.call = None
 
 
+class Region(NamedTuple):
+    """A piece of guest memory and its file, kept to map it again when a broken port is repaired."""
+
+    slot: MemorySlot
+    fd: Fd
+
+
 class Session:
     """The state of one front end. `handle` each message in turn, then `close`.
 
@@ -123,11 +130,16 @@ class Session:
         self.features: Feature | None = None
         self.protocol_features = ProtocolFeature(0)
         self.status = DeviceStatus(0)
-        self.memory: list[MemorySlot] = []
+        self._memory: list[Region] = []
         self.rings = [Ring(index) for index in range(2 * device.pairs)]
         self._plane = plane
         self._owned = False
         self._backend_channel: Fd | None = None
+
+    @property
+    def memory(self) -> list[MemorySlot]:
+        """The guest memory that the front end described."""
+        return [region.slot for region in self._memory]
 
     def handle(self, message: Message) -> bytes | None:
         """Do what `message` says; return the bytes to answer, or None."""
@@ -148,16 +160,24 @@ class Session:
                 answer = _ACK
             return None if answer is None else reply(header.request, answer)
 
+    def repair(self) -> None:
+        """Take the port back into service if it is broken, with the rings that it had."""
+        if self._plane.broken() is not None:
+            self._stop_all()
+            self._repair_port()
+            self._settle_all()
+
     def close(self) -> None:
         """Take the rings and the memory from the data plane, and close every descriptor."""
         try:
             self._reset()
             self._plane.set_memory([], [])
         except RingpassError as error:
-            log.error("session.close failed=%r", error.why)
+            log.error("event=session-close-failed why=%r", error.why)
         for ring in self.rings:
             ring.forget_kick()
             ring.forget_call()
+        self._forget_memory()
         if self._backend_channel is not None:
             self._backend_channel.close()
 
@@ -260,8 +280,10 @@ class Session:
             _check_slot(slot, payload.rows[:row])
         if not payload.rows:
             self._stop_all()
-        self._plane.set_memory(payload.rows, [fd.fileno() for fd in message.fds])
-        self.memory = list(payload.rows)
+        if self._plane.broken() is None:
+            self._plane.set_memory(payload.rows, [fd.fileno() for fd in message.fds])
+        self._forget_memory()
+        self._memory = [Region(slot, message.take_fd()) for slot in payload.rows]
         self._settle_all()
 
     def get_max_mem_slots(self, _payload: Empty, _message: Message) -> Number:
@@ -272,21 +294,24 @@ class Session:
             raise ProtocolError(
                 "guest memory is not shared: a region came without descriptor", _SHARE_MEMORY
             )
-        if len(self.memory) >= MAX_MEMORY_SLOTS:
+        if len(self._memory) >= MAX_MEMORY_SLOTS:
             raise ProtocolError(f"more than {MAX_MEMORY_SLOTS} regions of memory")
         _check_slot(payload.slot, self.memory)
-        self._plane.add_memory(payload.slot, message.fds[0].fileno())
-        self.memory.append(payload.slot)
+        if self._plane.broken() is None:
+            self._plane.add_memory(payload.slot, message.fds[0].fileno())
+        self._memory.append(Region(payload.slot, message.take_fd()))
         self._settle_all()
 
     def rem_mem_reg(self, payload: MemoryRow, _message: Message) -> None:
-        for slot in self.memory:
-            if slot[:3] == payload.slot[:3]:
+        for region in self._memory:
+            if region.slot[:3] == payload.slot[:3]:
                 break
         else:
-            raise ProtocolError(f"there is no region {_describe(payload.slot)} to remove")
-        self._plane.remove_memory(slot)
-        self.memory.remove(slot)
+            raise ProtocolError(f"{_describe(payload.slot)} cannot be removed: there is none such")
+        if self._plane.broken() is None:
+            self._plane.remove_memory(region.slot)
+        self._memory.remove(region)
+        region.fd.close()
 
     # Virtqueues
 
@@ -357,7 +382,7 @@ class Session:
         return self.rings[index]
 
     def _wanted(self, ring: Ring) -> bool:
-        if self.features is None or not self.memory or ring.address is None:
+        if self.features is None or not self._memory or ring.address is None:
             return False
         enabled = ring.enabled
         if enabled is None:
@@ -377,9 +402,9 @@ class Session:
 
     def _start(self, ring: Ring) -> None:
         assert ring.address is not None
-        if not any(other.running for other in self.rings) and self._plane.broken():
-            # Nothing is left of what broke the port: the front end starts anew.
-            self._plane.repair()
+        if not any(other.running for other in self.rings):
+            # Nothing is left of what broke the port, if anything did: the front end starts anew.
+            self._repair_port()
         self._plane.start_ring(
             ring.index,
             VringConfig(
@@ -394,6 +419,16 @@ class Session:
         )
         ring.running = True
 
+    def _repair_port(self) -> None:
+        """Repair the port if it is broken; no ring runs.
+
+        It gets its memory anew, for the data plane forgot it: a front end breaks its port by
+        truncating memory, too.
+        """
+        if self._plane.broken() is not None:
+            self._plane.repair()
+            self._plane.set_memory(self.memory, [region.fd.fileno() for region in self._memory])
+
     def _stop(self, ring: Ring) -> None:
         if ring.running:
             ring.base = self._plane.stop_ring(ring.index)
@@ -407,6 +442,11 @@ class Session:
         """Stop `ring` until the next KICK, which follows everything that describes a ring."""
         self._stop(ring)
         ring.forget_kick()
+
+    def _forget_memory(self) -> None:
+        for region in self._memory:
+            region.fd.close()
+        self._memory = []
 
     def _reset(self) -> None:
         self.status = DeviceStatus(0)

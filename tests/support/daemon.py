@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A daemon in a process of its own, as users run it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ringpass.client import Client
+from ringpass.errors import DaemonUnreachable
+
+RINGPASS = Path(sys.executable).with_name("ringpass")
+
+
+class Daemon:
+    """`ringpass up` in `runtime_dir`, with the configuration `text`. A context manager."""
+
+    def __init__(self, runtime_dir: Path, text: str) -> None:
+        self.runtime_dir = runtime_dir
+        self.config = runtime_dir / "test.toml"
+        self.log_path = runtime_dir / "log"
+        self.config.write_text(text)
+        self.client = Client(runtime_dir / "control.sock", timeout=10)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        if error is not None:
+            sys.stderr.write(self.log())
+
+    def start(self, timeout: float = 30.0) -> None:
+        """Start the process; return when it answers."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [RINGPASS, "up", self.config],
+                env={**os.environ, "RINGPASS_RUNTIME_DIR": str(self.runtime_dir)},
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                self.client.call("ping")
+                return
+            except DaemonUnreachable:
+                assert self.process.poll() is None, f"the daemon ended:\n{self.log()}"
+                assert time.monotonic() < deadline, f"the daemon does not answer:\n{self.log()}"
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End the process as a crash would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+        self.client.close()
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Return the result of a method."""
+        return self.client.call(method, **params)
+
+    def socket(self, port: str) -> Path:
+        """Return the socket of a port."""
+        return self.runtime_dir / f"{port.replace(':', '.')}.sock"
+
+    def log(self) -> str:
+        """Return what the daemon logged."""
+        return self.log_path.read_text()
