@@ -141,9 +141,10 @@ static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lea
 		      uint32_t left, uint32_t *pos)
 {
 	struct rp_slice *slice = &l->slice[l->n];
+	uint32_t at = *pos;
 
 	while (left) {
-		struct netmap_slot *s = &k->ring->slot[*pos];
+		struct netmap_slot *s = &k->ring->slot[at];
 		uint8_t *buf = rp_kring_buf(k, rp_load(&s->buf_idx));
 		uint32_t n = left < k->buf_bytes ? left : k->buf_bytes;
 
@@ -156,8 +157,9 @@ static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lea
 		rp_store(&s->flags, left ? NS_MOREFRAG : 0);
 		l->seg[l->nsegs++] = (struct rp_seg){ .addr = buf, .len = n };
 		slice->nseg++;
-		*pos = rp_kring_next(k, *pos);
+		at = rp_kring_next(k, at);
 	}
+	*pos = at;
 	return true;
 }
 
@@ -166,7 +168,9 @@ static enum rp_drop unfit(const struct rp_kring *k, const struct rp_frame *f)
 {
 	if (f->vnet.flags || f->vnet.gso_type)
 		return RP_DROP_OFFLOAD;
-	return f->len > NETMAP_MAX_FRAGS * k->buf_bytes ? RP_DROP_MTU : RP_DROP_REASONS;
+	if (f->len > NETMAP_MAX_FRAGS * k->buf_bytes || f->len > (k->slots - 1) * k->buf_bytes)
+		return RP_DROP_MTU;
+	return RP_DROP_REASONS;
 }
 
 /*

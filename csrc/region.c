@@ -12,7 +12,10 @@
 
 #include "err.h"
 
-enum { PAGE = 4096, HOST_RINGS = 1, RING_ALIGN = 128, BUF_BYTES_MAX = 65536 };
+enum { PAGE = 4096, HOST_RINGS = 1, RING_ALIGN = 128 };
+
+/* A slot's length has 16 bits. */
+enum { BUF_BYTES_MAX = UINT16_MAX / 64 * 64 };
 
 static uint64_t round_up(uint64_t n, uint64_t to)
 {
