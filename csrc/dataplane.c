@@ -151,7 +151,9 @@ int rp_port_txsync(rp_caller *caller, int port, uint32_t ring)
 	if (ring >= p->ntx || p->worker >= 0) {
 		ret = ring >= p->ntx ? -EINVAL : -EBUSY;
 	} else {
-		while (rp_endpoint_live(p->tx[ring]) && (n = p->ops->txsync(caller, p->tx[ring])))
+		/* What was there: whoever goes on filling it must not keep us inside. */
+		while (moved < RP_MAX_SLOTS && rp_endpoint_live(p->tx[ring]) &&
+		       (n = p->ops->txsync(caller, p->tx[ring])))
 			moved += n;
 		ret = rp_port_broken(p) ? -EPIPE : (int)moved;
 	}

@@ -25,6 +25,9 @@ struct rp_port *rp_find_port(rp_dataplane *dp, int port, struct rp_err *err)
 
 static int check(const struct rp_port_config *cfg, struct rp_err *err)
 {
+	if (!memchr(cfg->name, '\0', sizeof(cfg->name)))
+		return rp_fail(err, EINVAL, "a port's name has at most %zu bytes",
+			       sizeof(cfg->name) - 1);
 	if (cfg->kind < RP_KIND_VALE || cfg->kind > RP_KIND_NULL)
 		return rp_fail(err, EINVAL, "there is no port kind %d", cfg->kind);
 	if (cfg->front_end != RP_FRONT_RINGS && cfg->front_end != RP_FRONT_VHOST)
