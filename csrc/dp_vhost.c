@@ -55,6 +55,10 @@ static void update_live(rp_dataplane *dp, struct rp_endpoint *ep)
 	bool live = rp_front_vhost_started(ep) && ep->enabled && !rp_port_broken(ep->port);
 
 	rp_store_release(&ep->live, live);
+	/* It may be breaking just now: either we see that, or it sees the ring live and stops it. */
+	rp_fence_full();
+	if (rp_load(&ep->port->breaking))
+		rp_store_release(&ep->live, 0);
 	if (live && ep->dir == NETMAP_DIR_TX)
 		rp_worker_wake(dp->worker[ep->port->worker]); /* the guest may have kicked before */
 }
