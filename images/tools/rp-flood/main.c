@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "frame.h"
 #include "ring.h"
@@ -173,6 +173,8 @@ static bool finished(const struct options *options, const struct ring *ring, uin
 /* Send until it is enough; return how many frames were queued. */
 static uint64_t flood(struct ring *ring, const struct options *options, double start)
 {
+	/* Between two frames of a slow flood: others want the processor. */
+	const struct timespec nap = { .tv_nsec = 1000000 };
 	uint64_t queued = 0;
 	double elapsed = 0;
 
@@ -183,7 +185,7 @@ static uint64_t flood(struct ring *ring, const struct options *options, double s
 		if (allowed > 0)
 			ring_send(ring);
 		else
-			sched_yield();
+			nanosleep(&nap, NULL);
 		elapsed = tool_now() - start;
 	}
 	ring_drain(ring);
