@@ -3,23 +3,18 @@
 
 import base64
 import itertools
-import os
 import shlex
-import shutil
 import signal
-import sys
-import termios
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pexpect
 
-from ringpass import paths
 from ringpass.errors import RingpassError
 from ringpass.image import Image
-from ringpass.vm import qemu, uml
+from ringpass.vm import registry, terminal
+from ringpass.vm.launch import Launch, qemu_guest, uml_guest
 from ringpass.vm.nic import Nic
 from ringpass.vm.qmp import Qmp
 
@@ -31,10 +26,6 @@ CONSOLE_TAIL = 100
 
 MAX_LINE = 4000
 """Bytes of a line that a terminal in canonical mode takes; the kernel drops what is beyond 4095."""
-
-REAPER = Path(__file__).with_name("reaper.py")
-
-serials = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -99,72 +90,23 @@ class Guest:
     when this process does. Every wait has a limit in seconds.
     """
 
-    def __init__(
-        self, name: str, argv: list[str], directory: Path, environment: dict[str, str] | None = None
-    ) -> None:
-        self.name = name
-        self.argv = argv
-        self.directory = directory
-        self.environment = {**os.environ, **(environment or {})}
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.name = launch.name
+        self.directory = launch.directory
         self.log = Transcript()
         self.console: pexpect.spawn[str] | None = None
         self.serial = itertools.count(1)
 
     @classmethod
-    def qemu(
-        cls,
-        image: Image,
-        nics: Iterable[Nic] = (),
-        *,
-        name: str = "",
-        memory: int = 256,
-        smp: int = 1,
-        accel: qemu.Accel = "tcg",
-        parameters: Iterable[str] = (),
-        extra: Iterable[str] = (),
-        directory: Path | None = None,
-    ) -> Self:
-        """Return a guest of stock QEMU, not started. `directory` is by default RUNTIME/vm/NAME."""
-        name = name or fresh_name()
-        directory = directory or default_directory(name)
-        machine = qemu.Machine(
-            name=name,
-            kernel=image.kernel,
-            initrd=image.initrd,
-            nics=tuple(nics),
-            memory=memory,
-            smp=smp,
-            accel=accel,
-            parameters=tuple(parameters),
-            qmp=directory / "qmp.sock",
-            extra=tuple(extra),
-        )
-        return cls(name, qemu.command(machine), directory)
+    def qemu(cls, image: Image, nics: Iterable[Nic] = (), **options: Any) -> Self:
+        """Return a guest of stock QEMU, not started. `options` are those of `qemu_guest`."""
+        return cls(qemu_guest(image, nics, **options))
 
     @classmethod
-    def uml(
-        cls,
-        image: Image,
-        nics: Iterable[Nic] = (),
-        *,
-        name: str = "",
-        memory: int = 256,
-        parameters: Iterable[str] = (),
-        directory: Path | None = None,
-    ) -> Self:
-        """Return a guest of User-mode Linux, not started."""
-        name = name or fresh_name()
-        directory = directory or default_directory(name)
-        machine = uml.Machine(
-            name=name,
-            kernel=image.uml,
-            initrd=image.initrd,
-            directory=directory,
-            nics=tuple(nics),
-            memory=memory,
-            parameters=tuple(parameters),
-        )
-        return cls(name, uml.command(machine), directory, uml.ENVIRONMENT)
+    def uml(cls, image: Image, nics: Iterable[Nic] = (), **options: Any) -> Self:
+        """Return a guest of User-mode Linux, not started. `options` are those of `uml_guest`."""
+        return cls(uml_guest(image, nics, **options))
 
     def __enter__(self) -> Self:
         self.start()
@@ -180,17 +122,17 @@ class Guest:
 
     def start(self) -> None:
         """Start the guest and return at once."""
-        self.directory.mkdir(parents=True)
-        reaper = ["-I", "-S", str(REAPER), "--pid-file", str(self.pid_file)]
+        self.launch.prepare()
+        program, *arguments = self.launch.command()
         self.console = pexpect.spawn(
-            sys.executable,
-            [*reaper, "--parent", str(os.getpid()), "--", *self.argv],
-            env=self.environment,
+            program,
+            arguments,
+            env=self.launch.environment,
             encoding="utf-8",
             codec_errors="replace",
             echo=False,
             dimensions=(24, 200),
-            preexec_fn=pass_newlines,
+            preexec_fn=terminal.pass_newlines,
             timeout=30,
         )
         self.console.logfile_read = self.log
@@ -210,13 +152,12 @@ class Guest:
         return str(self.log)
 
     @property
-    def pid_file(self) -> Path:
-        return self.directory / "pid"
-
-    @property
     def pid(self) -> int:
-        """The process of QEMU or User-mode Linux."""
-        return int(self.pid_file.read_text().split()[0])
+        """The process of QEMU or User-mode Linux. Raises GuestError if it does not run."""
+        pid = registry.process(self.directory)
+        if pid is None:
+            raise self.failure("looking for its process", "the guest is not running")
+        return pid
 
     @property
     def running(self) -> bool:
@@ -271,7 +212,7 @@ class Guest:
 
     def qmp(self) -> Qmp:
         """Connect to QEMU's machine protocol. Raises QmpError for a guest of another kind."""
-        return Qmp(self.directory / "qmp.sock")
+        return Qmp(self.directory / registry.QMP)
 
     def stop(self, timeout: float = 10.0) -> None:
         """Power off from inside; kill what is left after `timeout`. Stopping twice is harmless."""
@@ -287,7 +228,7 @@ class Guest:
                 self.console.kill(signal.SIGTERM)
                 self.wait_end(5.0)
             self.console.close(force=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+            registry.release(self.directory)
 
     def wait_end(self, timeout: float) -> None:
         """Wait until the guest has ended or `timeout` seconds have passed, reading its console."""
@@ -303,11 +244,15 @@ class Guest:
     def expect(self, text: str, what: str, timeout: float) -> str:
         """Read the console up to and including `text`; return what came before it."""
         assert self.console is not None
-        found = self.console.expect_exact([text, pexpect.EOF, pexpect.TIMEOUT], timeout=timeout)
+        found = self.console.expect_exact(
+            [text, pexpect.EOF, pexpect.TIMEOUT, READY], timeout=timeout
+        )
         if found == 1:
             raise self.failure(what, f"the guest ended ({self.ending()})")
         if found == 2:
             raise self.failure(what, f"no end after {timeout:.0f} s")
+        if found == 3:
+            raise self.failure(what, "the guest rebooted")
         before = self.console.before
         assert isinstance(before, str)
         return before
@@ -322,19 +267,3 @@ class Guest:
 
     def failure(self, what: str, why: str) -> GuestError:
         return GuestError(f"guest {self.name}: {what}", why, console=self.log.tail(CONSOLE_TAIL))
-
-
-def pass_newlines() -> None:
-    """Keep this process's terminal from adding carriage returns to what the guest prints."""
-    attributes = termios.tcgetattr(1)
-    attributes[1] &= ~termios.ONLCR
-    termios.tcsetattr(1, termios.TCSANOW, attributes)
-
-
-def fresh_name() -> str:
-    """Return a name that no other guest of this machine has."""
-    return f"g{os.getpid()}-{next(serials)}"
-
-
-def default_directory(name: str) -> Path:
-    return paths.runtime_dir() / "vm" / name

@@ -56,6 +56,10 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
                 f"a network card cannot have {self.queues} queues", "it has 1 to 128 queue pairs"
             )
 
+    def with_address(self, address: str) -> "Nic":
+        """Return this card with the address that the guest gives it at boot; empty for none."""
+        return msgspec.structs.replace(self, address=address)
+
 
 def check_socket_path(path: Path) -> None:
     """Raise ConfigError for a path that does not fit into a unix socket address."""

@@ -32,11 +32,9 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     if arguments.parent and os.getppid() != arguments.parent:
         return 1  # it died before we began
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
+    adopt_orphans()
     # A SIGINT from the terminal goes to the guest as well, which decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, lambda _number, _frame: sys.exit(128 + signal.SIGHUP))
     try:
         guest = subprocess.Popen(arguments.argv, preexec_fn=die_with_parent)
         write_pid(arguments.pid_file, guest.pid)
@@ -49,6 +47,13 @@ def main() -> int:
         kill_descendants()
 
 
+def adopt_orphans() -> None:
+    """Become the parent of orphaned descendants, and let signals that end us run `finally`."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pid-file", type=Path, required=True)
@@ -58,6 +63,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def die_with_parent() -> None:
+    """In the guest's process: be killed when this one ends, however it does."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

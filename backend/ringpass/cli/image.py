@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`ringpass image`: the images that guests boot from."""
+
+from typing import Annotated
+
+import typer
+
+from ringpass import image as images
+from ringpass.cli import output
+
+app = typer.Typer(help="Build guest images.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Build guest images."""
+
+
+@app.command()
+def build(
+    name: Annotated[str, typer.Argument(help="The recipe, images/NAME.toml.")] = "guest",
+    json: output.Json = False,
+) -> None:
+    """Build an image, unless the cache has it already, and print where it is."""
+    image = images.ensure(name, progress=progress())
+    if json:
+        output.print_json(
+            {
+                "name": image.name,
+                "key": image.key,
+                "kernel": str(image.kernel),
+                "initrd": str(image.initrd),
+                "uml": str(image.uml),
+                "manifest": str(image.manifest),
+            }
+        )
+    else:
+        output.print_fields(
+            [
+                ("image", image.name),
+                ("key", image.key),
+                ("kernel", image.kernel),
+                ("initrd", image.initrd),
+                ("uml", image.uml),
+                ("manifest", image.manifest),
+            ]
+        )
+
+
+def progress() -> images.Progress:
+    """Return a function that tells the user how a build goes, and says nothing if there is none."""
+    told = ""
+
+    def tell(text: str, fraction: float) -> None:
+        nonlocal told
+        # Looking up packages is not news: most of the time it finds the image in the cache.
+        if 0 < fraction < 1 and text != told:
+            output.say(f"image: {fraction:4.0%} {text}")
+            told = text
+
+    return tell

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`ringpass vm`: guests on ports of the daemon."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ringpass import image as images
+from ringpass.cli import output
+from ringpass.cli.image import progress
+from ringpass.client import Client
+from ringpass.errors import ConfigError, RingpassError
+from ringpass.observe.status import PortStatus
+from ringpass.vm import qemu, registry, run
+from ringpass.vm.launch import qemu_guest, uml_guest
+from ringpass.vm.nic import Nic
+
+app = typer.Typer(help="Run guests on ports of the daemon.", no_args_is_help=True)
+
+DEFAULT_MTU = 1500
+
+Ports = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SWITCH:PORT...", help="A network card for each.", show_default=False),
+]
+Accel = Annotated[
+    Literal["tcg", "kvm"], typer.Option(help="How QEMU runs the guest; see `ringpass doctor`.")
+]
+Memory = Annotated[int, typer.Option(min=64, help="Guest memory in MiB.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+
+
+@app.command("run")
+def run_(
+    ports: Ports = None,
+    name: Annotated[
+        str, typer.Option(help="Host name of the guest. Default: that of its first port.")
+    ] = "",
+    uml: Annotated[bool, typer.Option("--uml", help="Run User-mode Linux, not QEMU.")] = False,
+    memory: Memory = 256,
+    smp: Annotated[int, typer.Option(min=1, help="Processors of the guest (QEMU).")] = 1,
+    accel: Accel = "tcg",
+    address: Annotated[
+        list[str] | None, typer.Option(help="ADDR/LEN of a card; repeat for the next one.")
+    ] = None,
+    image: Annotated[str, typer.Option(help="The image's recipe.")] = "guest",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the guest is ready; leave it running.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that it may take to be ready, with --detach.")
+    ] = 60,
+    json: output.Json = False,
+) -> None:
+    """Run a guest, with its console here. It ends by `poweroff -f`, or by `vm stop`."""
+    names = ports or []
+    if json and not detach:
+        raise ConfigError(
+            "--json needs --detach", "without it, standard output is the guest's console"
+        )
+    nics = with_addresses([nic_of(port, front_end=True) for port in names], address or [])
+    built = images.ensure(image, progress=progress())
+    options: dict[str, Any] = {
+        "name": name or guest_name(names),
+        "memory": memory,
+        "ports": names,
+        "detached": detach,
+    }
+    if uml:
+        launch = uml_guest(built, [reachable_by_uml(nic) for nic in nics], **options)
+    else:
+        launch = qemu_guest(built, nics, smp=smp, accel=accel, **options)
+    if not detach:
+        raise typer.Exit(run.foreground(launch))
+    running = run.detach(launch, timeout)
+    if json:
+        output.print_json(described(running))
+    else:
+        output.say(f"{launch.name}: running; console: ringpass vm console {launch.name}")
+
+
+@app.command()
+def stop(name: Name, json: output.Json = False) -> None:
+    """End a guest at once. One that does not run is no error."""
+    stopped = registry.stop(name)
+    output.print_result({"result": "stopped" if stopped else "was not running"}, name, json)
+
+
+@app.command("ls")
+def list_(json: output.Json = False) -> None:
+    """List the guests that run."""
+    guests = registry.list_running()
+    if json:
+        output.print_json([described(guest) for guest in guests])
+    else:
+        output.print_table(
+            ("NAME", "KIND", ">PID", ">MEMORY", ">UP", "PORTS"),
+            (
+                (
+                    running.guest.name,
+                    running.guest.kind,
+                    running.pid,
+                    f"{running.guest.memory} MiB",
+                    f"{running.seconds:.0f} s",
+                    list(running.guest.ports),
+                )
+                for running in guests
+            ),
+        )
+
+
+@app.command()
+def console(name: Name) -> None:
+    """Join the console of a guest that was started with --detach. Leave it with Ctrl-]."""
+    run.attach(registry.find(name))
+
+
+@app.command("qemu-args")
+def qemu_args(
+    ports: Ports = None, accel: Accel = "tcg", memory: Memory = 256, json: output.Json = False
+) -> None:
+    """Print the arguments by which a QEMU of yours gets these ports, memory included."""
+    nics = [nic_of(port, front_end=False) for port in ports or []]
+    argv = [*qemu.accel_args(accel), *qemu.memory_args(memory)]
+    for index, nic in enumerate(nics):
+        argv += qemu.nic_args(nic, index)
+    if json:
+        output.print_json(argv)
+    else:
+        typer.echo(shlex.join(argv))
+
+
+def nic_of(port: str, *, front_end: bool) -> Nic:
+    """Ask the daemon about a port and return the network card that fits it.
+
+    `front_end` refuses a port that has a front end already: it would wait there for ever.
+    """
+    with Client() as client:
+        status = client.ask(PortStatus, "port.show", name=port)
+    if status.kind != "vhost-user":
+        raise ConfigError(
+            f"cannot attach a guest to {port}",
+            f"it is a port of kind {status.kind}, which has no socket",
+            "attach it to a port of kind vhost-user",
+        )
+    if front_end and status.front_end is not None:
+        raise RingpassError(
+            f"cannot attach a guest to {port}",
+            f"process {status.front_end.pid} is its front end, and a port has one",
+            "stop that, or add another port: ringpass port add",
+        )
+    return Nic(
+        socket=Path(status.path),
+        mac=status.mac,
+        queues=status.queues,
+        server=status.mode == "client",
+        host_mtu=status.mtu if status.mtu != DEFAULT_MTU else 0,
+    )
+
+
+def with_addresses(nics: list[Nic], addresses: list[str]) -> list[Nic]:
+    if len(addresses) > len(nics):
+        raise ConfigError(
+            f"there are {len(addresses)} addresses for {len(nics)} network cards",
+            "each --address belongs to the port at its place",
+            "name as many ports",
+        )
+    addresses = addresses + [""] * (len(nics) - len(addresses))
+    return [nic.with_address(address) for nic, address in zip(nics, addresses, strict=True)]
+
+
+def reachable_by_uml(nic: Nic) -> Nic:
+    """Return the card as it is. Raises ConfigError if the front end would have to listen."""
+    if nic.server:
+        raise ConfigError(
+            f"User-mode Linux cannot be attached to {nic.socket}",
+            "it only connects to sockets, and so does a port of mode client",
+            'use a port with mode = "server"',
+        )
+    return nic
+
+
+def guest_name(ports: list[str]) -> str:
+    """Return the host name for a guest on these ports: the last part of the first one's name."""
+    return ports[0].rpartition(":")[2].replace("_", "-") if ports else ""
+
+
+def described(running: registry.Running) -> dict[str, Any]:
+    place = running.directory
+    files = {"console": registry.CONSOLE, "log": registry.LOG, "qmp": registry.QMP}
+    return {
+        "name": running.guest.name,
+        "kind": running.guest.kind,
+        "pid": running.pid,
+        "memory": running.guest.memory,
+        "seconds": round(running.seconds, 1),
+        "ports": list(running.guest.ports),
+        "image": running.guest.image,
+        **{key: str(place / file) for key, file in files.items() if (place / file).exists()},
+    }
