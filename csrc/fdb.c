@@ -13,11 +13,19 @@ static struct rp_fdb_entry *bucket_of(const struct rp_fdb *f, uint64_t mac)
 	return f->table->entry[mac * UINT64_C(0x9e3779b97f4a7c15) >> (64 - HASH_BITS)];
 }
 
+/* Another thread's clock may be a moment ahead of the caller's. */
+static uint32_t age_of(const struct rp_fdb_entry *e, uint32_t now_s)
+{
+	int32_t age = (int32_t)(now_s - rp_load(&e->seen_s));
+
+	return age > 0 ? (uint32_t)age : 0;
+}
+
 static bool expired(const struct rp_fdb *f, const struct rp_fdb_entry *e, uint32_t now_s)
 {
 	uint32_t ageing = rp_load(&f->ageing_s);
 
-	return ageing && (int32_t)(now_s - rp_load(&e->seen_s)) >= (int32_t)ageing;
+	return ageing && age_of(e, now_s) >= ageing;
 }
 
 /* The entry of a MAC in its bucket, or RP_FDB_WAYS; @key as it was read, once. */
@@ -52,7 +60,7 @@ static unsigned make_room(const struct rp_fdb_entry *bucket, uint32_t now_s)
 	for (unsigned i = 0; i < RP_FDB_WAYS; i++) {
 		if (!bucket[i].key)
 			return i;
-		if (now_s - bucket[i].seen_s > now_s - bucket[oldest].seen_s)
+		if (age_of(&bucket[i], now_s) > age_of(&bucket[oldest], now_s))
 			oldest = i;
 	}
 	return oldest;
@@ -131,7 +139,7 @@ uint32_t rp_fdb_rows(const struct rp_fdb *f, uint32_t now_s, struct rp_fdb_row *
 				continue;
 			memcpy(rows[n].mac, &key, sizeof(rows[n].mac));
 			rows[n].port = (int32_t)(key >> PORT_SHIFT);
-			rows[n].age_s = now_s - rp_load(&e->seen_s);
+			rows[n].age_s = age_of(e, now_s);
 			n++;
 		}
 	}
