@@ -81,9 +81,13 @@ class Ring:
 
 
 class MiniGuest:
-    """A driver that is up on all queue pairs. Use it as a context manager."""
+    """A driver that is up on all queue pairs. Use it as a context manager.
 
-    def __init__(self, path: Path, pairs: int = 1) -> None:
+    With `mac` it ignores frames that a switch floods to everybody, as a network card does.
+    """
+
+    def __init__(self, path: Path, pairs: int = 1, mac: str = "") -> None:
+        self.mac = bytes.fromhex(mac.replace(":", ""))
         self.memory_fd = memfd(2 * pairs * RING_BYTES)
         self.memory = mmap.mmap(self.memory_fd, 2 * pairs * RING_BYTES)
         self.rings = [Ring(self.memory, index) for index in range(2 * pairs)]
@@ -168,10 +172,12 @@ class MiniGuest:
             if (used := ring.take_used()) is not None:
                 number, length = used
                 at = ring.buffers + number * BUFFER_BYTES
-                frames.append(self.memory[at + 12 : at + length])
+                received = self.memory[at + 12 : at + length]
                 ring.offer(number)
                 os.eventfd_write(ring.kick, 1)
-                return True
+                if received.startswith(self.mac):
+                    frames.append(received)
+                    return True
         return False
 
 
