@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Kicks and calls: none too many, and never one too few. */
+#include <poll.h>
+#include <pthread.h>
+#include <time.h>
+
+#include "abi/rp_barrier.h"
+#include "check.h"
+#include "fake_guest.h"
+#include "frames.h"
+#include "vnet.h"
+#include "world.h"
+
+static struct world w;
+static struct fake_guest a, b; /* hosts 1 and 2 */
+
+static void set_policy(int policy)
+{
+	const struct rp_worker_config cfg = { .policy = policy, .sleep_us = 50, .cpu = -1 };
+	struct rp_err err;
+
+	EXPECT_OK(rp_worker_set(w.dp, w.worker, &cfg, &err), err);
+}
+
+static void open_pair(bool event_idx, int policy)
+{
+	const struct fake_guest_config cfg = {
+		.features =
+			rp_vhost_offered() & ~(event_idx ? 0 : RP_FEATURE(VIRTIO_RING_F_EVENT_IDX)),
+	};
+
+	world_open(&w);
+	set_policy(policy);
+	fake_guest_open(&a, &cfg);
+	fake_guest_open(&b, &cfg);
+	fake_guest_connect(&a, w.dp, world_add_vhost(&w, "a"));
+	fake_guest_connect(&b, w.dp, world_add_vhost(&w, "b"));
+}
+
+static void close_pair(void)
+{
+	world_close(&w);
+	fake_guest_close(&a);
+	fake_guest_close(&b);
+}
+
+static void add_frame(struct fake_guest *g, unsigned to, uint32_t number)
+{
+	uint8_t frame[60];
+
+	frame_make(frame, sizeof(frame), to, 3 - to, number);
+	EXPECT(fake_guest_send(g, NULL, frame, sizeof(frame), FAKE_PLAIN));
+}
+
+/* The worker has done all that there was, its calls included. */
+static void settle(void)
+{
+	const uint64_t *sleeps = &w.counters->workers[w.worker].sleeps;
+	uint64_t before;
+
+	EXPECT_SOON(rp_load_acquire(&a.tx.used->idx) == rp_load(&a.tx.avail->idx));
+	before = rp_load(sleeps);
+	set_policy(RP_POLICY_NOTIFY); /* wakes it; it sleeps again when all is done */
+	EXPECT_SOON(rp_load(sleeps) != before);
+}
+
+static void expect_calls(bool event_idx)
+{
+	static struct fake_frame got;
+
+	open_pair(event_idx, RP_POLICY_NOTIFY);
+	fake_guest_post(&b, 10, 100, FAKE_PLAIN);
+	fake_queue_disarm(&a.tx);
+	fake_queue_disarm(&b.rx);
+	add_frame(&a, 2, 0);
+	fake_queue_kick(&a.tx);
+	settle();
+	EXPECT(!fake_queue_called(&a.tx, 0));
+	EXPECT(!fake_queue_called(&b.rx, 0));
+	EXPECT_EQ(world_count(&w, a.port, NETMAP_DIR_TX)->calls, 0);
+	EXPECT_EQ(world_count(&w, b.port, NETMAP_DIR_RX)->calls, 0);
+
+	EXPECT_EQ(fake_guest_sent(&a), 1);
+	EXPECT(fake_guest_receive(&b, &got));
+	EXPECT(fake_queue_arm(&a.tx));
+	EXPECT(fake_queue_arm(&b.rx));
+	for (uint32_t i = 1; i < 5; i++)
+		add_frame(&a, 2, i);
+	fake_queue_kick(&a.tx);
+	EXPECT(fake_queue_called(&a.tx, 2000));
+	EXPECT(fake_queue_called(&b.rx, 2000));
+	settle();
+	EXPECT_EQ(world_count(&w, a.port, NETMAP_DIR_TX)->calls, 1); /* one for the batch */
+	EXPECT_EQ(world_count(&w, b.port, NETMAP_DIR_RX)->calls, 1);
+
+	/* With event indexes, being called once was all that was asked for. */
+	add_frame(&a, 2, 5);
+	fake_queue_kick(&a.tx);
+	settle();
+	EXPECT_EQ(fake_queue_called(&b.rx, 0), !event_idx);
+	close_pair();
+}
+
+TEST(a_call_is_made_when_the_event_index_asks_for_it)
+{
+	expect_calls(true);
+}
+
+TEST(a_call_is_made_unless_the_flag_forbids_it)
+{
+	expect_calls(false);
+}
+
+static void expect_kicks(bool event_idx)
+{
+	open_pair(event_idx, RP_POLICY_NOTIFY);
+	for (uint32_t i = 0; i < 10; i++) {
+		settle();
+		add_frame(&a, 2, i);
+		EXPECT(fake_queue_kick(&a.tx)); /* it sleeps */
+	}
+	settle();
+	EXPECT_EQ(world_count(&w, a.port, NETMAP_DIR_TX)->kicks, 10);
+	close_pair();
+}
+
+TEST(a_worker_that_sleeps_asks_for_a_kick_by_event_index)
+{
+	expect_kicks(true);
+}
+
+TEST(a_worker_that_sleeps_asks_for_a_kick_by_flag)
+{
+	expect_kicks(false);
+}
+
+static void expect_no_kicks(bool event_idx, int policy)
+{
+	unsigned kicks = 0;
+
+	open_pair(event_idx, policy);
+	for (uint32_t i = 0; i < 200; i++) {
+		add_frame(&a, 2, i);
+		kicks += fake_queue_kick(&a.tx);
+		EXPECT_SOON(fake_guest_sent(&a) == 1);
+	}
+	EXPECT(kicks <= 1); /* the first one, before the worker said anything */
+	close_pair();
+}
+
+TEST(a_worker_that_never_sleeps_asks_for_no_kicks)
+{
+	expect_no_kicks(true, RP_POLICY_BUSY);
+	expect_no_kicks(false, RP_POLICY_BUSY);
+}
+
+TEST(a_worker_that_naps_asks_for_no_kicks)
+{
+	expect_no_kicks(true, RP_POLICY_SLEEP);
+	expect_no_kicks(false, RP_POLICY_SLEEP);
+}
+
+TEST(a_ring_without_a_kick_descriptor_is_polled)
+{
+	struct rp_vring_config cfg;
+	struct rp_err err;
+
+	open_pair(true, RP_POLICY_NOTIFY);
+	fake_guest_disconnect(&a);
+	cfg = fake_queue_config(&a.tx);
+	cfg.kick_fd = -1;
+	EXPECT_OK(rp_vhost_ring_start(w.dp, a.port, 1, &cfg, &err), err);
+	for (uint32_t i = 0; i < 5; i++) {
+		add_frame(&a, 2, i);
+		rp_store_release(&a.tx.avail->idx, a.tx.avail_idx);
+		EXPECT_SOON(fake_guest_sent(&a) == 1);
+	}
+	close_pair();
+}
+
+TEST(a_ring_without_a_call_descriptor_is_not_called)
+{
+	struct rp_err err;
+
+	open_pair(true, RP_POLICY_NOTIFY);
+	EXPECT(fake_queue_arm(&a.tx));
+	EXPECT_OK(rp_vhost_ring_call(w.dp, a.port, 1, -1, &err), err);
+	add_frame(&a, 2, 0);
+	fake_queue_kick(&a.tx);
+	settle();
+	EXPECT_EQ(fake_guest_sent(&a), 1);
+	EXPECT(!fake_queue_called(&a.tx, 0));
+	EXPECT_OK(rp_vhost_ring_call(w.dp, a.port, 1, a.tx.call_fd, &err), err);
+	EXPECT(fake_queue_arm(&a.tx));
+	add_frame(&a, 2, 1);
+	fake_queue_kick(&a.tx);
+	EXPECT(fake_queue_called(&a.tx, 2000));
+	close_pair();
+}
+
+TEST(a_guest_that_kicked_before_its_ring_started_is_served)
+{
+	const struct fake_guest_config plain = { 0 };
+
+	world_open(&w);
+	fake_guest_open(&a, &plain);
+	fake_guest_open(&b, &plain);
+	add_frame(&a, 2, 0);
+	rp_store_release(&a.tx.avail->idx, a.tx.avail_idx);
+	fake_guest_connect(&a, w.dp, world_add_vhost(&w, "a"));
+	EXPECT_SOON(fake_guest_sent(&a) == 1);
+	close_pair();
+}
+
+/*
+ * Two guests that sleep whenever they can: a lost kick or call is the end of
+ * the game. Host 2 returns what it gets; host 1 sends as many as it got back.
+ */
+struct player {
+	struct fake_guest *g;
+	unsigned to;
+	uint32_t sent;
+	uint32_t got;
+	uint32_t *stop;
+};
+
+static void wait_for_frames(struct fake_guest *g, const uint32_t *stop)
+{
+	struct pollfd p = { .fd = g->rx.call_fd, .events = POLLIN };
+	unsigned waited = 0;
+
+	if (!fake_queue_arm(&g->rx))
+		return;
+	while (!rp_load(stop) && poll(&p, 1, 50) == 0) {
+		if (++waited < 100)
+			continue;
+		rp_test_fail(__FILE__, __LINE__,
+			     "a wake-up was lost: avail %u used %u, transmit avail %u used %u",
+			     g->rx.avail_idx, rp_load(&g->rx.used->idx), g->tx.avail_idx,
+			     rp_load(&g->tx.used->idx));
+	}
+	fake_queue_called(&g->rx, 0);
+}
+
+static void send_back(struct player *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		add_frame(p->g, p->to, p->sent++);
+	fake_queue_kick(&p->g->tx);
+}
+
+static void *play(void *arg)
+{
+	static _Thread_local struct fake_frame frame;
+	struct player *p = arg;
+
+	while (!rp_load(p->stop)) {
+		unsigned n = 0;
+
+		fake_guest_sent(p->g);
+		while (fake_guest_receive(p->g, &frame)) {
+			EXPECT_EQ(frame_number(frame.data), p->got);
+			p->got++;
+			n++;
+		}
+		fake_guest_post(p->g, n, 100, FAKE_PLAIN);
+		if (n)
+			send_back(p, n);
+		else
+			wait_for_frames(p->g, p->stop);
+	}
+	return NULL;
+}
+
+static void play_for(bool event_idx, int policy, unsigned balls, long ns)
+{
+	uint32_t stop = 0;
+	struct player one = { .g = &a, .to = 2, .stop = &stop };
+	struct player two = { .g = &b, .to = 1, .stop = &stop };
+	pthread_t other, first;
+
+	open_pair(event_idx, policy);
+	fake_guest_post(&a, 64, 100, FAKE_PLAIN);
+	fake_guest_post(&b, 64, 100, FAKE_PLAIN);
+	send_back(&one, balls);
+	EXPECT_EQ(pthread_create(&first, NULL, play, &one), 0);
+	EXPECT_EQ(pthread_create(&other, NULL, play, &two), 0);
+	rp_test_nap(ns);
+	rp_store(&stop, 1);
+	pthread_join(first, NULL);
+	pthread_join(other, NULL);
+	EXPECT(two.got > 100);
+	EXPECT_EQ(world_all_drops(&w, a.port, NETMAP_DIR_RX), 0);
+	EXPECT_EQ(world_all_drops(&w, b.port, NETMAP_DIR_RX), 0);
+	close_pair();
+}
+
+TEST(no_wake_up_is_lost_when_everybody_sleeps_at_once)
+{
+	for (unsigned balls = 1; balls < 20; balls += 9) {
+		play_for(true, RP_POLICY_NOTIFY, balls, 100000000);
+		play_for(false, RP_POLICY_NOTIFY, balls, 100000000);
+	}
+}
+
+TEST(no_wake_up_is_lost_when_the_worker_spins_a_while)
+{
+	play_for(true, RP_POLICY_ADAPTIVE, 1, 100000000);
+	play_for(false, RP_POLICY_ADAPTIVE, 7, 100000000);
+}
