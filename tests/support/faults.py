@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What befalls a guest in the middle of its work."""
+
+import os
+import signal
+
+from tests.support.lab import Lab, Station
+
+
+def kill_front_end(lab: Lab, station: Station) -> None:
+    """Kill QEMU or User-mode Linux, as a crash would."""
+    front_end = lab.daemon.port(station.port).front_end
+    assert front_end is not None
+    os.kill(front_end.pid, signal.SIGKILL)
+
+
+def rebind_driver(station: Station) -> None:
+    """Take the guest's network driver from its device and give it back."""
+    station.guest.check(
+        "cd /sys/bus/virtio/drivers/virtio_net && card=$(echo virtio*) && "
+        "echo $card >unbind && ! ip link show eth0 2>/dev/null && echo $card >bind; "
+        "status=$?; cd /root; (exit $status)"
+    )
+    configure(station)
+
+
+def configure(station: Station) -> None:
+    """Give a network interface that is new in the guest its address."""
+    device = f"dev {station.interface}"
+    station.guest.check(
+        f"ip address replace {station.address}/24 {device} && ip link set {station.interface} up"
+    )

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Traffic between guests, each byte of it checked. Every wait has a limit."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import msgspec
+from msgspec import Struct
+
+from tests.support.lab import Station
+
+SCRIPTS = Path(__file__).parents[1] / "guest" / "scripts"
+
+PATIENCE_S = 60.0
+"""Seconds that a command in a guest may take: guests are slow, and share two processors."""
+
+IDLE_S = 3.0
+"""Seconds without a frame after which a flood is over, though not all has come."""
+
+SEGMENT = 65535
+"""Bytes of the largest frame that Linux leaves to a network card to cut up."""
+
+
+class Sent(Struct):
+    """What rp-flood reports."""
+
+    frames: int
+    errors: int
+
+
+class Received(Struct):
+    """What rp-sink reports."""
+
+    frames: int
+    bytes: int
+    missing: int
+    late: int
+    duplicates: int
+    corrupt: int
+    overrun: int
+
+
+class Flood(NamedTuple):
+    """A flood at both of its ends."""
+
+    sent: Sent
+    received: Received
+
+    def assert_whole(self) -> None:
+        """Every frame that was sent came, once, in its place, with each byte right."""
+        assert self.sent.frames > 0
+        assert self.received == Received(self.sent.frames, self.received.bytes, 0, 0, 0, 0, 0), self
+
+
+def ping(source: Station, target: Station, *, count: int = 5, size: int = 56) -> None:
+    """Exchange `count` echoes of `size` bytes, unfragmented. None may be lost."""
+    limits = f"-c {count} -i 0.05 -w 30 -s {size} -M do"
+    output = source.guest.check(f"ping -n {limits} {target.address}", PATIENCE_S)
+    assert f" {count} received, 0% packet loss" in output, output
+
+
+def flood(sender: Station, receiver: Station, *, size: int = 60, count: int = 5000) -> Flood:
+    """Send `count` numbered frames of `size` bytes as fast as the sender's driver takes them."""
+    start_sink(receiver, f"--seconds {PATIENCE_S} --idle {IDLE_S} --count {count}")
+    sent = send_flood(sender, receiver.mac, size=size, count=count)
+    return Flood(sent, end_sink(receiver))
+
+
+def send_flood(sender: Station, mac: str, *, size: int = 60, count: int = 5000) -> Sent:
+    """Send `count` numbered frames of `size` bytes to the address `mac`."""
+    command = f"rp-flood {sender.interface} --vary --dst {mac} --size {size} --count {count}"
+    return msgspec.json.decode(sender.guest.check(command, PATIENCE_S), type=Sent)
+
+
+class Stream:
+    """Numbered frames from one guest to another for as long as the context lasts.
+
+    Leaving it asserts that every frame arrived, once, in its place, with each of its bytes right.
+    The guests' shells are free meanwhile.
+    """
+
+    def __init__(
+        self, sender: Station, receiver: Station, *, rate: int = 500, size: int = 200
+    ) -> None:
+        self.sender = sender
+        self.receiver = receiver
+        self.rate = rate
+        self.size = size
+
+    def __enter__(self) -> Self:
+        start_sink(self.receiver, "--seconds 3600 --idle 3600")
+        command = f"rp-flood {self.sender.interface} --vary --dst {self.receiver.mac}"
+        limits = f"--seconds 3600 --rate {self.rate} --size {self.size}"
+        self.sender.guest.check(f"{command} {limits} >/tmp/flood.json & flood=$!", PATIENCE_S)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.end().assert_whole()
+
+    def end(self) -> Flood:
+        """Stop the sender, let the last frames arrive, and return both reports."""
+        report = self.sender.guest.check(
+            "kill $flood; wait $flood; cat /tmp/flood.json", PATIENCE_S
+        )
+        self.receiver.guest.check("sleep 0.5; killall rp-sink", PATIENCE_S)
+        return Flood(msgspec.json.decode(report, type=Sent), end_sink(self.receiver))
+
+
+def start_sink(receiver: Station, limits: str) -> None:
+    """Begin to receive in the background."""
+    command = f"rp-sink --check {limits} --background /tmp/sink.json {receiver.interface}"
+    receiver.guest.check(command, PATIENCE_S)
+
+
+def end_sink(receiver: Station) -> Received:
+    """Return what was received, once the receiver is done."""
+    wait = "until [ -e /tmp/sink.json ]; do sleep 0.05; done"
+    report = receiver.guest.check(f"{wait}; cat /tmp/sink.json", PATIENCE_S)
+    return msgspec.json.decode(report, type=Received)
+
+
+def exchange_tcp(server: Station, client: Station, *, size: int = 4_000_000) -> None:
+    """Send `size` bytes over TCP each way at once; the ends compare them with what was sent."""
+    listening = "until grep -q ':1389 .* 0A ' /proc/net/tcp; do sleep 0.05; done"
+    script = install("tcp_exchange.py", server, client)
+    arguments = f"{server.address} {size}"
+    server.guest.check(f"python3 {script} serve {arguments} >/tmp/tcp 2>&1 & tcp=$!; {listening}")
+    client.guest.check(f"python3 {script} connect {arguments}", PATIENCE_S)
+    server.guest.check("wait $tcp || { cat /tmp/tcp; false; }", PATIENCE_S)
+
+
+def send_segment(sender: Station, receiver: Station, *, size: int = SEGMENT) -> None:
+    """Send a TCP segment of `size` bytes; it must arrive in one piece, each byte right."""
+    script = install("segment.py", sender, receiver)
+    listening = "until grep -q listening /tmp/segment; do sleep 0.05; done"
+    receiver.guest.check(
+        f"python3 {script} receive {receiver.interface} {size} >/tmp/segment 2>&1 & segment=$!; "
+        f"{listening}",
+        PATIENCE_S,
+    )
+    sender.guest.check(
+        f"python3 {script} send {sender.interface} {receiver.mac} {size} 1", PATIENCE_S
+    )
+    receiver.guest.check("wait $segment || { cat /tmp/segment; false; }", PATIENCE_S)
+
+
+class Iperf(NamedTuple):
+    """What iperf3 measured, all streams together."""
+
+    received: int
+    """Bytes."""
+    retransmits: int
+
+
+def iperf(server: Station, client: Station, *, seconds: int = 1, options: str = "") -> Iperf:
+    """Run iperf3 from `client` to `server`."""
+    listening = "until grep -q ':1451 .* 0A ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done"
+    server.guest.check(f"iperf3 -s -1 -D; {listening}", PATIENCE_S)
+    command = f"iperf3 -c {server.address} -t {seconds} {options} -J"
+    end = json.loads(client.guest.check(command, PATIENCE_S + seconds))["end"]
+    return Iperf(end["sum_received"]["bytes"], end["sum_sent"]["retransmits"])
+
+
+def install(script: str, *stations: Station) -> str:
+    """Put a script of `tests/guest/scripts` into guests; return its path there."""
+    path = f"/tmp/{script}"
+    for station in stations:
+        if station.guest.run(f"test -e {path}").status != 0:
+            station.guest.write_file(path, (SCRIPTS / script).read_bytes())
+    return path
