@@ -121,13 +121,15 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	struct rp_batch *b = ep->batch;
 	uint16_t pos = (uint16_t)ep->state->reserved;
 	const struct rp_guestmem *mem;
+	uint32_t pieces = 0;
 
 	b->nframes = b->nsegs = b->taken = b->held = 0;
 	b->bytes = 0;
 	/* Read against the order of writing: pieces of an old table never count as of a new one. */
 	b->mem_gen = rp_load_acquire(&ep->port->mem_gen);
 	mem = rp_load_acquire(&ep->port->mem);
-	while (b->taken < RP_BATCH) {
+	/* Refused frames count, too: however many pieces a guest makes, others get their turn. */
+	while (b->taken < RP_BATCH && pieces < RP_BATCH_SEGS) {
 		struct rp_frame *f = &b->frame[b->nframes];
 		struct rp_chain chain;
 		enum rp_pop ret = rp_virtq_pop(&v->q, mem, pos, &chain, &b->seg[b->nsegs],
@@ -140,6 +142,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 		else if (ret != RP_POP_CHAIN)
 			break;
 		b->id[b->taken++] = chain.head;
+		pieces += chain.nsegs;
 		pos++;
 		if (ret != RP_POP_CHAIN || !make_frame(v, &chain, f))
 			continue;
