@@ -153,9 +153,19 @@ def problems(ports: Iterable[PortStatus]) -> list[str]:
     for port in ports:
         if port.state == "broken":
             found.append(f"{port.name} is broken: {port.reason}; reset the guest's NIC")
-        elif port.state == "up" and port.tx.kicks > 0 and not port.tx.batches:
+        elif _sees_nothing(port):
             found.append(
-                f"{port.name}: its guest kicks, but its rings stay empty; is the guest's memory "
-                "shared (memory-backend-memfd,share=on)?"
+                f"{port.name}: its guest is up, but its rings look empty from here; "
+                "is the guest's memory shared (memory-backend-memfd,share=on)?"
             )
     return found
+
+
+def _sees_nothing(port: PortStatus) -> bool:
+    """Whether the guest kicks for nothing, and has never had room for a frame.
+
+    Guests' drivers offer receive buffers as soon as they are up: a ring that was always empty is
+    probably not the one that the guest writes to.
+    """
+    nothing_moved = not port.tx.batches and not port.rx.frames
+    return port.state == "up" and nothing_moved and port.tx.kicks > 0 and bool(port.rx.drops)

@@ -134,6 +134,7 @@ class Session:
         self.rings = [Ring(index) for index in range(2 * device.pairs)]
         self._plane = plane
         self._owned = False
+        self._offered: ProtocolFeature | None = None
         self._backend_channel: Fd | None = None
 
     @property
@@ -213,12 +214,13 @@ class Session:
         self._settle_all()
 
     def get_protocol_features(self, _payload: Empty, _message: Message) -> Number:
-        offered = PROTOCOL_FEATURES
-        if not self._owned:
-            # QEMU asks before SET_OWNER, and warns its user when a network device offers CONFIG.
-            # User-mode Linux, which cannot do without, owns the device first.
-            offered &= ~ProtocolFeature.CONFIG
-        return Number(offered)
+        if self._offered is None:
+            # QEMU warns its user when a network device offers CONFIG, and User-mode Linux cannot do
+            # without. They differ in this: QEMU asks before SET_OWNER (and again for each further
+            # queue pair, after it), User-mode Linux owns the device first.
+            unwanted = ProtocolFeature(0) if self._owned else ProtocolFeature.CONFIG
+            self._offered = PROTOCOL_FEATURES & ~unwanted
+        return Number(self._offered)
 
     def set_protocol_features(self, payload: Number, _message: Message) -> None:
         _require_offered("protocol features", payload.value, PROTOCOL_FEATURES, ProtocolFeature)
@@ -294,6 +296,8 @@ class Session:
             raise ProtocolError(
                 "guest memory is not shared: a region came without descriptor", _SHARE_MEMORY
             )
+        if payload.slot in self.memory:
+            return  # QEMU 7.2 says it once for each queue pair
         if len(self._memory) >= MAX_MEMORY_SLOTS:
             raise ProtocolError(f"more than {MAX_MEMORY_SLOTS} regions of memory")
         _check_slot(payload.slot, self.memory)
@@ -307,7 +311,7 @@ class Session:
             if region.slot[:3] == payload.slot[:3]:
                 break
         else:
-            raise ProtocolError(f"{_describe(payload.slot)} cannot be removed: there is none such")
+            return  # QEMU 7.2 says it once for each queue pair
         if self._plane.broken() is None:
             self._plane.remove_memory(region.slot)
         self._memory.remove(region)
