@@ -30,3 +30,14 @@ def configure(station: Station) -> None:
     station.guest.check(
         f"ip address replace {station.address}/24 {device} && ip link set {station.interface} up"
     )
+
+
+def flood_in_background(sender: Station, receiver: Station) -> None:
+    """Begin to send full frames as fast as the driver takes them."""
+    command = f"rp-flood {sender.interface} --size 1514 --seconds 3600 --dst {receiver.mac}"
+    sender.guest.check(f"{command} >/dev/null & load=$!")
+
+
+def end_flood(sender: Station) -> None:
+    """Stop what `flood_in_background` began."""
+    sender.guest.check("kill $load && ! wait $load")

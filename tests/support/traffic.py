@@ -90,6 +90,8 @@ class Stream:
         self.size = size
 
     def __enter__(self) -> Self:
+        # Once the switch has heard the receiver, nobody else gets its frames.
+        ping(self.receiver, self.sender, count=1)
         start_sink(self.receiver, "--seconds 3600 --idle 3600")
         command = f"rp-flood {self.sender.interface} --vary --dst {self.receiver.mac}"
         limits = f"--seconds 3600 --rate {self.rate} --size {self.size}"
