@@ -29,6 +29,13 @@ BENCHES = (
         runs=9,
         seconds=0.1,
     ),
+    Bench(
+        name="g2g",
+        summary="From a real guest to a real guest through a daemon: flood, TCP, RTT, idle.",
+        module="ringpass.bench.g2g",
+        runs=5,
+        seconds=1.0,
+    ),
 )
 
 

@@ -4,13 +4,12 @@
 import os
 import platform
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from ringpass.errors import RingpassError
-
-AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def describe_machine() -> str:
@@ -57,10 +56,40 @@ def enter_own_session(talk: Callable[[str], None]) -> None:
         if os.getpgrp() == os.getpid():
             _continue_in_child()
         os.setsid()
+    if not prefer(os.getpid()):
+        talk("note: not allowed to precede other sessions: figures will be noisier")
+
+
+def place(pid: int, cpus: Collection[int]) -> None:
+    """Let the process `pid`, all its threads and all its descendants, run on `cpus` only."""
+    for process in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            for task in Path(f"/proc/{process}/task").iterdir():
+                os.sched_setaffinity(int(task.name), cpus)
+
+
+def prefer(pid: int) -> bool:
+    """Let the scheduler prefer the session of the process `pid`; return False if it may not be."""
     try:
-        AUTOGROUP.write_text("-20", encoding="ascii")
-    except OSError as error:
-        talk(f"note: no priority over other sessions ({error.strerror}): figures will be noisier")
+        Path(f"/proc/{pid}/autogroup").write_text("-20", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def family(pid: int) -> list[int]:
+    """Return the process `pid` and its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile
+                stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+                parent = int(stat.rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for member in found:  # which grows on the way
+        found += children.get(member, [])
+    return found
 
 
 def _continue_in_child() -> None:

@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -58,6 +58,17 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The highest ratio that meets the goal."""
     lost: int = 0
     """Frames sent and not received, in all runs."""
+    gbps: float | None = None
+    """Gbit/s: of Ethernet frames, for TCP of payload."""
+    ref_gbps: float | None = None
+    retransmits: int | None = None
+    """Of TCP, in all runs."""
+    rtt_us: dict[str, float] | None = None
+    """min, median and p99 of every round trip of all runs."""
+    drops: dict[str, int] | None = None
+    """Frames that a daemon did not deliver, by reason, in all runs."""
+    backend_cores: float | None = None
+    """CPU time of a daemon divided by time."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -92,23 +103,24 @@ def row(
     via: str,
     label: str,
     metric: str = "flood",
-    lost: int = 0,
+    **more: Any,
 ) -> Row:
     """Make the row of a case from its `samples` and those of its reference, in ns a frame.
 
-    Its cores are those that `threads` names.
+    Its cores are those that `threads` names, numbers with commas between; `more` are fields that
+    not every row has.
     """
     ns, ref_ns = median(samples), median(ref_samples)
     ratio = ns / ref_ns
     return Row(
         case=case,
         size=size,
-        cores=len(set(threads.values())),
-        ns=_rounded(ns),
-        mpps=_rounded(1e3 / ns),
+        cores=len({cpu for cpus in threads.values() for cpu in cpus.split(", ")}),
+        ns=rounded(ns),
+        mpps=rounded(1e3 / ns),
         ref=ref,
-        ref_ns=_rounded(ref_ns),
-        ratio=_rounded(ratio),
+        ref_ns=rounded(ref_ns),
+        ratio=rounded(ratio),
         goal=goal.words,
         met=goal.limit is None or ratio <= goal.limit,
         metric=metric,
@@ -116,15 +128,15 @@ def row(
         label=label,
         threads=dict(threads),
         runs=len(samples),
-        ns_min=_rounded(min(samples)),
-        ns_max=_rounded(max(samples)),
-        ref_ns_min=_rounded(min(ref_samples)),
-        ref_ns_max=_rounded(max(ref_samples)),
+        ns_min=rounded(min(samples)),
+        ns_max=rounded(max(samples)),
+        ref_ns_min=rounded(min(ref_samples)),
+        ref_ns_max=rounded(max(ref_samples)),
         limit=goal.limit,
-        lost=lost,
+        **more,
     )
 
 
-def _rounded(value: float) -> float:
-    """Four significant digits: more would be noise."""
+def rounded(value: float) -> float:
+    """Return `value` with four significant digits: more would be noise."""
     return float(f"{value:.4g}")

@@ -27,12 +27,14 @@ from ringpass.image import Image
 from ringpass.observe.counters import FILE_NAME as COUNTERS
 from ringpass.observe.counters import Counters
 from ringpass.observe.status import Status
-from ringpass.vm.guest import REAPER, Guest
+from ringpass.vm import reaper as reaper_script
+from ringpass.vm.guest import Guest
 from ringpass.vm.nic import Nic
 
 #: Seconds that a daemon may take to start or to stop, on a busy machine.
 PATIENCE_S = 20.0
 CONFIG, LOG, PID = "daemon.toml", "daemon.log", "daemon.pid"
+REAPER = str(reaper_script.__file__)
 
 _DAEMON = "from ringpass.cli.main import main; main()"
 
@@ -124,7 +126,7 @@ class Testbed:
 
     @contextmanager
     def _daemon(self) -> Iterator[None]:
-        argv = [sys.executable, "-I", "-S", str(REAPER), "--parent", str(os.getpid())]
+        argv = [sys.executable, "-I", "-S", REAPER, "--parent", str(os.getpid())]
         argv += ["--pid-file", str(self.directory / PID), "--"]
         argv += [sys.executable, "-c", _DAEMON, "up", str(self.directory / CONFIG)]
         environment = {**os.environ, "RINGPASS_RUNTIME_DIR": str(self.directory)}
@@ -213,7 +215,7 @@ def _is_reaper(process: Path, directory: Path) -> bool:
         argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False  # not a process, or it has just ended
-    return str(REAPER) in argv and any(word.startswith(f"{directory}/") for word in argv)
+    return REAPER in argv and any(word.startswith(f"{directory}/") for word in argv)
 
 
 @contextmanager

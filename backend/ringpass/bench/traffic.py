@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Traffic between two running guests, made and measured by programs inside them."""
 
+import math
 import re
 import shlex
 from dataclasses import dataclass
@@ -80,9 +81,13 @@ def serve_tcp(guest: Guest) -> None:
 def tcp(
     guest: Guest, address: str, seconds: float, *, streams: int = 1, reverse: bool = False
 ) -> Tcp:
-    """Send by TCP from `guest` to the server at `address`; the other way if `reverse`."""
-    command = f"iperf3 -J -i 0 -c {address} -t {seconds:g} -P {streams}" + " -R" * reverse
-    output = guest.check(command, seconds + SLACK_S)
+    """Send by TCP from `guest` to the server at `address`; the other way if `reverse`.
+
+    iperf3 knows whole seconds only, so `seconds` is rounded up.
+    """
+    whole = math.ceil(seconds)
+    command = f"iperf3 -J -i 0 -c {address} -t {whole} -P {streams}" + " -R" * reverse
+    output = guest.check(command, whole + SLACK_S)
     end = msgspec.json.decode(output[output.index("{") :])["end"]
     return Tcp(
         gbps=end["sum_received"]["bits_per_second"] / 1e9,

@@ -73,7 +73,10 @@ for _bench in bench.BENCHES:
 
 def _print(report: Report) -> None:
     output.print_table(
-        ("CASE", ">BYTES", ">CORES", ">NS", ">MPPS", ">REF NS", ">RATIO", "GOAL"),
+        (
+            *("CASE", ">BYTES", ">CORES", ">NS", ">MPPS", ">GBIT/S", ">REF NS", ">RATIO"),
+            *("GOAL", "NOTES"),
+        ),
         (
             (
                 row.case,
@@ -81,15 +84,17 @@ def _print(report: Report) -> None:
                 row.cores,
                 _figure(row.ns),
                 _figure(row.mpps),
+                _figure(row.gbps),
                 _figure(row.ref_ns),
                 _figure(row.ratio),
                 _verdict(row),
+                _notes(row),
             )
             for row in report.rows
         ),
     )
-    for note in dict.fromkeys(_note(row) for row in report.rows):
-        output.say(note)
+    for legend in dict.fromkeys(_legend(row) for row in report.rows):
+        output.say(legend)
     output.say(f"{report.machine}, {report.date}")
 
 
@@ -107,7 +112,19 @@ def _verdict(row: Row) -> Text:
     )
 
 
-def _note(row: Row) -> str:
+def _notes(row: Row) -> str:
+    notes = []
+    if row.rtt_us:
+        notes.append("us " + " ".join(f"{name} {value:g}" for name, value in row.rtt_us.items()))
+    if row.retransmits is not None:
+        notes.append(f"{row.retransmits} retransmits")
+    if row.lost:
+        notes.append(f"{row.lost} lost")
+    notes += [f"dropped {count}: {reason}" for reason, count in (row.drops or {}).items()]
+    return ", ".join(notes)
+
+
+def _legend(row: Row) -> str:
     placed = "; ".join(f"{thread} on {cpu}" for thread, cpu in row.threads.items())
-    reference = f"; reference: {row.ref}" if row.ref else ""
-    return f"{row.label} {row.via} {row.metric}, {row.cores} cores: {placed}{reference}"
+    what = f"{row.label} {row.via} {row.metric}"
+    return f"{what}: {placed}; reference: {row.ref}"

@@ -6,6 +6,7 @@ from typing import Self
 
 import msgspec
 
+from ringpass.bench.report import rounded
 from ringpass.bench.usage import Usage
 
 
@@ -22,9 +23,9 @@ class Rtt(msgspec.Struct):
         """Return the summary of `times`, at least two."""
         return cls(
             count=len(times),
-            min=_rounded(min(times)),
-            median=_rounded(median(times)),
-            p99=_rounded(quantiles(times, n=100, method="inclusive")[98]),
+            min=rounded(min(times)),
+            median=rounded(median(times)),
+            p99=rounded(quantiles(times, n=100, method="inclusive")[98]),
         )
 
 
@@ -86,18 +87,13 @@ def step(
     return Step(
         name=name,
         frames=usage.frames,
-        frames_per_s=_rounded(rate),
-        ns=_rounded(1e9 / rate),
-        gbps=_rounded(gbps),
+        frames_per_s=rounded(rate),
+        ns=rounded(1e9 / rate),
+        gbps=rounded(gbps),
         rtt_us=rtt_us,
         retransmits=retransmits,
-        offered_per_s=None if offered_per_s is None else _rounded(offered_per_s),
+        offered_per_s=None if offered_per_s is None else rounded(offered_per_s),
         drops=dict(usage.drops),
-        cpu_s_per_mframe=_rounded(usage.cpu_s / usage.frames * 1e6),
-        copies=_rounded(usage.copied / usage.bytes),
+        cpu_s_per_mframe=rounded(usage.cpu_s / usage.frames * 1e6),
+        copies=rounded(usage.copied / usage.bytes),
     )
-
-
-def _rounded(value: float) -> float:
-    """Four significant digits."""
-    return float(f"{value:.4g}")
