@@ -432,7 +432,7 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 
 int rp_front_vhost_remap(struct rp_endpoint *ep, const struct rp_guestmem *mem)
 {
-	struct rp_virtq moved = of(ep)->q;
+	struct rp_virtq moved = { 0 };
 	struct rp_err ignored;
 
 	if (!of(ep)->started)
