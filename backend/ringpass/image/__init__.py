@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Guest images: made from Debian packages, cached by content, booted by QEMU and UML alike."""
 
-from ringpass.image.build import Image, Progress, ensure
+from ringpass.image.build import Image, Progress, ensure, newest
 
-__all__ = ["Image", "Progress", "ensure"]
+__all__ = ["Image", "Progress", "ensure", "newest"]

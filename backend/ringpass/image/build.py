@@ -6,6 +6,7 @@ and `tools/`, the shared headers, the exact packages, the compiler, and this pac
 An image in the cache is therefore never stale, and building one twice gives the same bytes.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -112,6 +113,27 @@ def ensure(
         return built(resolve(apt, name, directory, recipe), apt, cache, report)
 
 
+def newest(name: str = "guest", *, cache: Path | None = None) -> Image | None:
+    """Return the image of recipe `name` that was built last; it may be stale. None if none was."""
+    found = []
+    for manifest in ((cache or paths.cache_dir()) / "images").glob("*/manifest.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if json.loads(manifest.read_text())["name"] == name:
+                found.append((manifest.stat().st_mtime, manifest.parent))
+    return image_at(max(found)[1], name) if found else None
+
+
+def image_at(place: Path, name: str) -> Image:
+    return Image(
+        name=name,
+        key=place.name,
+        kernel=place / "kernel",
+        initrd=place / "initrd",
+        uml=place / "linux.uml",
+        manifest=place / "manifest.json",
+    )
+
+
 def resolve(apt: debian.Apt, name: str, directory: Path, recipe: Recipe) -> Inputs:
     if not {"qemu", "uml"} <= recipe.kernel.keys():
         raise ConfigError(
@@ -126,14 +148,7 @@ def built(inputs: Inputs, apt: debian.Apt, cache: Path, report: Progress) -> Ima
     description = inputs.description()
     key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
     place = cache / "images" / key
-    image = Image(
-        name=inputs.name,
-        key=key,
-        kernel=place / "kernel",
-        initrd=place / "initrd",
-        uml=place / "linux.uml",
-        manifest=place / "manifest.json",
-    )
+    image = image_at(place, inputs.name)
     if not image.manifest.exists():
         with locked(place.with_suffix(".lock")):
             # Somebody else may have built it while we waited for the lock.
