@@ -133,7 +133,7 @@ def test_a_broken_port_comes_first(ask: Run, daemon: Daemon) -> None:
         os.eventfd_write(guest.rings[1].kick, 1)
         wait_for(lambda: daemon.call("port.show", name=VM1)["state"] == "broken", "the port")
         lines = ask("status").out.splitlines()
-        assert lines[1].startswith(f"! {VM1} is broken: ")
+        assert lines[1].startswith(f"! {VM1}: broken: ")
         assert ask("port", "ls").out.splitlines()[1].startswith(VM1)
         assert "broken: transmit virtqueue 0" in ask("port", "show", VM1).out
 

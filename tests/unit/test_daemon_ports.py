@@ -218,6 +218,36 @@ def test_a_file_that_is_shorter_than_its_region_is_refused(daemon: Daemon) -> No
     assert "memory" in daemon.call("port.show", name=VM1)["last_error"]
 
 
+def test_memory_that_is_not_shared_is_suspected(
+    daemon: Daemon, guests: tuple[MiniGuest, MiniGuest]
+) -> None:
+    two, name = guests[1], "vale0:private"
+    daemon.call("port.add", name=name)
+    with MiniGuest(daemon.socket(name)) as private:
+        # Like a private mapping: what its driver writes into its rings stays with it.
+        for ring in private.rings:
+            private.reset_ring(ring)
+            os.eventfd_write(ring.kick, 1)
+        wait_for(lambda: daemon.call("port.show", name=name)["tx"]["kicks"] > 0, "the kick")
+        two.send(frame("52:54:00:00:00:0e", B, b"lost"))
+        wait_for(lambda: daemon.call("port.show", name=name)["rx"]["drops"], "the loss")
+        (problem,) = daemon.call("status")["problems"]
+    daemon.call("port.remove", name=name)
+    assert problem.startswith(name)
+    assert "share=on" in problem
+
+
+def test_rings_without_any_memory_are_suspected(daemon: Daemon) -> None:
+    guest = MiniGuest(daemon.socket(VM1))
+    guest.front_end.send(Request.SET_PROTOCOL_FEATURES, m.Number(8))
+    guest.front_end.send(Request.SET_FEATURES, m.Number(1 << 32))
+    guest.start_ring(guest.rings[0])
+    (problem,) = daemon.call("status")["problems"]
+    guest.close()
+    assert problem.startswith(VM1)
+    assert "share=on" in problem
+
+
 def test_frames_of_every_length_arrive(guests: tuple[MiniGuest, MiniGuest]) -> None:
     one, two = guests
     for length in (14, 15, 59, 60, 61, 64, 1500, 1514, BUFFER_BYTES - 12):

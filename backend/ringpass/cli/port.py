@@ -8,7 +8,7 @@ import typer
 from ringpass.cli import output
 from ringpass.cli.status import moment, print_ports
 from ringpass.client import Client
-from ringpass.observe.status import PortStatus, Traffic
+from ringpass.observe.status import PortStatus, Traffic, diagnosis
 
 app = typer.Typer(help="List, show, add, remove and repair ports.")
 
@@ -95,7 +95,8 @@ def _print(port: PortStatus) -> None:
     fields: list[tuple[str, object]] = [
         ("port", port.name),
         ("kind", port.kind),
-        ("state", f"{port.state}: {port.reason}" if port.reason else port.state),
+        ("state", port.state),
+        ("problem", diagnosis(port)),
         ("socket", f"{port.path} ({port.mode})"),
         ("worker", port.worker),
         ("queue pairs", port.queues),

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ringpass.cli import output
 from ringpass.client import Client
-from ringpass.observe.status import PortStatus, Status
+from ringpass.observe.status import PortStatus, Status, diagnosis
 
 app = typer.Typer()
 
@@ -64,7 +64,7 @@ def print_ports(ports: list[PortStatus]) -> None:
                 port.tx.frames,
                 port.rx.frames,
                 sum(drops(port).values()),
-                port.reason or reasons(port) or port.last_error,
+                diagnosis(port) or reasons(port) or port.last_error,
             )
             for port in ordered
         ),

@@ -324,6 +324,7 @@ def _front_end(front_end: FrontEnd) -> FrontEndStatus:
         memory_regions=len(session.memory),
         memory_bytes=sum(slot.size for slot in session.memory),
         rings=[
-            RingStatus(ring.index, ring.size, ring.enabled, ring.running) for ring in session.rings
+            RingStatus(ring.index, ring.size, ring.enabled, ring.kicked, ring.running)
+            for ring in session.rings
         ],
     )

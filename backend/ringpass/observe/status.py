@@ -32,6 +32,8 @@ class RingStatus(Struct, frozen=True):
     size: int
     enabled: bool | None
     """What the front end said last; None: nothing yet."""
+    kicked: bool
+    """The front end has started it."""
     running: bool
 
 
@@ -149,16 +151,31 @@ def traffic(rings: Iterable[RingCounters]) -> Traffic:
 
 def problems(ports: Iterable[PortStatus]) -> list[str]:
     """Return what a user should look at first, a line each."""
-    found = []
-    for port in ports:
-        if port.state == "broken":
-            found.append(f"{port.name} is broken: {port.reason}; reset the guest's NIC")
-        elif _sees_nothing(port):
-            found.append(
-                f"{port.name}: its guest is up, but its rings look empty from here; "
-                "is the guest's memory shared (memory-backend-memfd,share=on)?"
-            )
-    return found
+    return [f"{port.name}: {found}" for port in ports if (found := diagnosis(port))]
+
+
+def diagnosis(port: PortStatus) -> str:
+    """Return what is wrong with `port` and what to do, or nothing."""
+    if port.state == "broken":
+        return f"broken: {port.reason}; reset the guest's NIC, or ringpass port repair {port.name}"
+    if _has_no_memory(port) or _sees_nothing(port):
+        return f"its guest is up, but its rings {_UNSHARED}"
+    return ""
+
+
+_UNSHARED = (
+    "cannot be seen from here; is the guest's memory shared (memory-backend-memfd,share=on)?"
+)
+
+
+def _has_no_memory(port: PortStatus) -> bool:
+    """Whether rings were started without memory; QEMU keeps quiet about what it cannot share."""
+    front_end = port.front_end
+    return (
+        front_end is not None
+        and front_end.memory_bytes == 0
+        and any(ring.kicked for ring in front_end.rings)
+    )
 
 
 def _sees_nothing(port: PortStatus) -> bool:
