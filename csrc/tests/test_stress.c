@@ -358,9 +358,10 @@ TEST(there_are_places_for_so_many_threads_and_no_more)
 TEST(records_of_removed_ports_are_used_again)
 {
 	world_open(&w);
-	for (unsigned i = 0; i < 3000; i++) { /* two records each, of 4096 */
+	for (unsigned i = 0; i < 2 * RP_COUNTERS_RINGS / (2 * RP_PORT_RINGS); i++) {
 		struct rp_port_config cfg = world_rings_config(&w, "passing");
 
+		cfg.tx_rings = cfg.rx_rings = RP_PORT_RINGS; /* a record each */
 		cfg.slots = 2;
 		cfg.buf_bytes = 64;
 		world_del_port(&w, world_add_port(&w, &cfg));
