@@ -118,7 +118,7 @@ Action = (
 )
 
 #: What of a port can be changed while its front end stays connected.
-_LIVE = frozenset({"full", "hold_us"})
+LIVE = frozenset({"full", "hold_us"})
 
 
 def plan(running: Config, wanted: Config, placed: Mapping[str, Placed]) -> list[Action]:
@@ -169,7 +169,7 @@ class _PortPlan:
                 differences["worker"] = f"worker {worker} -> {_any(new.worker)}"
             if not differences:
                 continue
-            if differences.keys() <= _LIVE:
+            if differences.keys() <= LIVE:
                 self.changed.append(PortSet(name, new))
             else:
                 why = "to be made again, " + ", ".join(differences.values())
