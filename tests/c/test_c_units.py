@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every csrc/tests/test_*.c, as it is installed and under the address and undefined sanitizers."""
+"""Every csrc/tests/test_*.c, as it is installed and under the sanitizers."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.cbuild import INSTALLED, SANITIZED, CBuild, c_tests, run
+from tests.support.cbuild import INSTALLED, SANITIZED, THREADED, CBuild, c_tests, run
 
 UNITS = c_tests("test_*")
 
@@ -20,3 +20,16 @@ def programs(request: pytest.FixtureRequest) -> dict[str, Path]:
 @pytest.mark.parametrize("unit", UNITS)
 def test_unit(programs: dict[str, Path], unit: str) -> None:
     run([programs[unit]], timeout=120)
+
+
+@pytest.fixture(scope="module")
+def threaded_programs() -> dict[str, Path]:
+    """Return the programs of the thread sanitizer's build: stem -> path."""
+    return THREADED.programs(UNITS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", UNITS)
+def test_unit_has_no_race(threaded_programs: dict[str, Path], unit: str) -> None:
+    # setarch -R: the sanitizer's shadow memory has no place where addresses are randomized widely.
+    run(["setarch", "-R", threaded_programs[unit]], timeout=240)
