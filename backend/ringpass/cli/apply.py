@@ -10,7 +10,7 @@ from ringpass import config
 from ringpass.cli import output
 from ringpass.client import Client
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -15,7 +15,9 @@ from ringpass.bench.report import Report, Row
 from ringpass.cli import output
 
 app = typer.Typer(
-    no_args_is_help=True, help="Measure, each thing in turn with its reference, and print medians."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Measure, each thing in turn with its reference, and print medians.",
 )
 
 

@@ -10,7 +10,9 @@ from ringpass import config, paths
 from ringpass.cli import output
 from ringpass.client import Client
 
-app = typer.Typer(help="Check configuration files; show the running configuration.")
+app = typer.Typer(
+    add_completion=False, help="Check configuration files; show the running configuration."
+)
 
 
 @app.command()

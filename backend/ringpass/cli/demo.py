@@ -13,7 +13,7 @@ from ringpass import demo as main_job
 from ringpass.cli import output
 from ringpass.demo.result import Result, Step
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

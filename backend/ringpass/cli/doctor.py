@@ -8,7 +8,7 @@ from ringpass import doctor
 from ringpass.cli import output
 from ringpass.doctor import Finding
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

@@ -9,7 +9,7 @@ from ringpass.cli import output
 from ringpass.client import Client
 from ringpass.errors import DaemonUnreachable, RingpassError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 #: Seconds that a daemon may take to end.
 PATIENCE_S = 10.0

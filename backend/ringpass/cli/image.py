@@ -8,7 +8,7 @@ import typer
 from ringpass import image as images
 from ringpass.cli import output
 
-app = typer.Typer(help="Build guest images.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="Build guest images.", no_args_is_help=True)
 
 
 @app.callback()

@@ -10,7 +10,7 @@ from ringpass.cli.status import moment, print_ports
 from ringpass.client import Client
 from ringpass.observe.status import PortStatus, Traffic, diagnosis
 
-app = typer.Typer(help="List, show, add, remove and repair ports.")
+app = typer.Typer(add_completion=False, help="List, show, add, remove and repair ports.")
 
 Name = Annotated[
     str, typer.Argument(metavar="SWITCH:PORT", help="Such as vale0:vm1.", show_default=False)

@@ -10,7 +10,7 @@ from ringpass.cli import output
 from ringpass.client import Client
 from ringpass.observe.status import PortStatus, Status, diagnosis
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _STYLES = {"up": "green", "broken": "bold red", "connected": "yellow", "waiting": "dim"}
 

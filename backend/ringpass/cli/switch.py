@@ -9,7 +9,9 @@ from ringpass.cli import output
 from ringpass.client import Client
 from ringpass.observe.status import FdbEntry, SwitchStatus
 
-app = typer.Typer(help="List, add and remove switches; show their MAC tables.")
+app = typer.Typer(
+    add_completion=False, help="List, add and remove switches; show their MAC tables."
+)
 
 Name = Annotated[str, typer.Argument(metavar="SWITCH", help="Such as vale0.", show_default=False)]
 

@@ -13,7 +13,7 @@ import typer
 from ringpass import config, paths
 from ringpass.daemon import lifecycle
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Level(StrEnum):

@@ -17,7 +17,9 @@ from ringpass.vm import qemu, registry, run
 from ringpass.vm.launch import qemu_guest, uml_guest
 from ringpass.vm.nic import Nic
 
-app = typer.Typer(help="Run guests on ports of the daemon.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="Run guests on ports of the daemon.", no_args_is_help=True
+)
 
 DEFAULT_MTU = 1500
 
