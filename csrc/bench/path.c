@@ -117,9 +117,10 @@ int rp_bench_check_config(const rp_bench *b, const struct rp_bench_config *cfg, 
 	if (cfg->frame_bytes < BENCH_FRAME_MIN || cfg->frame_bytes > room)
 		return rp_bench_fail(err, EINVAL, "a frame of %u bytes is not within %d to %u",
 				     cfg->frame_bytes, (int)BENCH_FRAME_MIN, room);
-	if (cfg->batch < 1 || cfg->batch >= slots)
+	/* Half: the switch learns that a batch was taken out when it is asked for the next. */
+	if (cfg->batch < 1 || cfg->batch > (slots - 1) / 2)
 		return rp_bench_fail(err, EINVAL, "a batch of %u frames is not within 1 to %u",
-				     cfg->batch, slots - 1);
+				     cfg->batch, (slots - 1) / 2);
 	return 0;
 }
 

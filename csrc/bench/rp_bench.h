@@ -17,7 +17,7 @@
 /* cffi:begin */
 struct rp_bench_config {
 	uint32_t frame_bytes; /* 22 up to the rings' buffer size */
-	uint32_t batch;	      /* frames that a sender publishes at a time */
+	uint32_t batch;	      /* frames that a sender publishes at a time, half a ring at most */
 	uint64_t run_ns;      /* end after so long, */
 	uint64_t max_frames;  /* or after so many frames; 0: no such limit */
 	int32_t tx_cpu;

@@ -29,6 +29,11 @@ def _processor() -> str:
     return platform.machine()
 
 
+def one_cpu() -> int:
+    """Return the first CPU that this process may use."""
+    return min(os.sched_getaffinity(0))
+
+
 def two_cpus() -> tuple[int, int]:
     """Return the first two CPUs that this process may use.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
-from ringpass.bench.machine import two_cpus
+from ringpass.bench.machine import one_cpu, two_cpus
 from ringpass.bench.measure import Options, in_turn
 from ringpass.bench.report import NO_GOAL, Goal, Row, row
 from ringpass.dataplane import DataPlane, FrontEndKind, PortSpec
@@ -76,7 +76,7 @@ def path() -> Iterator[Loops]:
 
 def one_core(loops: Loops, size: int, batch: int, options: Options) -> Row:
     """Measure sender, switch and receiver in one thread, beside a memcpy of the same frames."""
-    cpu = two_cpus()[0]
+    cpu = one_cpu()
     samples, ref_samples, lost = _sample(
         loops, (Loop.PORT_ONE, Loop.MEMCPY), size, batch, (cpu, cpu), options
     )
