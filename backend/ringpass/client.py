@@ -69,7 +69,15 @@ class Client:
 
     def ask(self, kind: type[T], method: str, **params: Any) -> T:
         """Return the result of `method` as `kind`."""
-        return msgspec.convert(self.call(method, **params), kind)
+        result = self.call(method, **params)
+        try:
+            return msgspec.convert(result, kind)
+        except msgspec.ValidationError as error:
+            raise RingpassError(
+                f"the answer to {method} is not understood",
+                str(error),
+                "use the ringpass that the daemon was started with",
+            ) from error
 
     def _connect(self) -> socket.socket:
         if self._socket is None:

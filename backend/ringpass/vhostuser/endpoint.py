@@ -55,11 +55,11 @@ class Listener:
         self._listen()
 
     def resume(self, delay: float) -> None:
-        """Let no front end come for `delay` seconds, now that the last one is gone.
+        """Let no front end come for `delay` seconds.
 
         While one is here the socket listens all the same, so that a second one is refused.
         """
-        if delay > 0 and self._socket is not None and self._timer is None:
+        if self._socket is not None and self._timer is None:
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._socket)
             self._timer = loop.call_later(delay, self._listen)
@@ -92,8 +92,9 @@ class Listener:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            # Out of descriptors or memory; the loop calls again at once, and others must go on.
+            # Out of descriptors or memory: others may give some back.
             log.error("event=accept-failed path=%s why=%r", self._path, error.strerror)
+            self.resume(RETRY_S)
             return
         self._on_connection(connected)
 

@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -20,8 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Messages of one front end that are served before the others have their turn.
 MESSAGES_A_TURN = 32
-#: Seconds that a port does not talk to new front ends after one that broke the rules, so that a
-#: hostile one costs little.
+#: Seconds that a port lets no front end come after one that left, or was turned away; and after
+#: one that broke the rules. So that a hostile one costs, and logs, little.
+PAUSE_S = 0.01
 PENALTY_S = 0.1
 
 
@@ -45,7 +47,10 @@ class History:
 
 
 class FrontEnd:
-    """A connected front end: feeds the messages of its socket to its session, in the event loop."""
+    """A connected front end: feeds the messages of its socket to its session, in the event loop.
+
+    `on_end` is called when that is over, with the reason if it is an error; it closes this.
+    """
 
     def __init__(
         self, connected: socket.socket, session: Session, on_end: Callable[[str | None], None]
@@ -58,10 +63,16 @@ class FrontEnd:
         asyncio.get_running_loop().add_reader(self._connection, self._serve)
 
     def close(self) -> None:
-        """Disconnect. `on_end` is not called."""
+        """Disconnect."""
         asyncio.get_running_loop().remove_reader(self._connection)
         self._connection.close()
         self.session.close()
+
+    def gone(self) -> bool:
+        """Return whether the other end has hung up; what it said before may still be unread."""
+        poll = select.poll()
+        poll.register(self._connection, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _serve(self) -> None:
         reason = None
@@ -82,7 +93,6 @@ class FrontEnd:
             # A bug of ours, met by this front end: the other ports go on.
             log.exception("event=session-crashed pid=%d", self.pid)
             reason = "an internal error, see the daemon's log"
-        self.close()
         self._on_end(reason)
 
 
@@ -141,6 +151,8 @@ class VhostUserPort:
         self._broken = broken
 
     def _connected(self, connected: socket.socket) -> None:
+        if self.front_end is not None and self.front_end.gone():
+            self._ended(None)
         if self.front_end is not None:
             self.history.refused += 1
             log.warning(
@@ -150,6 +162,7 @@ class VhostUserPort:
                 f"process {self.front_end.pid} is connected",
             )
             connected.close()
+            self._endpoint.resume(PAUSE_S)
             return
         session = Session(self.device, self._plane)
         self.front_end = FrontEnd(connected, session, self._ended)
@@ -158,10 +171,14 @@ class VhostUserPort:
 
     def _ended(self, reason: str | None) -> None:
         assert self.front_end is not None
-        pid, self.front_end = self.front_end.pid, None
+        pid = self.front_end.pid
+        self.note_broken()
+        self.front_end.close()
+        self.front_end = None
+        self.note_broken()
         if reason is None:
             log.info("event=front-end-gone port=%s pid=%d", self.name, pid)
-            self._endpoint.resume(0)
+            self._endpoint.resume(PAUSE_S)
             return
         self.history.violations += 1
         self.history.record(reason)

@@ -169,10 +169,15 @@ class Session:
             self._settle_all()
 
     def close(self) -> None:
-        """Take the rings and the memory from the data plane, and close every descriptor."""
+        """Take the rings and the memory from the data plane, and close every descriptor.
+
+        A broken port is as good as new for the next front end.
+        """
         try:
             self._reset()
             self._plane.set_memory([], [])
+            if self._plane.broken() is not None:
+                self._plane.repair()
         except RingpassError as error:
             log.error("event=session-close-failed why=%r", error.why)
         for ring in self.rings:
