@@ -19,7 +19,7 @@ static void *port_one(void *arg)
 {
 	struct one_core *o = arg;
 	rp_bench *b = o->bench;
-	struct netmap_ring *tx = b->tx.ring, *rx = b->rx.ring;
+	const struct bench_ring tx = b->tx, rx = b->rx;
 	struct bench_stream sent = rp_bench_stream(o->cfg->frame_bytes);
 	struct bench_stream got = sent;
 	struct bench_clock clock = rp_bench_clock(o->cfg);
@@ -66,17 +66,17 @@ int rp_bench_port_one(rp_bench *bench, const struct rp_bench_config *cfg,
 static void *copy_one(void *arg)
 {
 	struct one_core *o = arg;
-	struct netmap_ring *tx = o->bench->tx.ring, *rx = o->bench->rx.ring;
+	const struct bench_ring tx = o->bench->tx, rx = o->bench->rx;
 	uint32_t len = o->cfg->frame_bytes, from = 0, to = 0;
 	struct bench_clock clock = rp_bench_clock(o->cfg);
 	uint64_t frames = 0;
 
 	while (!rp_bench_over(&clock, frames)) {
 		for (uint32_t i = 0; i < o->cfg->batch; i++) {
-			memcpy(rp_bench_buf(rx, rx->slot[to].buf_idx),
-			       rp_bench_buf(tx, tx->slot[from].buf_idx), len);
-			from = rp_bench_next(tx, from);
-			to = rp_bench_next(rx, to);
+			memcpy(rp_bench_buf(&rx, rx.ring->slot[to].buf_idx),
+			       rp_bench_buf(&tx, tx.ring->slot[from].buf_idx), len);
+			from = rp_bench_next(&tx, from);
+			to = rp_bench_next(&rx, to);
 		}
 		frames += o->cfg->batch;
 	}

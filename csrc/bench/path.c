@@ -28,6 +28,7 @@ static int map_ring(rp_dataplane *dp, int port, int dir, struct bench_ring *r, s
 	struct rp_region_info info;
 	const struct netmap_if *nifp;
 	int ret = rp_port_region(dp, port, &info, err);
+	uint32_t i;
 
 	if (ret < 0)
 		return ret;
@@ -39,12 +40,13 @@ static int map_ring(rp_dataplane *dp, int port, int dir, struct bench_ring *r, s
 		return rp_bench_fail(err, errno, "cannot map the region of port %d: %s", port,
 				     strerror(errno));
 	}
-	nifp = (const void *)(r->base + info.nifp_offset);
+	nifp = (const void *)((const uint8_t *)r->base + info.nifp_offset);
 	/* The tx rings, the host tx rings, then the rx rings. */
-	r->ring = (void *)(r->base + info.nifp_offset +
-			   nifp->ring_ofs[dir == NETMAP_DIR_TX ?
-						  0 :
-						  nifp->ni_tx_rings + nifp->ni_host_tx_rings]);
+	i = dir == NETMAP_DIR_TX ? 0 : nifp->ni_tx_rings + nifp->ni_host_tx_rings;
+	r->ring = (void *)((uint8_t *)r->base + info.nifp_offset + nifp->ring_ofs[i]);
+	r->bufs = (uint8_t *)r->ring + r->ring->buf_ofs;
+	r->buf_bytes = r->ring->nr_buf_size;
+	r->slots = r->ring->num_slots;
 	return 0;
 }
 
@@ -71,7 +73,7 @@ static int announce(rp_bench *b, struct rp_err *err)
 		unmap_ring(&r);
 		return err ? -err->code : -ENOMEM;
 	}
-	rp_bench_fill(r.ring, &s, 1);
+	rp_bench_fill(r, &s, 1);
 	ret = rp_port_txsync(caller, b->rx_port, 0);
 	if (ret < 0)
 		rp_bench_fail(err, -ret, "port %d cannot send: %s", b->rx_port, strerror(-ret));
@@ -110,9 +112,9 @@ void rp_bench_free(rp_bench *bench)
 
 int rp_bench_check_config(const rp_bench *b, const struct rp_bench_config *cfg, struct rp_err *err)
 {
-	const struct netmap_ring *tx = b->tx.ring, *rx = b->rx.ring;
-	uint32_t room = tx->nr_buf_size < rx->nr_buf_size ? tx->nr_buf_size : rx->nr_buf_size;
-	uint32_t slots = tx->num_slots < rx->num_slots ? tx->num_slots : rx->num_slots;
+	const struct bench_ring *tx = &b->tx, *rx = &b->rx;
+	uint32_t room = tx->buf_bytes < rx->buf_bytes ? tx->buf_bytes : rx->buf_bytes;
+	uint32_t slots = tx->slots < rx->slots ? tx->slots : rx->slots;
 
 	if (cfg->frame_bytes < BENCH_FRAME_MIN || cfg->frame_bytes > room)
 		return rp_bench_fail(err, EINVAL, "a frame of %u bytes is not within %d to %u",
@@ -178,7 +180,7 @@ int rp_bench_threads(void *(*main_loop)(void *), void *(*other)(void *), const i
 		     void *arg, struct rp_err *err)
 {
 	struct gate g = { .loop = { main_loop, other }, .arg = arg };
-	pthread_t first, second;
+	pthread_t first = 0, second = 0;
 	int ret = start(&first, first_loop, cpu[0], &g, err);
 
 	if (ret < 0)

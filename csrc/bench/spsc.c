@@ -45,7 +45,7 @@ static void wait_for_room(struct spsc *q, uint32_t head)
 static void *producer(void *arg)
 {
 	struct spsc *q = arg;
-	struct netmap_ring *tx = q->bench->tx.ring, *rx = q->bench->rx.ring;
+	const struct bench_ring tx = q->bench->tx, rx = q->bench->rx;
 	struct bench_stream s = rp_bench_stream(q->cfg->frame_bytes);
 	struct bench_clock clock = rp_bench_clock(q->cfg);
 	uint32_t head = 0;
@@ -55,10 +55,10 @@ static void *producer(void *arg)
 		wait_for_room(q, head);
 		for (uint32_t i = 0; i < q->cfg->batch; i++, head++) {
 			struct spsc_slot *slot = &q->slot[head & q->mask];
-			uint8_t *own = rp_bench_buf(tx, tx->slot[head & q->mask].buf_idx);
+			uint8_t *own = rp_bench_buf(&tx, tx.ring->slot[head & q->mask].buf_idx);
 
 			rp_bench_write(&s, own);
-			memcpy(rp_bench_buf(rx, slot->buf_idx), own, s.len);
+			memcpy(rp_bench_buf(&rx, slot->buf_idx), own, s.len);
 			slot->len = s.len;
 		}
 		rp_store_release(&q->head, head);
@@ -71,7 +71,7 @@ static void *producer(void *arg)
 static void *consumer(void *arg)
 {
 	struct spsc *q = arg;
-	const struct netmap_ring *rx = q->bench->rx.ring;
+	const struct bench_ring rx = q->bench->rx;
 	struct bench_stream s = rp_bench_stream(q->cfg->frame_bytes);
 	uint32_t tail = 0, spins = 0;
 
@@ -88,7 +88,7 @@ static void *consumer(void *arg)
 		for (; tail != head; tail++) {
 			const struct spsc_slot *slot = &q->slot[tail & q->mask];
 
-			rp_bench_check(&s, rp_bench_buf(rx, slot->buf_idx), slot->len);
+			rp_bench_check(&s, rp_bench_buf(&rx, slot->buf_idx), slot->len);
 		}
 		rp_store_release(&q->tail, tail);
 	}
@@ -102,20 +102,20 @@ static void *consumer(void *arg)
 int rp_bench_spsc(rp_bench *bench, const struct rp_bench_config *cfg, struct rp_bench_result *out,
 		  struct rp_err *err)
 {
-	const struct netmap_ring *rx = bench->rx.ring;
-	struct spsc q = { .bench = bench, .cfg = cfg, .out = out, .mask = rx->num_slots - 1 };
+	const struct bench_ring *rx = &bench->rx;
+	struct spsc q = { .bench = bench, .cfg = cfg, .out = out, .mask = rx->slots - 1 };
 	const int32_t cpu[2] = { cfg->tx_cpu, cfg->rx_cpu };
 	int ret = rp_bench_check_config(bench, cfg, err);
 
 	if (ret < 0)
 		return ret;
-	if (rx->num_slots & q.mask || rx->num_slots != bench->tx.ring->num_slots)
+	if (rx->slots & q.mask || rx->slots != bench->tx.slots)
 		return rp_bench_fail(err, EINVAL, "the rings need one size, a power of two");
-	q.slot = aligned_alloc(64, rx->num_slots * sizeof(*q.slot));
+	q.slot = aligned_alloc(64, rx->slots * sizeof(*q.slot));
 	if (!q.slot)
 		return rp_bench_fail(err, ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < rx->num_slots; i++)
-		q.slot[i] = (struct spsc_slot){ .buf_idx = rx->slot[i].buf_idx };
+	for (uint32_t i = 0; i < rx->slots; i++)
+		q.slot[i] = (struct spsc_slot){ .buf_idx = rx->ring->slot[i].buf_idx };
 	ret = rp_bench_threads(producer, consumer, cpu, &q, err);
 	free(q.slot);
 	return ret;

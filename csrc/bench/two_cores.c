@@ -27,14 +27,14 @@ struct two_cores {
 };
 
 /* Sync until the switch took all; a full receiver may hold some back. */
-static int send_all(struct two_cores *t, struct netmap_ring *tx)
+static int send_all(struct two_cores *t, const struct bench_ring *tx)
 {
 	uint32_t spins = 0;
 	int ret;
 
 	for (;;) {
 		ret = rp_port_txsync(t->tx_caller, t->bench->tx_port, 0);
-		if (ret < 0 || rp_bench_space(tx) == tx->num_slots - 1)
+		if (ret < 0 || rp_bench_space(tx) == tx->slots - 1)
 			return ret;
 		if (rp_load_acquire(&t->rx_gone))
 			return 0;
@@ -45,14 +45,14 @@ static int send_all(struct two_cores *t, struct netmap_ring *tx)
 static void *sender(void *arg)
 {
 	struct two_cores *t = arg;
-	struct netmap_ring *tx = t->bench->tx.ring;
+	const struct bench_ring tx = t->bench->tx;
 	struct bench_stream s = rp_bench_stream(t->cfg->frame_bytes);
 	struct bench_clock clock = rp_bench_clock(t->cfg);
 
 	t->start_ns = clock.start_ns;
 	while (!rp_bench_over(&clock, s.next) && t->tx_code >= 0 && !rp_load(&t->rx_gone)) {
 		rp_bench_fill(tx, &s, t->cfg->batch);
-		t->tx_code = send_all(t, tx);
+		t->tx_code = send_all(t, &tx);
 	}
 	t->sent = s.next;
 	rp_store_release(&t->done, 1);
@@ -63,7 +63,7 @@ static void *receiver(void *arg)
 {
 	struct two_cores *t = arg;
 	rp_bench *b = t->bench;
-	struct netmap_ring *rx = b->rx.ring;
+	const struct bench_ring rx = b->rx;
 	struct bench_stream s = rp_bench_stream(t->cfg->frame_bytes);
 	uint32_t spins = 0;
 

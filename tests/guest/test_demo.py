@@ -37,7 +37,7 @@ def demo(directory: Path) -> Iterator[subprocess.Popen[str]]:
 def wait_for(process: subprocess.Popen[str], text: str) -> None:
     """Read what the demo says up to a line with `text`."""
     assert process.stderr is not None
-    said = []
+    said: list[str] = []
     while not said or text not in said[-1]:
         said.append(process.stderr.readline())
         assert said[-1], "".join(said)
