@@ -40,4 +40,4 @@ def flood_in_background(sender: Station, receiver: Station) -> None:
 
 def end_flood(sender: Station) -> None:
     """Stop what `flood_in_background` began."""
-    sender.guest.check("kill $load && ! wait $load")
+    sender.guest.check("kill $load; wait $load; true")

@@ -70,13 +70,16 @@ class Lab:
         file.write_text(configuration(ports or self.ports, **{**self.settings, **settings}))
         return [action["text"] for action in self.daemon.ask("apply", file)["actions"]]
 
-    def guest(self, kind: str, name: str, nics: Iterable[Nic] = (), **machine: Any) -> Guest:
-        """Start a guest of `kind`, qemu or uml; do not wait for it."""
+    def guest(
+        self, kind: str, name: str, nics: Iterable[Nic] = (), *, start: bool = True, **machine: Any
+    ) -> Guest:
+        """Return a guest of `kind`, qemu or uml, that has been started and not waited for."""
         make = Guest.qemu if kind == "qemu" else Guest.uml
         directory = self.daemon.runtime_dir / "vm" / name
         guest = make(self.image, nics, name=name, directory=directory, **machine)
         self.guests[name] = guest
-        guest.start()
+        if start:
+            guest.start()
         return guest
 
     def nic(self, port: str, **options: Any) -> Nic:
@@ -87,7 +90,7 @@ class Lab:
     def station(
         self, name: str, *, nic: Mapping[str, Any] | None = None, **machine: Any
     ) -> Station:
-        """Start a guest with one card; do not wait for it.
+        """Return a station: a guest with one card, started and not waited for.
 
         Its name has its kind and number: `qemu1` is at port vale0:vm1, with the address 10.0.0.1.
         """
@@ -107,11 +110,15 @@ class Lab:
         return [self.stations[name] for name in names]
 
     def works(self, name: str) -> bool:
-        """Whether a station answers and has its network card; one that does not is removed."""
+        """Whether a station answers and has its network card; one that does not is removed.
+
+        What a failed test left running in the guest is ended.
+        """
         station = self.stations.get(name)
         if station is None:
             return False
         with contextlib.suppress(GuestError):
+            station.guest.run("killall -q rp-flood rp-sink python3 iperf3")
             if station.guest.run(f"ip link show up {station.interface} | grep -q .").status == 0:
                 return True
         station.guest.kill()
