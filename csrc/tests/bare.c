@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bare.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "front_rings.h"
+#include "front_vhost.h"
+#include "port_vale.h"
+
+static void require(bool holds)
+{
+	if (!holds)
+		abort(); /* the fuzzer keeps the input */
+}
+
+void bare_open(struct bare *b)
+{
+	memset(b, 0, sizeof(*b));
+	b->table = aligned_alloc(64, sizeof(*b->table));
+	b->caller = calloc(1, sizeof(*b->caller));
+	require(b->table && b->caller);
+	memset(b->table, 0, sizeof(*b->table));
+	rp_forward_init(&b->caller->forward);
+	b->sw.fdb.table = b->table;
+	b->sw.members = &b->members;
+}
+
+void bare_close(struct bare *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		b->port[i].tx[0]->ops->free(b->port[i].tx[0]);
+		b->port[i].rx[0]->ops->free(b->port[i].rx[0]);
+	}
+	free(b->table);
+	free(b->caller);
+}
+
+static struct rp_endpoint *add_endpoint(struct bare *b, struct rp_port *p, int dir)
+{
+	const unsigned i = 2 * b->n + (dir == NETMAP_DIR_TX);
+	struct rp_endpoint *ep = p->region ? rp_front_rings_new(p, dir, 0, &b->state[i]) :
+					     rp_front_vhost_new(p, dir, 0, &b->state[i]);
+
+	require(ep);
+	ep->count = &b->count[i];
+	return ep;
+}
+
+struct rp_port *bare_add(struct bare *b, struct rp_region *region)
+{
+	struct rp_port *p = &b->port[b->n];
+
+	require(b->n < BARE_PORTS);
+	*p = (struct rp_port){
+		.id = (int)b->n,
+		.ops = &rp_port_vale,
+		.sw = &b->sw,
+		.sw_port = (uint16_t)b->n,
+		.ntx = 1,
+		.nrx = 1,
+		.region = region,
+		.event_fd = -1,
+	};
+	p->tx[0] = add_endpoint(b, p, NETMAP_DIR_TX);
+	p->rx[0] = add_endpoint(b, p, NETMAP_DIR_RX);
+	b->members.list[b->n] = b->members.by_number[b->n] = p;
+	b->members.n = ++b->n;
+	return p;
+}
+
+void bare_reset(struct bare *b)
+{
+	/* What rp_fdb_clear() does, in less than a pass over the table: few entries are in use. */
+	memset(b->table, 0, sizeof(*b->table));
+	memset(b->count, 0, sizeof(b->count));
+	for (unsigned i = 0; i < b->n; i++) {
+		b->port[i].state = RP_PORT_UP;
+		b->port[i].breaking = 0;
+		b->port[i].tx[0]->batch->held = 0;
+		b->port[i].rx[0]->congestion = RP_FLOWING;
+	}
+}
+
+unsigned bare_txsync(struct bare *b, struct rp_port *p)
+{
+	return rp_endpoint_live(p->tx[0]) ? p->ops->txsync(b->caller, p->tx[0]) : 0;
+}
+
+static uint64_t all_drops(const struct rp_endpoint *ep)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < RP_DROP_SPACE; i++)
+		n += ep->count->drops[i];
+	return n;
+}
+
+void bare_check(const struct bare *b)
+{
+	uint64_t taken = 0, accounted = 0;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct rp_port *p = &b->port[i];
+		const struct rp_endpoint *tx = p->tx[0], *rx = p->rx[0];
+
+		require(rx->state->lease_head == rx->state->lease_tail);
+		require(rx->lock.held == 0);
+		require(!rp_port_broken(p) || (!tx->live && !rx->live && p->reason[0]));
+		require(tx->count->frames < BARE_BOUND && rx->count->frames < BARE_BOUND);
+		taken += tx->count->frames;
+		accounted += rx->count->frames + all_drops(tx) + all_drops(rx) + tx->batch->held;
+	}
+	require(accounted >= taken); /* a flooded frame is accounted for at each port */
+}

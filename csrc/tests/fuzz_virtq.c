@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * DOC: Two guests write what they like into their memories, rings included,
+ * between the syncs of a switch.
+ *
+ * The memory of each is three regions, two of them neighbours for the guest
+ * only, each with its last byte before a page that may not be touched and its
+ * first behind poisoned bytes: one byte too far is a report.
+ *
+ * Input: a byte of features, one for the size of the queues, two for the
+ * positions they start at; then steps:
+ *
+ *   0 at at n bytes...    guest A writes n bytes at a guest address below 65536
+ *   1 at at n bytes...    guest B
+ *   2, 3                  sync what A, B sent
+ *   4, 5                  A, B stop and start their rings
+ *   6                     host 2 speaks on B: frames for it go there alone
+ */
+#include <sanitizer/asan_interface.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bare.h"
+#include "fdb.h"
+#include "front_vhost.h"
+#include "guestmem.h"
+#include "virtq.h"
+#include "vnet.h"
+
+enum {
+	GUESTS = 2,
+	PAGE = 4096,
+	/* Rings, then buffers; a neighbour; and one behind a hole, of an odd size. */
+	R0 = 0x0000,
+	R0_BYTES = 0x1000,
+	R1 = 0x1000,
+	R1_BYTES = 0x0800,
+	R2 = 0x4000,
+	R2_BYTES = 3001,
+	/* In region 0, where the steps find them: */
+	RX_DESC = 0x000,
+	RX_AVAIL = 0x400,
+	RX_USED = 0x480,
+	TX_DESC = 0x800,
+	TX_AVAIL = 0xc00,
+	TX_USED = 0xc80,
+	STEPS = 64
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct guest {
+	struct rp_port *port;
+	struct rp_guestmem *mem;
+};
+
+static struct bare b;
+static struct guest guest[GUESTS];
+
+struct input {
+	const uint8_t *at;
+	size_t left;
+};
+
+static uint8_t take(struct input *in)
+{
+	if (!in->left)
+		return 0;
+	in->left--;
+	return *in->at++;
+}
+
+static uint16_t take16(struct input *in)
+{
+	uint16_t low = take(in);
+
+	return (uint16_t)(low | take(in) << 8);
+}
+
+/* @bytes of memory that end where a page begins that may not be touched. */
+static uint8_t *guarded(size_t bytes)
+{
+	const size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
+	uint8_t *at = mmap(NULL, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED || mprotect(at + PAGE, room, PROT_READ | PROT_WRITE) < 0)
+		abort();
+	ASAN_POISON_MEMORY_REGION(at + PAGE, room - bytes);
+	return at + PAGE + room - bytes;
+}
+
+static struct rp_guestmem *make_memory(void)
+{
+	static const struct {
+		uint64_t addr;
+		size_t bytes;
+	} region[] = { { R0, R0_BYTES }, { R1, R1_BYTES }, { R2, R2_BYTES } };
+	struct rp_guestmem *mem = calloc(1, sizeof(*mem) + 3 * sizeof(mem->region[0]));
+
+	if (!mem)
+		abort();
+	for (mem->n = 0; mem->n < 3; mem->n++)
+		mem->region[mem->n] = (struct rp_mem_region){
+			.guest_addr = region[mem->n].addr,
+			.user_addr = region[mem->n].addr,
+			.bytes = region[mem->n].bytes,
+			.host = guarded(region[mem->n].bytes),
+		};
+	return mem;
+}
+
+static void set_up(void)
+{
+	bare_open(&b);
+	for (unsigned i = 0; i < GUESTS; i++) {
+		guest[i].port = bare_add(&b, NULL);
+		guest[i].port->mem = guest[i].mem = make_memory();
+	}
+}
+
+static void write_memory(const struct guest *g, struct input *in)
+{
+	uint16_t addr = take16(in);
+	uint8_t n = take(in);
+	uint32_t hint = 0;
+
+	for (; n; n--, addr++) {
+		uint32_t one = 1;
+		uint8_t *at = rp_guestmem_at(g->mem, &hint, addr, &one);
+		uint8_t byte = take(in);
+
+		if (at)
+			*at = byte;
+	}
+}
+
+static void start(const struct guest *g, uint32_t size, uint16_t base)
+{
+	const struct rp_vring_config rx = { size, base, RX_DESC, RX_AVAIL, RX_USED, -1, -1 };
+	const struct rp_vring_config tx = { size, base, TX_DESC, TX_AVAIL, TX_USED, -1, -1 };
+	struct rp_err err;
+
+	if (rp_front_vhost_start(g->port->rx[0], &rx, &err) < 0 ||
+	    rp_front_vhost_start(g->port->tx[0], &tx, &err) < 0)
+		abort(); /* they always lie in memory */
+	g->port->tx[0]->live = g->port->rx[0]->live = !rp_port_broken(g->port);
+}
+
+static uint16_t stop(const struct guest *g)
+{
+	g->port->tx[0]->live = g->port->rx[0]->live = 0;
+	rp_front_vhost_stop(g->port->rx[0]);
+	return (uint16_t)rp_front_vhost_stop(g->port->tx[0]);
+}
+
+static void step(struct input *in, uint32_t queue_size)
+{
+	const uint8_t what = take(in) % 7;
+	const struct guest *g = &guest[what % 2];
+
+	if (what < 2)
+		write_memory(g, in);
+	else if (what < 4)
+		bare_txsync(&b, g->port);
+	else if (what < 6)
+		start(g, queue_size, stop(g));
+	else
+		rp_fdb_learn(&b.sw.fdb, UINT64_C(0x020000000002), guest[1].port->sw_port, 0);
+	bare_check(&b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const uint64_t features[] = {
+		RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+		RP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
+		RP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
+		RP_FEATURE(VIRTIO_F_VERSION_1),
+		RP_VNET_FEATURES,
+	};
+	struct input in = { data, size };
+	const uint8_t chosen = take(&in);
+	const uint32_t queue_size = 1u << take(&in) % 7; /* up to 64 */
+	const uint16_t base = take16(&in);
+
+	if (!b.n)
+		set_up();
+	bare_reset(&b);
+	for (unsigned i = 0; i < GUESTS; i++) {
+		struct rp_port *p = guest[i].port;
+
+		for (unsigned r = 0; r < guest[i].mem->n; r++)
+			memset(guest[i].mem->region[r].host, 0, guest[i].mem->region[r].bytes);
+		p->features = 0;
+		for (unsigned f = 0; f < 5; f++)
+			p->features |= chosen & 1 << f ? features[f] : 0;
+		p->hold_ns = chosen & 0x80 ? 1000 : 0;
+		if (base) {
+			memcpy(guest[i].mem->region[0].host + RX_USED + 2, &base, sizeof(base));
+			memcpy(guest[i].mem->region[0].host + TX_USED + 2, &base, sizeof(base));
+		}
+		start(&guest[i], queue_size, base);
+	}
+	for (unsigned n = 0; in.left && n < STEPS; n++)
+		step(&in, queue_size);
+	stop(&guest[0]);
+	stop(&guest[1]);
+	return 0;
+}
