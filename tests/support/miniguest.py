@@ -33,11 +33,16 @@ WRITE = 2
 
 
 class Ring:
-    """A split virtqueue whose descriptor i always points to buffer i."""
+    """A split virtqueue whose descriptor i always points to buffer i.
+
+    Indexes are stored and loaded in one piece, which `struct` does not promise (it clears before
+    it writes): the back end looks at any time.
+    """
 
     def __init__(self, memory: mmap.mmap, index: int) -> None:
         self.index = index
         self.memory = memory
+        self.words = memoryview(memory).cast("H")
         self.desc = index * RING_BYTES
         self.avail = self.desc + 2048
         self.used = self.desc + 4096
@@ -48,6 +53,7 @@ class Ring:
         self.call = os.eventfd(0)
 
     def close(self) -> None:
+        self.words.release()
         os.close(self.kick)
         os.close(self.call)
 
@@ -58,17 +64,16 @@ class Ring:
 
     def offer(self, number: int) -> None:
         """Make descriptor `number` available."""
-        at = self.avail + 4 + 2 * (self.made_available % ENTRIES)
-        struct.pack_into("<H", self.memory, at, number)
+        self.words[self.avail // 2 + 2 + self.made_available % ENTRIES] = number
         self.made_available = (self.made_available + 1) & 0xFFFF
         self.set_avail_index(self.made_available)
 
     def set_avail_index(self, index: int) -> None:
         """Say how many descriptors were ever made available; right or wrong."""
-        struct.pack_into("<H", self.memory, self.avail + 2, index)
+        self.words[self.avail // 2 + 1] = index
 
     def used_index(self) -> int:
-        return int(struct.unpack_from("<H", self.memory, self.used + 2)[0])
+        return self.words[self.used // 2 + 1]
 
     def take_used(self) -> tuple[int, int] | None:
         """Return the number and length of the next used descriptor, or None."""
