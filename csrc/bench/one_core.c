@@ -20,7 +20,7 @@ static void *port_one(void *arg)
 	struct one_core *o = arg;
 	rp_bench *b = o->bench;
 	const struct bench_ring tx = b->tx, rx = b->rx;
-	struct bench_stream sent = rp_bench_stream(o->cfg->frame_bytes);
+	struct bench_stream sent = rp_bench_stream(rp_bench_header, o->cfg->frame_bytes);
 	struct bench_stream got = sent;
 	struct bench_clock clock = rp_bench_clock(o->cfg);
 

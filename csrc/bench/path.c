@@ -59,15 +59,18 @@ static void unmap_ring(struct bench_ring *r)
 /* Let the receiver say one word, so that a switch knows where its address is. */
 static int announce(rp_bench *b, struct rp_err *err)
 {
-	struct bench_stream s = rp_bench_stream(BENCH_FRAME_MIN + 64);
+	uint8_t header[BENCH_HEADER];
+	struct bench_stream s;
 	struct bench_ring r;
 	rp_caller *caller;
 	int ret = map_ring(b->dp, b->rx_port, NETMAP_DIR_TX, &r, err);
 
 	if (ret < 0)
 		return ret;
-	memcpy(s.header, rp_bench_header + 6, 6);
-	memcpy(s.header + 6, rp_bench_header, 6);
+	memcpy(header, rp_bench_header, sizeof(header));
+	memcpy(header, rp_bench_header + 6, 6);
+	memcpy(header + 6, rp_bench_header, 6);
+	s = rp_bench_stream(header, BENCH_FRAME_MIN);
 	caller = rp_caller_new(b->dp, err);
 	if (!caller) {
 		unmap_ring(&r);

@@ -46,7 +46,7 @@ static void *producer(void *arg)
 {
 	struct spsc *q = arg;
 	const struct bench_ring tx = q->bench->tx, rx = q->bench->rx;
-	struct bench_stream s = rp_bench_stream(q->cfg->frame_bytes);
+	struct bench_stream s = rp_bench_stream(rp_bench_header, q->cfg->frame_bytes);
 	struct bench_clock clock = rp_bench_clock(q->cfg);
 	uint32_t head = 0;
 
@@ -72,7 +72,7 @@ static void *consumer(void *arg)
 {
 	struct spsc *q = arg;
 	const struct bench_ring rx = q->bench->rx;
-	struct bench_stream s = rp_bench_stream(q->cfg->frame_bytes);
+	struct bench_stream s = rp_bench_stream(rp_bench_header, q->cfg->frame_bytes);
 	uint32_t tail = 0, spins = 0;
 
 	for (;;) {

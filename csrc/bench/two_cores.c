@@ -46,7 +46,7 @@ static void *sender(void *arg)
 {
 	struct two_cores *t = arg;
 	const struct bench_ring tx = t->bench->tx;
-	struct bench_stream s = rp_bench_stream(t->cfg->frame_bytes);
+	struct bench_stream s = rp_bench_stream(rp_bench_header, t->cfg->frame_bytes);
 	struct bench_clock clock = rp_bench_clock(t->cfg);
 
 	t->start_ns = clock.start_ns;
@@ -64,7 +64,7 @@ static void *receiver(void *arg)
 	struct two_cores *t = arg;
 	rp_bench *b = t->bench;
 	const struct bench_ring rx = b->rx;
-	struct bench_stream s = rp_bench_stream(t->cfg->frame_bytes);
+	struct bench_stream s = rp_bench_stream(rp_bench_header, t->cfg->frame_bytes);
 	uint32_t spins = 0;
 
 	for (;;) {
