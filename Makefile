@@ -32,7 +32,8 @@ format: packages-lint dev ## rewrite Python and C files in the project's format
 	@scripts/lint.sh --fix
 
 bench: dev ## every benchmark, as tables
-	@$(BIN)/ringpass bench --help
+	@$(BIN)/ringpass bench switch
+	@$(BIN)/ringpass bench g2g
 
 clean: ## remove what was built
 	rm -rf build
