@@ -308,3 +308,46 @@ TEST(no_wake_up_is_lost_when_the_worker_spins_a_while)
 	play_for(true, RP_POLICY_ADAPTIVE, 1, 100000000);
 	play_for(false, RP_POLICY_ADAPTIVE, 7, 100000000);
 }
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/*
+ * The next frame is ready, and is published a few nanoseconds later each time:
+ * at every moment of the worker's way from the last frame to its sleep.
+ */
+static void tease(bool event_idx)
+{
+	const uint64_t end = now_ns() + 300000000;
+	unsigned delay = 0;
+
+	open_pair(event_idx, RP_POLICY_NOTIFY);
+	fake_queue_disarm(&a.tx);
+	while (now_ns() < end) {
+		const uint16_t sent = a.tx.avail_idx;
+		const uint64_t start = now_ns();
+
+		add_frame(&a, 2, 0);
+		while (rp_load_acquire(&a.tx.used->idx) != sent) {
+			if (now_ns() - start > 2000000000)
+				rp_test_fail(__FILE__, __LINE__, "a kick was lost");
+		}
+		for (unsigned i = 0; i < delay; i++)
+			rp_load(&a.tx.used->flags);
+		fake_queue_kick(&a.tx);
+		fake_guest_sent(&a);
+		delay = (delay + 1) % 1500;
+	}
+	close_pair();
+}
+
+TEST(no_wake_up_is_lost_when_a_frame_comes_as_the_worker_falls_asleep)
+{
+	tease(true);
+	tease(false);
+}
