@@ -198,17 +198,18 @@ static void congested(struct rp_caller *c, struct rp_endpoint *to, const uint16_
 	}
 }
 
-static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_port *port,
+/* The receiver's rings are stopped. A flooded frame is no loss there: it was not for this port. */
+static void unreachable(struct rp_endpoint *from, const struct rp_port *to, unsigned n)
+{
+	rp_drop(from, rp_port_broken(to) ? RP_DROP_BROKEN : RP_DROP_DOWN, n);
+}
+
+static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
 		    const uint16_t *order, unsigned n)
 {
-	struct rp_endpoint *to = rp_port_receiver(port, from->ring);
 	struct rp_lease *l = &c->lease;
 	bool call = false;
 
-	if (!to) {
-		rp_drop(from, rp_port_broken(port) ? RP_DROP_BROKEN : RP_DROP_DOWN, n);
-		return;
-	}
 	while (n) {
 		unsigned taken = to->ops->lease(to, l, from, order, n);
 
@@ -219,7 +220,7 @@ static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_por
 		order += taken;
 		n -= taken;
 		if (n && !rp_endpoint_live(to)) {
-			rp_drop(from, RP_DROP_BROKEN, n);
+			unreachable(from, to->port, n);
 			break;
 		}
 		if (n && l->congested) {
@@ -231,31 +232,57 @@ static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_por
 		to->ops->notify(to);
 }
 
+/* To every other port: the flood list, and what is for that port alone. */
+static void deliver_flood(struct rp_caller *c, struct rp_endpoint *from,
+			  const struct rp_members *members)
+{
+	struct rp_forward *fw = &c->forward;
+	bool reached = false;
+
+	for (uint32_t i = 0; i < members->n; i++) {
+		struct rp_port *p = members->list[i];
+		struct rp_endpoint *to = rp_port_receiver(p, from->ring);
+
+		if (p == from->port)
+			continue;
+		if (to)
+			deliver(c, from, to, fw->order, flooded_order(fw, p->sw_port));
+		else
+			unreachable(from, p, fw->dest[p->sw_port].n);
+		reached |= to != NULL;
+	}
+	if (!reached)
+		rp_drop(from, RP_DROP_NOBODY, fw->dest[RP_FLOOD].n);
+}
+
+static void deliver_unicast(struct rp_caller *c, struct rp_endpoint *from, struct rp_port *p,
+			    const struct rp_dest *d)
+{
+	struct rp_endpoint *to = rp_port_receiver(p, from->ring);
+
+	if (to)
+		deliver(c, from, to, unicast_order(&c->forward, d), d->n);
+	else
+		unreachable(from, p, d->n);
+}
+
 static void deliver_all(struct rp_caller *c, struct rp_endpoint *from,
 			const struct rp_members *members)
 {
 	uint16_t self = from->port->sw_port;
 	struct rp_forward *fw = &c->forward;
-	unsigned nflood = fw->dest[RP_FLOOD].n;
+	bool flood = fw->dest[RP_FLOOD].n > 0;
 
-	if (nflood) {
-		for (uint32_t i = 0; i < members->n; i++) {
-			struct rp_port *p = members->list[i];
-
-			if (p->sw_port != self)
-				deliver(c, from, p, fw->order, flooded_order(fw, p->sw_port));
-		}
-		if (members->n < 2)
-			rp_drop(from, RP_DROP_NOBODY, nflood);
-	}
+	if (flood)
+		deliver_flood(c, from, members);
 	for (unsigned i = 0; i < fw->ntouched; i++) {
-		struct rp_dest *d = &fw->dest[fw->touched[i]];
+		uint16_t dest = fw->touched[i];
+		struct rp_dest *d = &fw->dest[dest];
 
-		if (fw->touched[i] == self)
+		if (dest == self)
 			rp_drop(from, RP_DROP_SELF, d->n);
-		else if (!nflood)
-			deliver(c, from, members->by_number[fw->touched[i]], unicast_order(fw, d),
-				d->n);
+		else if (!flood)
+			deliver_unicast(c, from, members->by_number[dest], d);
 		d->n = 0;
 	}
 }

@@ -141,7 +141,7 @@ enum rp_drop {
 	RP_DROP_HEADER,	 /* its virtio-net header contradicts itself or what was agreed */
 	RP_DROP_OFFLOAD, /* needs an offload that the receiver did not agree to */
 	RP_DROP_SELF,	 /* addressed to the port that it came from */
-	RP_DROP_NOBODY,	 /* to be flooded, and the switch has no other port */
+	RP_DROP_NOBODY,	 /* to be flooded, and no other port of the switch is up */
 	RP_DROP_DOWN,	 /* the receiver's rings are stopped */
 	RP_DROP_BROKEN,	 /* the receiver's port is broken */
 	RP_DROP_RESET,	 /* held back when its ring or memory went away */

@@ -153,6 +153,31 @@ TEST(a_lonely_ports_flood_is_dropped_as_nobody)
 	close_ports(1);
 }
 
+/* Its user moves head where it must not: the port breaks, and its rings stop. */
+static void break_port(unsigned at)
+{
+	user[at].tx->head = user[at].tx->num_slots;
+	ring_txsync(&user[at]);
+}
+
+TEST(a_flood_that_a_stopped_port_misses_is_no_loss_unless_nobody_is_left)
+{
+	open_ports(3);
+	talk(2, 3, 1, 0);
+	break_port(2);
+	talk(0, 1, HOST_BROADCAST, 1);
+	expect_number(1, 0);
+	expect_number(1, 1);
+	EXPECT_EQ(world_drops(&w, user[0].port, NETMAP_DIR_TX, RP_DROP_BROKEN), 0);
+	talk(0, 1, 3, 2);
+	EXPECT_EQ(world_drops(&w, user[0].port, NETMAP_DIR_TX, RP_DROP_BROKEN), 1);
+	EXPECT_EQ(world_drops(&w, user[0].port, NETMAP_DIR_TX, RP_DROP_NOBODY), 0);
+	break_port(1);
+	talk(0, 1, HOST_BROADCAST, 3);
+	EXPECT_EQ(world_drops(&w, user[0].port, NETMAP_DIR_TX, RP_DROP_NOBODY), 1);
+	close_ports(3);
+}
+
 TEST(unicast_and_flooded_frames_of_a_sender_arrive_in_its_order)
 {
 	static const unsigned to[] = { 2, 99, 2, HOST_BROADCAST, 3, 2, 98, 3, 2, 2 };

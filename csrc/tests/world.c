@@ -166,7 +166,7 @@ void ring_user_close(struct ring_user *u)
 
 uint32_t ring_space(const struct netmap_ring *ring)
 {
-	uint32_t head = ring->head, tail = rp_load_acquire(&ring->tail);
+	uint32_t head = rp_load(&ring->head), tail = rp_load_acquire(&ring->tail);
 
 	return tail >= head ? tail - head : tail + ring->num_slots - head;
 }
