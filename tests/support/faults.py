@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What befalls a guest in the middle of its work."""
 
-import os
-import signal
-
+from ringpass.vm import reaper
 from tests.support.lab import Lab, Station
 
 
 def kill_front_end(lab: Lab, station: Station) -> None:
-    """Kill QEMU or User-mode Linux, as a crash would."""
+    """Kill QEMU or User-mode Linux, as a crash would.
+
+    Not by SIGKILL alone: it would set the processes of a UML guest free on this machine.
+    """
     front_end = lab.daemon.port(station.port).front_end
     assert front_end is not None
-    os.kill(front_end.pid, signal.SIGKILL)
+    reaper.crash(front_end.pid)
 
 
 def rebind_driver(station: Station) -> None:
@@ -32,9 +33,9 @@ def configure(station: Station) -> None:
     )
 
 
-def flood_in_background(sender: Station, receiver: Station) -> None:
-    """Begin to send full frames as fast as the driver takes them."""
-    command = f"rp-flood {sender.interface} --size 1514 --seconds 3600 --dst {receiver.mac}"
+def flood_in_background(sender: Station, mac: str) -> None:
+    """Begin to send full frames to an address as fast as the driver takes them."""
+    command = f"rp-flood {sender.interface} --size 1514 --seconds 3600 --dst {mac}"
     sender.guest.check(f"{command} >/dev/null & load=$!")
 
 

@@ -124,8 +124,12 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (images / "rootfs").mkdir(parents=True)
     (images / "rootfs/init").write_text("#!/bin/sh\n")
     (images / "tools/answer").mkdir(parents=True)
-    (images / "tools/answer/main.c").write_text("int main(void)\n{\n\treturn 42;\n}\n")
+    (images / "tools/answer/main.c").write_text(
+        '#include "answer.h"\nint main(void)\n{\n\treturn ANSWER;\n}\n'
+    )
     (tmp_path / "tree/csrc/abi").mkdir(parents=True)
+    (tmp_path / "tree/csrc/abi/answer.h").write_text("#define ANSWER 42\n")
+    (tmp_path / "tree/csrc/abi/other.h").write_text("#define OTHER 1\n")
     (images / "tiny.toml").write_text(RECIPE)
     monkeypatch.setenv("RINGPASS_IMAGES_DIR", str(images))
     return images
@@ -192,7 +196,7 @@ def test_second_call_builds_nothing(tmp_path: Path) -> None:
     assert steps == ["resolving packages", "image is ready"]
 
 
-@pytest.mark.parametrize("change", ["recipe", "tool", "rootfs", "mode", "package"])
+@pytest.mark.parametrize("change", ["recipe", "tool", "header", "rootfs", "mode", "package"])
 def test_every_input_changes_the_key(
     archive: Archive, images: Path, tmp_path: Path, change: str
 ) -> None:
@@ -201,6 +205,8 @@ def test_every_input_changes_the_key(
         (images / "tiny.toml").write_text(RECIPE.replace('"hi"', '"hey"').replace("hi", "hey"))
     elif change == "tool":
         (images / "tools/answer/main.c").write_text("int main(void)\n{\n\treturn 43;\n}\n")
+    elif change == "header":
+        (images / "../csrc/abi/answer.h").write_text("#define ANSWER 43\n")
     elif change == "rootfs":
         (images / "rootfs/init").write_text("#!/bin/sh\n:\n")
     elif change == "mode":
@@ -210,6 +216,12 @@ def test_every_input_changes_the_key(
         archive.add("hello", "1.1", {"bin/hello": b"#!/bin/sh\n:\n"})
         shutil.rmtree(tmp_path / "cache")
     assert ensure(tmp_path / "cache").key != before
+
+
+def test_header_that_no_tool_reads_does_not_matter(images: Path, tmp_path: Path) -> None:
+    before = ensure(tmp_path / "cache").key
+    (images / "../csrc/abi/other.h").write_text("#define OTHER 2\n")
+    assert ensure(tmp_path / "cache").key == before
 
 
 def test_package_that_does_not_exist_is_named(images: Path, tmp_path: Path) -> None:
@@ -279,7 +291,9 @@ def test_build_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> None
     compiler = tmp_path / "bin/cc"
     compiler.parent.mkdir()
     real = shutil.which("cc")
-    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real} "$@"\nkill -9 $PPID\n')
+    compiler.write_text(
+        f'#!/bin/sh\ncase "$*" in *" -o "*) kill -9 $PPID;; esac\nexec {real} "$@"\n'
+    )
     compiler.chmod(0o755)
     context = multiprocessing.get_context("spawn")
     path = os.environ["PATH"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ringpass.vm import reaper as reaper_script
 from ringpass.vm import registry
 from ringpass.vm.launch import script
 
@@ -196,3 +197,32 @@ def test_relay_that_is_told_to_end_takes_the_guest_along(tmp_path: Path, number:
     assert not relay.directory.exists()
     assert not alive(guest)
     assert not alive(orphan_of(tmp_path))
+
+
+def test_crash_kills_children_before_their_parent(tmp_path: Path) -> None:
+    """A parent that sees its child end would say so; a child that outlives it would, too."""
+    command = (
+        "trap 'echo parent saw it >>seen' CHLD\n"
+        "(while [ $(cut -d' ' -f4 /proc/self/stat) ] && kill -0 $$; do sleep 0.01; done;"
+        " echo child saw it >>seen) & echo $! >orphan; wait; echo parent went on >>seen; sleep 100"
+    )
+    with reaper(tmp_path, command) as process:
+        orphan = orphan_of(tmp_path)
+        guest = registry.process(tmp_path)
+        assert guest is not None
+        reaper_script.crash(guest)
+        process.wait(10)
+    assert not alive(orphan)
+    assert not (tmp_path / "seen").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
+def test_unprivileged_guest_can_do_no_harm_to_the_host(tmp_path: Path) -> None:
+    options = ["--pid-file", str(tmp_path / "pid"), "--unprivileged"]
+    show = ["grep", "-E", "^(CapEff|CapPrm|CapBnd|NoNewPrivs)", "/proc/self/status"]
+    argv = [*script("reaper.py"), *options, "--", *show]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+    status = dict(line.split(":\t") for line in done.stdout.splitlines())
+    dac_override = f"{1 << reaper_script.CAP_DAC_OVERRIDE:016x}"
+    assert status["CapEff"] == status["CapPrm"] == status["CapBnd"] == dac_override
+    assert status["NoNewPrivs"] == "1"

@@ -69,7 +69,7 @@ class Inputs:
     def description(self) -> dict[str, object]:
         """Return what the manifest records and the key is made of."""
         base = self.directory.parent
-        sources = [*(self.directory / "tools").rglob("*.[ch]"), *abi_dir(self.directory).iterdir()]
+        sources = [path for tool in self.recipe.tools for path in tool_inputs(self.directory, tool)]
         rootfs = [path for path in (self.directory / "rootfs").rglob("*") if path.is_file()]
         return {
             "name": self.name,
@@ -78,7 +78,7 @@ class Inputs:
                 package.name: {"version": package.version, "sha256": package.sha256}
                 for package in self.resolved.packages.values()
             },
-            "tools": hashes(sources, base),
+            "tools": hashes(list(set(sources)), base),
             "rootfs": hashes(rootfs, base),
             "builder": hashes([*Path(__file__).parent.glob("*.py")], Path(__file__).parent),
             "programs": {
@@ -233,16 +233,27 @@ def kernels(
 
 
 def compile_tools(inputs: Inputs, tree: Tree, report: Progress) -> None:
-    """Compile each tool from all C files of its directory and of tools/common."""
-    tools = inputs.directory / "tools"
-    includes = [f"-I{directory}" for directory in (tools / "common", abi_dir(inputs.directory))]
     for tool in inputs.recipe.tools:
         report(f"compiling {tool}", 0.7)
-        sources = sorted([*(tools / tool).glob("*.c"), *(tools / "common").glob("*.c")])
         with tempfile.TemporaryDirectory() as directory:
             output = Path(directory) / tool
-            run(COMPILER, *COMPILE_FLAGS, *includes, "-o", str(output), *map(str, sources))
+            run(*compile_command(inputs.directory, tool), "-o", str(output))
             tree.file(f"usr/bin/{tool}", output.read_bytes(), 0o755)
+
+
+def compile_command(images: Path, tool: str) -> list[str]:
+    """Return the command for a tool: all C files of its directory and of tools/common."""
+    tools = images / "tools"
+    includes = [f"-I{directory}" for directory in (tools / "common", abi_dir(images))]
+    sources = sorted([*(tools / tool).glob("*.c"), *(tools / "common").glob("*.c")])
+    return [COMPILER, *COMPILE_FLAGS, *includes, *map(str, sources)]
+
+
+def tool_inputs(images: Path, tool: str) -> list[Path]:
+    """Return the files that a tool is made of, as its compiler sees them; system headers not."""
+    rules = run(*compile_command(images, tool), "-MM").replace("\\\n", " ")
+    words = [word for rule in rules.splitlines() for word in rule.partition(":")[2].split()]
+    return [Path(word) for word in words]
 
 
 def abi_dir(images: Path) -> Path:

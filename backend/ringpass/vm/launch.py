@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,11 +34,20 @@ class Launch:
     def command(self) -> list[str]:
         """Return the command that runs the guest until it, or this process, ends."""
         options = ["--pid-file", str(self.directory / registry.PID), "--parent", str(os.getpid())]
-        return [*script("reaper.py"), *options, "--", *self.argv]
+        return [*script("reaper.py"), *options, *self.confinement(), "--", *self.argv]
 
     def background_command(self) -> list[str]:
         """Return the command that runs the guest for itself, its console on a socket."""
-        return [*script("relay.py"), "--directory", str(self.directory), "--", *self.argv]
+        options = ["--directory", str(self.directory)]
+        return [*script("relay.py"), *options, *self.confinement(), "--", *self.argv]
+
+    def confinement(self) -> list[str]:
+        """Return how the guest is kept in: without privileges, and not outliving its reaper.
+
+        UML must not be killed without its processes (see reaper.py), but cleans up on SIGTERM.
+        """
+        number = signal.SIGTERM if self.record.kind == "uml" else signal.SIGKILL
+        return ["--unprivileged", "--death-signal", str(int(number))]
 
     def prepare(self) -> None:
         """Make the guest's directory and record. Raises GuestInUse if it runs already."""

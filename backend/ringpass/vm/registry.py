@@ -22,7 +22,7 @@ import msgspec
 
 from ringpass import paths
 from ringpass.errors import NotFound, RingpassError
-from ringpass.vm.reaper import start_time
+from ringpass.vm import reaper
 
 PID = "pid"
 RECORD = "guest.json"
@@ -131,7 +131,7 @@ def process(place: Path) -> int | None:
     """Return the process of the guest in this directory if it is alive, and is still that one."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         pid, started = map(int, (place / PID).read_text().split())
-        if start_time(pid) == started:
+        if reaper.start_time(pid) == started:
             return pid
     return None
 
@@ -144,7 +144,7 @@ def is_starting(place: Path) -> bool:
 
 def uptime(pid: int) -> float:
     ticks = os.sysconf("SC_CLK_TCK")
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_time(pid) / ticks
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - reaper.start_time(pid) / ticks
 
 
 def stop(name: str) -> bool:
@@ -162,7 +162,7 @@ def stop(name: str) -> bool:
 
 
 def end(pid: int) -> None:
-    """Terminate a process and wait for it; kill it if it takes too long."""
+    """Terminate a guest's process and wait for it; if it takes too long, kill it."""
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
         try:
@@ -170,7 +170,7 @@ def end(pid: int) -> None:
             ended.register(handle, select.POLLIN)
             signal.pidfd_send_signal(handle, signal.SIGTERM)
             if not ended.poll(STOPPING * 1000):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                reaper.crash(pid)
                 ended.poll(STOPPING * 1000)
         finally:
             os.close(handle)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Keeps a guest that runs in the background, and its console within reach.
 
-    python -I -S relay.py --directory DIR -- PROGRAM ARG...
+    python -I -S relay.py --directory DIR [--death-signal N] [--unprivileged] -- PROGRAM ARG...
 
 The program gets a terminal of its own. What it prints goes to DIR/console.log, cut to its last
 megabyte or two, and to whoever is connected to DIR/console.sock; what they send is its input.
@@ -47,6 +47,7 @@ class Log:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--directory", type=Path, required=True)
+    reaper.add_confinement(parser)
     parser.add_argument("argv", nargs="+")
     arguments = parser.parse_args()
     directory: Path = arguments.directory
@@ -54,7 +55,7 @@ def main() -> int:
     reaper.adopt_orphans()
     try:
         listener = listen(directory / "console.sock")
-        guest, master = spawn(arguments.argv)
+        guest, master = spawn(arguments)
         reaper.write_pid(directory / "pid", guest)
         serve(guest, master, listener, Log(directory / "console.log"))
     finally:
@@ -71,14 +72,14 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def spawn(argv: list[str]) -> tuple[int, int]:
+def spawn(arguments: argparse.Namespace) -> tuple[int, int]:
     """Run the program on a terminal of its own; return its pid and our end of the terminal."""
     child, master = pty.fork()
     if child == 0:
-        reaper.die_with_parent()
+        reaper.confine(arguments)
         terminal.pass_newlines()
         try:
-            os.execvp(argv[0], argv)  # noqa: S606  no shell is meant
+            os.execvp(arguments.argv[0], arguments.argv)  # noqa: S606  no shell is meant
         except OSError as error:
             sys.stderr.write(f"cannot start the guest: {error}\n")
             os._exit(127)
