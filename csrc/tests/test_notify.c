@@ -160,6 +160,20 @@ TEST(a_worker_that_naps_asks_for_no_kicks)
 	expect_no_kicks(false, RP_POLICY_SLEEP);
 }
 
+/* Flags ask for kicks until they are taken back. */
+TEST(a_worker_that_wakes_up_takes_back_what_it_asked_for)
+{
+	open_pair(false, RP_POLICY_NOTIFY);
+	settle();
+	EXPECT_EQ(rp_load(&a.tx.used->flags), 0);
+	set_policy(RP_POLICY_BUSY);
+	EXPECT_SOON(rp_load(&a.tx.used->flags) == VRING_USED_F_NO_NOTIFY);
+	add_frame(&a, 2, 0);
+	EXPECT(!fake_queue_kick(&a.tx));
+	EXPECT_SOON(fake_guest_sent(&a) == 1);
+	close_pair();
+}
+
 TEST(a_ring_without_a_kick_descriptor_is_polled)
 {
 	struct rp_vring_config cfg;
