@@ -33,6 +33,8 @@ mac = "52:54:00:00:00:01"
 mac = "52:54:00:00:00:02"
 queues = 2
 mtu = 3000
+[port."vale0:vm3"]
+mac = "52:54:00:00:00:03"
 [port."vale0:in"]
 mode = "client"
 [port."vale0:null"]
@@ -56,7 +58,7 @@ def daemon(shared: ProbedDaemon, image: Image) -> Iterator[ProbedDaemon]:
     yield shared
     for guest in shared.ask("vm", "ls"):
         shared.run("vm", "stop", guest["name"])
-    for port in ("vale0:vm1", "vale0:vm2"):
+    for port in ("vale0:vm1", "vale0:vm2", "vale0:vm3"):
         shared.wait_port(port, "waiting")
 
 
@@ -108,7 +110,7 @@ def test_guest_ends_from_inside(daemon: ProbedDaemon) -> None:
     with socket.socket(socket.AF_UNIX) as console:
         console.connect(guest["console"])
         console.sendall(b"poweroff -f\n")
-        wait_until(lambda: daemon.ask("vm", "ls") == [], "the guest to be gone", 20)
+        wait_until(lambda: daemon.ask("vm", "ls") == [], "the guest to be gone", 40)
     assert not Path(guest["console"]).parent.exists()
 
 
@@ -125,9 +127,9 @@ def test_guest_has_the_queues_and_the_mtu_of_its_port(daemon: ProbedDaemon) -> N
 
 def test_two_ports_are_two_cards_in_order(daemon: ProbedDaemon) -> None:
     addresses = ("--address", "10.0.0.1/24", "--address", "10.0.1.1/24")
-    guest = daemon.ask("vm", "run", "vale0:vm1", "vale0:vm2", "--detach", "--uml", *addresses)
+    guest = daemon.ask("vm", "run", "vale0:vm1", "vale0:vm3", "--detach", "--uml", *addresses)
     shown = talk(guest["console"], "ip -br address; ip -br link; echo do'n'e", "done")
-    for nic, address, mac in (("eth0", "10.0.0.1", "00:01"), ("eth1", "10.0.1.1", "00:02")):
+    for nic, address, mac in (("eth0", "10.0.0.1", "00:01"), ("eth1", "10.0.1.1", "00:03")):
         lines = [line for line in shown.splitlines() if line.startswith(nic)]
         assert any(address in line for line in lines), shown
         assert any(f"52:54:00:00:{mac}" in line for line in lines)
@@ -169,7 +171,7 @@ def test_foreground_guest_ends_with_its_command(
 
 
 def test_guest_that_does_not_become_ready_is_removed(daemon: ProbedDaemon) -> None:
-    done = daemon.run("vm", "run", "vale0:vm1", "--detach", "--memory", "64", "--timeout", "20")
+    done = daemon.run("vm", "run", "vale0:vm1", "--detach", "--memory", "64", "--timeout", "10")
     assert done.returncode == 1
     assert "cannot start guest vm1" in done.stderr
     assert "console:" in done.stderr
@@ -182,6 +184,7 @@ def test_guest_that_does_not_become_ready_is_removed(daemon: ProbedDaemon) -> No
         (["vale0:nosuch"], 4, "vale0:nosuch"),
         (["vale0:null"], 2, "kind null"),
         (["vale0:in", "--uml"], 2, "only connects"),
+        (["vale0:vm2", "--uml"], 2, "2 queue pairs"),
         (["vale0:vm1", "--address", "10.0.0.1"], 2, "10.0.0.1/24"),
         (["vale0:vm1", "--address", "10.0.0.1/24", "--address", "10.0.0.2/24"], 2, "2 addresses"),
         (["vale0:vm1", "--name", "not a name"], 2, "not a name"),

@@ -61,7 +61,7 @@ CASES = {
             kernel=UML,
             initrd=INITRD,
             directory=Path("/run/ringpass/vm/u1"),
-            nics=(PLAIN, TUNED),
+            nics=(PLAIN, Nic(socket=Path("/run/ringpass/a,b.sock"), mtu=9000)),
         )
     ),
 }
@@ -120,6 +120,18 @@ def test_socket_path_limit_is_the_kernels() -> None:
 def test_uml_management_socket_must_fit_too() -> None:
     with pytest.raises(ConfigError, match="107"):
         uml.Machine(name="u1", kernel=UML, initrd=INITRD, directory=Path("/" + "x" * 100))
+
+
+@pytest.mark.parametrize(
+    ("nic", "message"),
+    [
+        (Nic(socket=Path("/s"), server=True), "only connects"),
+        (Nic(socket=Path("/s"), queues=2), "2 queue pairs"),
+    ],
+)
+def test_uml_refuses_cards_that_it_cannot_have(nic: Nic, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        uml.Machine(name="u1", kernel=UML, initrd=INITRD, directory=Path("/d"), nics=(nic,))
 
 
 @pytest.mark.parametrize("path", ["/a:b", "/a b", '/a"b'])

@@ -71,7 +71,7 @@ def run_(
         "detached": detach,
     }
     if uml:
-        launch = uml_guest(built, [reachable_by_uml(nic) for nic in nics], **options)
+        launch = uml_guest(built, nics, **options)
     else:
         launch = qemu_guest(built, nics, smp=smp, accel=accel, **options)
     if not detach:
@@ -171,17 +171,6 @@ def with_addresses(nics: list[Nic], addresses: list[str]) -> list[Nic]:
         )
     addresses = addresses + [""] * (len(nics) - len(addresses))
     return [nic.with_address(address) for nic, address in zip(nics, addresses, strict=True)]
-
-
-def reachable_by_uml(nic: Nic) -> Nic:
-    """Return the card as it is. Raises ConfigError if the front end would have to listen."""
-    if nic.server:
-        raise ConfigError(
-            f"User-mode Linux cannot be attached to {nic.socket}",
-            "it only connects to sockets, and so does a port of mode client",
-            'use a port with mode = "server"',
-        )
-    return nic
 
 
 def guest_name(ports: list[str]) -> str:

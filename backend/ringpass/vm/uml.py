@@ -32,7 +32,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_guest_name(self.name)
         for nic in self.nics:
-            check_word(nic.socket)
+            check_nic(nic)
         check_socket_path(self.directory / self.name / "mconsole")
 
 
@@ -53,11 +53,25 @@ def command(machine: Machine) -> list[str]:
     ]
 
 
-def check_word(socket: Path) -> None:
-    """Raise ConfigError for a path that cannot be part of the kernel's command line."""
-    if set(str(socket)) & set(': "'):
+def check_nic(nic: Nic) -> None:
+    """Raise ConfigError for a card that User-mode Linux cannot have."""
+    what = f"User-mode Linux cannot be attached to {nic.socket}"
+    if nic.server:
         raise ConfigError(
-            f"User-mode Linux cannot use the socket path {socket}",
+            what,
+            "it only connects to sockets, and so does a port of mode client",
+            'use a port with mode = "server"',
+        )
+    if nic.queues > 1:
+        raise ConfigError(
+            what,
+            f"the port has {nic.queues} queue pairs, and more than one needs a control queue, "
+            "which QEMU has and User-mode Linux has not",
+            "use a port with queues = 1; its guests have one processor anyway",
+        )
+    if set(str(nic.socket)) & set(': "'):
+        raise ConfigError(
+            what,
             "its command line has no way to write a colon, space or quotation mark in a path",
             "use another runtime directory (RINGPASS_RUNTIME_DIR) or `path` of the port",
         )
