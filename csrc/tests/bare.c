@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "bare.h"
 
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "front_rings.h"
 #include "front_vhost.h"
 #include "port_vale.h"
+
+enum { PAGE = 4096 };
 
 static void require(bool holds)
 {
@@ -67,6 +71,51 @@ struct rp_port *bare_add(struct bare *b, struct rp_region *region)
 	b->members.list[b->n] = b->members.by_number[b->n] = p;
 	b->members.n = ++b->n;
 	return p;
+}
+
+/* @bytes of memory that end where a page begins that may not be touched. */
+static uint8_t *guarded(size_t bytes)
+{
+	const size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
+	uint8_t *at = mmap(NULL, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	require(at != MAP_FAILED && mprotect(at + PAGE, room, PROT_READ | PROT_WRITE) == 0);
+	ASAN_POISON_MEMORY_REGION(at + PAGE, room - bytes);
+	return at + PAGE + room - bytes;
+}
+
+struct rp_guestmem *bare_memory(void)
+{
+	static const struct {
+		uint64_t addr;
+		size_t bytes;
+	} region[] = { { BARE_R0, BARE_R0_BYTES },
+		       { BARE_R1, BARE_R1_BYTES },
+		       { BARE_R2, BARE_R2_BYTES } };
+	struct rp_guestmem *mem = calloc(1, sizeof(*mem) + 3 * sizeof(mem->region[0]));
+
+	require(mem);
+	for (mem->n = 0; mem->n < 3; mem->n++)
+		mem->region[mem->n] = (struct rp_mem_region){
+			.guest_addr = region[mem->n].addr,
+			.user_addr = region[mem->n].addr,
+			.bytes = region[mem->n].bytes,
+			.host = guarded(region[mem->n].bytes),
+		};
+	return mem;
+}
+
+void bare_memory_free(struct rp_guestmem *mem)
+{
+	for (uint32_t i = 0; i < mem->n; i++) {
+		const struct rp_mem_region *r = &mem->region[i];
+		const size_t room = (r->bytes + PAGE - 1) / PAGE * PAGE;
+		uint8_t *at = r->host + r->bytes - room - PAGE;
+
+		ASAN_UNPOISON_MEMORY_REGION(at + PAGE, room);
+		munmap(at, room + 2 * PAGE);
+	}
+	free(mem);
 }
 
 void bare_reset(struct bare *b)

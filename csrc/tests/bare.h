@@ -10,7 +10,16 @@
 #include "port.h"
 #include "switch.h"
 
-enum { BARE_PORTS = 3, BARE_BOUND = 1 << 22 };
+enum {
+	BARE_PORTS = 3,
+	BARE_BOUND = 1 << 30, /* more frames than any test moves */
+	BARE_R0 = 0x0000,
+	BARE_R0_BYTES = 0x1000,
+	BARE_R1 = 0x1000,
+	BARE_R1_BYTES = 0x0800,
+	BARE_R2 = 0x4000,
+	BARE_R2_BYTES = 3001
+};
 
 struct bare {
 	struct rp_switch sw;
@@ -28,6 +37,16 @@ void bare_close(struct bare *b);
 
 /* bare_add() - one more port, with rings in @region, or virtqueues when NULL */
 struct rp_port *bare_add(struct bare *b, struct rp_region *region);
+
+/**
+ * bare_memory() - a guest's memory in which one byte too far is seen
+ *
+ * Two regions that are neighbours for the guest only, and one behind a hole,
+ * of an odd size. Each ends before a page that may not be touched, and begins
+ * behind bytes that are poisoned. User addresses are guest addresses.
+ */
+struct rp_guestmem *bare_memory(void);
+void bare_memory_free(struct rp_guestmem *mem);
 
 /* bare_reset() - forget MACs, counters and broken ports */
 void bare_reset(struct bare *b);

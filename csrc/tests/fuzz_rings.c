@@ -28,7 +28,7 @@
 #include "front_rings.h"
 #include "region.h"
 
-enum { SLOTS = 16, STEPS = 256 };
+enum { SLOTS = 16, STEPS = 64 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,10 +3,6 @@
  * DOC: Two guests write what they like into their memories, rings included,
  * between the syncs of a switch.
  *
- * The memory of each is three regions, two of them neighbours for the guest
- * only, each with its last byte before a page that may not be touched and its
- * first behind poisoned bytes: one byte too far is a report.
- *
  * Input: a byte of features, one for the size of the queues, two for the
  * positions they start at; then steps:
  *
@@ -16,12 +12,10 @@
  *   4, 5                  A, B stop and start their rings
  *   6                     host 2 speaks on B: frames for it go there alone
  */
-#include <sanitizer/asan_interface.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bare.h"
 #include "fdb.h"
@@ -32,14 +26,6 @@
 
 enum {
 	GUESTS = 2,
-	PAGE = 4096,
-	/* Rings, then buffers; a neighbour; and one behind a hole, of an odd size. */
-	R0 = 0x0000,
-	R0_BYTES = 0x1000,
-	R1 = 0x1000,
-	R1_BYTES = 0x0800,
-	R2 = 0x4000,
-	R2_BYTES = 3001,
 	/* In region 0, where the steps find them: */
 	RX_DESC = 0x000,
 	RX_AVAIL = 0x400,
@@ -80,44 +66,12 @@ static uint16_t take16(struct input *in)
 	return (uint16_t)(low | take(in) << 8);
 }
 
-/* @bytes of memory that end where a page begins that may not be touched. */
-static uint8_t *guarded(size_t bytes)
-{
-	const size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
-	uint8_t *at = mmap(NULL, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (at == MAP_FAILED || mprotect(at + PAGE, room, PROT_READ | PROT_WRITE) < 0)
-		abort();
-	ASAN_POISON_MEMORY_REGION(at + PAGE, room - bytes);
-	return at + PAGE + room - bytes;
-}
-
-static struct rp_guestmem *make_memory(void)
-{
-	static const struct {
-		uint64_t addr;
-		size_t bytes;
-	} region[] = { { R0, R0_BYTES }, { R1, R1_BYTES }, { R2, R2_BYTES } };
-	struct rp_guestmem *mem = calloc(1, sizeof(*mem) + 3 * sizeof(mem->region[0]));
-
-	if (!mem)
-		abort();
-	for (mem->n = 0; mem->n < 3; mem->n++)
-		mem->region[mem->n] = (struct rp_mem_region){
-			.guest_addr = region[mem->n].addr,
-			.user_addr = region[mem->n].addr,
-			.bytes = region[mem->n].bytes,
-			.host = guarded(region[mem->n].bytes),
-		};
-	return mem;
-}
-
 static void set_up(void)
 {
 	bare_open(&b);
 	for (unsigned i = 0; i < GUESTS; i++) {
 		guest[i].port = bare_add(&b, NULL);
-		guest[i].port->mem = guest[i].mem = make_memory();
+		guest[i].port->mem = guest[i].mem = bare_memory();
 	}
 }
 
