@@ -77,7 +77,12 @@ def test_two_core_cases_say_that_there_is_one_core() -> None:
     assert "--cores 1" in done.stderr
 
 
-def test_a_bench_that_leads_its_group_ends_as_its_child_does() -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_bench_that_leads_its_group_ends_with_its_child(
+    number: signal.Signals, code: int
+) -> None:
     bench = subprocess.Popen(
         [RINGPASS, "bench", "switch", "--runs", "1000", "--cores", "1"],
         stdout=subprocess.DEVNULL,
@@ -91,18 +96,22 @@ def test_a_bench_that_leads_its_group_ends_as_its_child_does() -> None:
     child = children(bench.pid)
     assert len(child) == 1
     assert os.getsid(child[0]) == child[0]
-    bench.send_signal(signal.SIGINT)
-    assert bench.wait(20) == 130
+    bench.send_signal(number)
+    assert bench.wait(20) == code
     deadline = time.monotonic() + 5
     while Path(f"/proc/{child[0]}").exists():
         assert time.monotonic() < deadline
+    bench.stderr.close()
 
 
 def children(pid: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            stat = (entry / "stat").read_text()
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue  # it has ended meanwhile
             if int(stat.rpartition(")")[2].split()[1]) == pid:
                 found.append(int(entry.name))
     return found

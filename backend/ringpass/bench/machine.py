@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The machine that a figure was measured on, and the peace that measuring needs."""
 
+import ctypes
 import os
 import platform
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from ringpass.errors import RingpassError
+
+PR_SET_PDEATHSIG = 1
 
 
 def describe_machine() -> str:
@@ -99,8 +102,12 @@ def family(pid: int) -> list[int]:
 
 def _continue_in_child() -> None:
     """Return in a child; the parent hands signals on to it and ends as it ends."""
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)  # it was killed before it could be watched
         return
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
