@@ -143,6 +143,8 @@ def test_frames_too_large_are_an_error(guest: Guest) -> None:
         "rp-flood v0 --size 1e3x",
         "rp-flood v0 --rate nan",
         "rp-flood v0 --dst 1:2:3",
+        "rp-flood v0 --dst 02:00:00:00:00:01x",
+        "rp-flood v0 --dst 02:00:00:00:00:001",
         "rp-sink",
         "rp-sink nosuch",
         "rp-sink v1 --mode fast",

@@ -5,6 +5,7 @@
  * Frames go through a mapped AF_PACKET ring, past the queueing discipline, and
  * one system call sends many: in User-mode Linux a system call costs 80 us.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -47,14 +48,20 @@ static _Noreturn void usage(int status)
 	exit(status);
 }
 
-static void parse_mac(const char *text, uint8_t mac[static ETH_ALEN])
+static bool parse_mac(const char *text, uint8_t mac[static ETH_ALEN])
 {
-	int used = 0;
+	const char *at = text;
 
-	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx%n", &mac[0], &mac[1], &mac[2], &mac[3],
-		   &mac[4], &mac[5], &used) != ETH_ALEN ||
-	    text[used] != '\0')
-		tool_fail("'%s' is not a MAC address", text);
+	for (int i = 0; i < ETH_ALEN; i++) {
+		char *end = NULL;
+		unsigned long byte = isxdigit((unsigned char)*at) ? strtoul(at, &end, 16) : 0;
+
+		if (end == NULL || end - at > 2 || *end != (i < ETH_ALEN - 1 ? ':' : '\0'))
+			return false;
+		mac[i] = (uint8_t)byte;
+		at = end + 1;
+	}
+	return true;
 }
 
 static struct options parse(int argc, char **argv)
@@ -94,7 +101,8 @@ static struct options parse(int argc, char **argv)
 			options.rate = tool_number(optarg, 1, 1e9);
 			break;
 		case 'd':
-			parse_mac(optarg, options.dst);
+			if (!parse_mac(optarg, options.dst))
+				usage(2);
 			break;
 		case 'i':
 			options.stream = (uint16_t)tool_number(optarg, 0, RP_STREAMS - 1);

@@ -206,11 +206,12 @@ static void report_to_file(const char *path, const struct sink *sink)
 
 	snprintf(partial, sizeof(partial), "%s.partial", path);
 	out = fopen(partial, "w");
-	if (out == NULL)
-		tool_fail("%s", partial);
-	report(out, sink);
-	if (fclose(out) != 0 || rename(partial, path) != 0)
-		tool_fail("%s", path);
+	if (out != NULL) {
+		report(out, sink);
+		if (fclose(out) == 0 && rename(partial, path) == 0)
+			return;
+	}
+	tool_fail("%s", path);
 }
 
 int main(int argc, char **argv)
