@@ -20,10 +20,10 @@ def image() -> images.Image:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the consoles of the guests and the daemon's log to the report of a failure."""
+    """Add the consoles of the guests and the daemon's log to the report of a failing test."""
     report = yield
     fixtures: dict[str, Any] = getattr(item, "funcargs", {})
-    if report.failed:
+    if report.failed and report.when == "call":
         for lab in fixtures.values():
             if isinstance(lab, Lab):
                 report.sections += lab.evidence()

@@ -84,8 +84,8 @@ def test_killed_front_end_leaves_its_port_to_the_next(
     first, second = pair
     before = lab.daemon.descriptors()
     with traffic.Stream(*neighbours):
-        faults.flood_in_background(second, first)
-        faults.flood_in_background(first, second)
+        faults.flood_in_background(second, first.mac)
+        faults.flood_in_background(first, second.mac)
         faults.kill_front_end(lab, first)
         status = lab.daemon.wait_port(first.port, "waiting")
         assert (status.violations, status.front_end) == (0, None)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What QEMU lets its user choose of a network card: two guests with a pair of cards for each choice.
+"""What QEMU lets its user choose of a network card, and what of its port.
 
-The cards of a choice are joined by a switch of their own.
+Two guests have a card each for every choice; a switch of their own joins the two.
 """
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,12 @@ from tests.support.lab import BOOT_S, Lab, Station
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True)
+class Choice:
     """Options of a card and of its port; features that must not be agreed on; entries of rings."""
 
-    nic: dict[str, Any] = {}
-    port: dict[str, Any] = {}
+    nic: dict[str, Any]
+    port: dict[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     entries: int = 256
     mtu: int = 1500
@@ -105,7 +107,9 @@ def test_choice_is_what_was_agreed(lab: Lab, cards: Cards, name: str) -> None:
         agreed = front_end(lab, station)
         assert not set(choice.without) & set(agreed.features)
         assert {ring.size for ring in agreed.rings} == {choice.entries}
-        assert station.guest.check(f"cat /sys/class/net/{station.interface}/mtu") == f"{choice.mtu}\n"
+        assert (
+            station.guest.check(f"cat /sys/class/net/{station.interface}/mtu") == f"{choice.mtu}\n"
+        )
 
 
 def test_frames_of_all_sizes_arrive_whole(cards: Cards, name: str) -> None:

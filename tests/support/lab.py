@@ -125,6 +125,6 @@ class Lab:
         return False
 
     def evidence(self) -> list[tuple[str, str]]:
-        """Return what a failure should show: titles and texts."""
+        """Return what a failure should show: titles and texts. Works until the lab is left."""
         consoles = [(name, guest.log.tail(CONSOLE_TAIL)) for name, guest in self.guests.items()]
         return [*((f"console of {n}", text) for n, text in consoles), ("daemon", self.daemon.log())]

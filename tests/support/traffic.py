@@ -95,7 +95,12 @@ class Stream:
         start_sink(self.receiver, "--seconds 3600 --idle 3600")
         command = f"rp-flood {self.sender.interface} --vary --dst {self.receiver.mac}"
         limits = f"--seconds 3600 --rate {self.rate} --size {self.size}"
-        self.sender.guest.check(f"{command} {limits} >/tmp/flood.json & flood=$!", PATIENCE_S)
+        sent = f"/sys/class/net/{self.sender.interface}/statistics/tx_packets"
+        flowing = f"until [ $(cat {sent}) -ge $((before + 10)) ]; do sleep 0.02; done"
+        self.sender.guest.check(
+            f"before=$(cat {sent}); {command} {limits} >/tmp/flood.json & flood=$!; {flowing}",
+            PATIENCE_S,
+        )
         return self
 
     def __exit__(
