@@ -46,7 +46,7 @@ def neighbours(lab: Lab) -> tuple[Station, Station]:
 def test_apply_touches_only_what_changes(
     lab: Lab, pair: tuple[Station, Station], neighbours: tuple[Station, Station]
 ) -> None:
-    """A port that is made again gets its QEMU back; others notice nothing, of a live change, too."""
+    """A port that is made again gets its QEMU back; others do not even notice a live change."""
     changed = pair[0]
     before = [lab.daemon.port(station.port) for station in neighbours]
     settings = {

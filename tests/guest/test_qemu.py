@@ -125,9 +125,7 @@ def plug(qmp: Qmp, guest: Guest, name: str) -> None:
     """Add a memory module, which the guest's kernel onlines as `name` says."""
     guest.check(f"echo online_{name} >/sys/devices/system/memory/auto_online_blocks")
     backend = f"ram-{name}"
-    qmp.execute(
-        "object-add", qom_type="memory-backend-memfd", id=backend, size=MODULE, share=True
-    )
+    qmp.execute("object-add", qom_type="memory-backend-memfd", id=backend, size=MODULE, share=True)
     qmp.execute("device_add", driver="pc-dimm", id=name, memdev=backend)
 
 
