@@ -195,6 +195,14 @@ def test_apply_prints_what_it_does(ask: Run, tmp_path: Path) -> None:
     assert len(ask("apply", wanted).out.splitlines()) == 2
 
 
+def test_apply_prints_names_as_they_are(ask: Run, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.toml"
+    changed.write_text(CONFIG + '[port."vale0:x"]\npath = "[b].sock"\n')
+    result = ask("apply", changed, "--dry-run")
+    assert "+ port vale0:x: vhost-user" in result.out
+    assert "/[b].sock, queues 1" in result.out
+
+
 def test_a_wrong_file_is_reported_by_name_and_key(ask: Run, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(f'[switch.vale0]\n[port."{VM1}"]\nqueus = 2\n')

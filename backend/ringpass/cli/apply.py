@@ -29,6 +29,6 @@ def apply(
         output.print_json(answer)
         return
     for action in answer["actions"]:
-        output.console.print(action["text"], markup=False)
+        output.console.print(action["text"])
     if not answer["actions"]:
         output.say("nothing to do")

@@ -14,7 +14,10 @@ from rich.text import Text
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 #: Not on a terminal there is no width to fit into.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+#: Names are printed as they are: `:x:` in one is no emoji, `[x]` no markup.
+console = Console(
+    highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 240
+)
 
 
 def print_json(value: Any) -> None:

@@ -28,8 +28,7 @@ def status(json: output.Json = False) -> None:
 def _print(status: Status) -> None:
     output.console.print(
         f"ringpass {status.version}  process {status.pid}  up {duration(status.uptime_s)}  "
-        f"{status.runtime_dir}",
-        markup=False,
+        f"{status.runtime_dir}"
     )
     for problem in status.problems:
         output.console.print(Text(f"! {problem}", style="bold red"))
