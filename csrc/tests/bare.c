@@ -10,7 +10,7 @@
 #include "front_vhost.h"
 #include "port_vale.h"
 
-enum { PAGE = 4096 };
+#define PAGE UINT64_C(4096)
 
 static void require(bool holds)
 {

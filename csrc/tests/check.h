@@ -25,8 +25,8 @@ struct rp_test {
 
 void rp_test_add(struct rp_test *test);
 
-_Noreturn void rp_test_fail(const char *file, int line, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+void rp_test_fail(const char *file, int line, const char *fmt, ...)
+	__attribute__((noreturn, format(printf, 3, 4)));
 
 #define TEST(test)                                                \
 	static void test(void);                                   \

@@ -30,6 +30,8 @@
 
 enum { SLOTS = 16, STEPS = 64 };
 
+#define PAGE UINT64_C(4096)
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct bare b;
@@ -65,12 +67,12 @@ static uint32_t take32(struct input *in)
 static void move_region(struct rp_region *r)
 {
 	uint8_t *at =
-		mmap(NULL, r->bytes + 2 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mmap(NULL, r->bytes + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (at == MAP_FAILED || mremap(r->base, r->bytes, r->bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
-				       at + 4096) == MAP_FAILED)
+				       at + PAGE) == MAP_FAILED)
 		abort();
-	r->base = at + 4096;
+	r->base = at + PAGE;
 }
 
 static void poison(const struct rp_region *r)
@@ -120,7 +122,7 @@ static void empty(struct rp_port *p, int dir)
 
 static void renew(struct rp_port *p)
 {
-	const unsigned i = (unsigned)p->id;
+	const size_t i = (size_t)p->id;
 	struct rp_ring_counters *rx = &b.count[2 * i], *tx = &b.count[2 * i + 1];
 
 	empty(p, NETMAP_DIR_TX);

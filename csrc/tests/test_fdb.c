@@ -156,7 +156,7 @@ TEST(forgetting_a_port_leaves_the_others)
 
 TEST(many_addresses_fit_and_are_told_apart)
 {
-	struct rp_fdb_row *rows = calloc(RP_FDB_BUCKETS * RP_FDB_WAYS, sizeof(*rows));
+	struct rp_fdb_row *rows = calloc((size_t)RP_FDB_BUCKETS * RP_FDB_WAYS, sizeof(*rows));
 	unsigned found = 0;
 
 	EXPECT(rows);

@@ -5,7 +5,8 @@
 #include "check.h"
 #include "idle.h"
 
-enum { US = 1000, MS = 1000 * US };
+#define US UINT64_C(1000)
+#define MS (1000 * US)
 
 static struct rp_idle idle;
 static uint64_t now;

@@ -16,7 +16,7 @@
 #include "sigbus.h"
 #include "world.h"
 
-enum { PAGE = 4096 };
+#define PAGE UINT64_C(4096)
 
 static int file;
 static volatile unsigned told; /* by a signal handler */

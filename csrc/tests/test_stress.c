@@ -180,7 +180,7 @@ TEST(workers_and_policies_change_while_others_talk)
 	start_talk();
 	FOR_A_WHILE
 	{
-		struct rp_worker_config cfg = { .policy = policies[i++ % 4],
+		struct rp_worker_config cfg = { .policy = policies[i % 4],
 						.sleep_us = 100,
 						.cpu = (int)(i % 3) - 1 };
 		struct rp_err err;
@@ -195,6 +195,7 @@ TEST(workers_and_policies_change_while_others_talk)
 		}
 		EXPECT_OK(rp_worker_set(w.dp, w.worker, &cfg, &err), err);
 		rp_test_nap(1000000);
+		i++;
 	}
 	end_talk();
 }

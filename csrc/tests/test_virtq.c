@@ -147,8 +147,8 @@ TEST(a_full_queue_is_not_broken)
 	open_queue();
 	driver.desc[0] = (struct vring_desc){ .addr = FAKE_RAM_BASE, .len = 1 };
 	driver.avail->idx = SIZE;
-	for (uint16_t i = 0; i < SIZE; i++)
-		EXPECT_EQ(rp_virtq_pop(&q, mem, i, &chain, seg, MAX), RP_POP_CHAIN);
+	for (unsigned i = 0; i < SIZE; i++)
+		EXPECT_EQ(rp_virtq_pop(&q, mem, (uint16_t)i, &chain, seg, MAX), RP_POP_CHAIN);
 	EXPECT_EQ(rp_virtq_pop(&q, mem, SIZE, &chain, seg, MAX), RP_POP_EMPTY);
 	close_queue();
 }
