@@ -14,8 +14,14 @@
 
 enum { GUARDS = 8192 };
 
+/*
+ * Read by signal handlers at any moment, so a guard that is being changed, or
+ * was changed meanwhile, is skipped: it cannot be the one whose mapping a
+ * thread is using right now.
+ */
 struct guard {
-	uintptr_t base; /* 0: free; written last */
+	uint32_t version; /* odd while the rest changes */
+	uintptr_t base;	  /* 0: free */
 	size_t bytes;
 	void (*lost)(void *owner);
 	void *owner;
@@ -25,18 +31,40 @@ static struct guard guards[GUARDS];
 static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before;
 
+static bool read_guard(const struct guard *g, struct guard *copy)
+{
+	uint32_t version = rp_load_acquire(&g->version);
+
+	copy->base = rp_load(&g->base);
+	copy->bytes = rp_load(&g->bytes);
+	copy->lost = rp_load(&g->lost);
+	copy->owner = rp_load(&g->owner);
+	rp_fence_full();
+	return !(version & 1) && rp_load(&g->version) == version;
+}
+
+static void write_guard(struct guard *g, const struct guard *now)
+{
+	rp_store(&g->version, g->version + 1);
+	rp_fence_full();
+	rp_store(&g->base, now->base);
+	rp_store(&g->bytes, now->bytes);
+	rp_store(&g->lost, now->lost);
+	rp_store(&g->owner, now->owner);
+	rp_store_release(&g->version, g->version + 1);
+}
+
 static bool cover(uintptr_t addr)
 {
 	for (unsigned i = 0; i < GUARDS; i++) {
-		struct guard *g = &guards[i];
-		uintptr_t base = rp_load_acquire(&g->base);
+		struct guard g;
 
-		if (!base || addr - base >= g->bytes)
+		if (!read_guard(&guards[i], &g) || !g.base || addr - g.base >= g.bytes)
 			continue;
-		if (mmap((void *)base, g->bytes, PROT_READ | PROT_WRITE,
+		if (mmap((void *)g.base, g.bytes, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 			return false;
-		g->lost(g->owner);
+		g.lost(g.owner);
 		return true;
 	}
 	return false;
@@ -83,12 +111,12 @@ int rp_sigbus_guard(void *base, size_t bytes, void (*lost)(void *owner), void *o
 
 	pthread_mutex_lock(&guards_lock);
 	for (int i = 0; i < GUARDS; i++) {
-		if (guards[i].base)
+		if (rp_load(&guards[i].base))
 			continue;
-		guards[i].bytes = bytes;
-		guards[i].lost = lost;
-		guards[i].owner = owner;
-		rp_store_release(&guards[i].base, (uintptr_t)base);
+		write_guard(&guards[i], &(struct guard){ .base = (uintptr_t)base,
+							 .bytes = bytes,
+							 .lost = lost,
+							 .owner = owner });
 		slot = i;
 		break;
 	}
@@ -98,5 +126,5 @@ int rp_sigbus_guard(void *base, size_t bytes, void (*lost)(void *owner), void *o
 
 void rp_sigbus_unguard(int slot)
 {
-	rp_store_release(&guards[slot].base, 0);
+	write_guard(&guards[slot], &(struct guard){ 0 });
 }
