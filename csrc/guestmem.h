@@ -61,7 +61,7 @@ void *rp_guestmem_user(const struct rp_guestmem *mem, uint64_t user_addr, uint64
 
 /**
  * rp_guestmem_at() - a guest-physical address
- * @hint:	index of the region that served the last call; updated
+ * @hint:	index of the region that served the last call, looked at first; updated
  * @bytes:	in: wanted, at least 1; out: how many of them lie in one piece
  *
  * Return: the pointer, or NULL when no region has the address
@@ -69,7 +69,10 @@ void *rp_guestmem_user(const struct rp_guestmem *mem, uint64_t user_addr, uint64
 static inline uint8_t *rp_guestmem_at(const struct rp_guestmem *mem, uint32_t *hint, uint64_t addr,
 				      uint32_t *bytes)
 {
-	for (uint32_t i = 0, at = *hint < mem->n ? *hint : 0; i < mem->n; i++) {
+	uint32_t low = 0, end = mem->n, at = *hint < end ? *hint : 0;
+
+	/* A binary search, for the guest may have hundreds of regions and change between them. */
+	for (; low < end; at = low + (end - low) / 2) {
 		const struct rp_mem_region *r = &mem->region[at];
 		uint64_t offset = addr - r->guest_addr;
 
@@ -79,8 +82,10 @@ static inline uint8_t *rp_guestmem_at(const struct rp_guestmem *mem, uint32_t *h
 			*hint = at;
 			return r->host + offset;
 		}
-		if (++at == mem->n)
-			at = 0;
+		if (addr < r->guest_addr)
+			end = at;
+		else
+			low = at + 1;
 	}
 	return NULL;
 }

@@ -93,6 +93,36 @@ TEST(an_address_is_translated_to_its_byte)
 	close(file);
 }
 
+TEST(an_address_is_found_among_many_regions_whichever_was_used_last)
+{
+	enum { REGIONS = 7, FIRST = 0x10000, STEP = 2 * PAGE }; /* a hole behind each */
+	struct rp_mem_slot slots[REGIONS];
+	struct rp_guestmem *m;
+	struct rp_err err;
+
+	open_file(REGIONS * PAGE);
+	for (uint32_t i = 0; i < REGIONS; i++)
+		slots[i] = (struct rp_mem_slot){ FIRST + i * STEP, PAGE, i * PAGE, i * PAGE };
+	m = table(slots, REGIONS, &err);
+	EXPECT(m);
+	for (uint32_t last = 0; last < REGIONS; last++) {
+		for (uint32_t i = 0; i < REGIONS; i++) {
+			uint32_t hint = last, n = 2;
+
+			EXPECT(rp_guestmem_at(m, &hint, slots[i].guest_addr + PAGE - 1, &n) ==
+			       m->region[i].host + PAGE - 1);
+			EXPECT_EQ(n, 1);
+			EXPECT_EQ(hint, i);
+			hint = last;
+			EXPECT(!rp_guestmem_at(m, &hint, slots[i].guest_addr + PAGE, &n));
+			EXPECT(!rp_guestmem_at(m, &hint, slots[i].guest_addr - 1, &n));
+			EXPECT_EQ(hint, last);
+		}
+	}
+	rp_guestmem_free(m);
+	close(file);
+}
+
 TEST(an_empty_table_has_no_address)
 {
 	struct rp_guestmem *m;
