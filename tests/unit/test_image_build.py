@@ -257,6 +257,27 @@ def test_damaged_package_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
     assert contents(ensure(tmp_path / "cache")) == bytes_before
 
 
+def test_pruning_keeps_the_newest_image_and_its_packages(archive: Archive, tmp_path: Path) -> None:
+    old = ensure(tmp_path / "cache")
+    archive.add("hello", "1.1", {"bin/hello": b"#!/bin/sh\n:\n"})
+    subprocess.run(["apt-get", "-q", "update"], check=True, stdout=subprocess.DEVNULL)
+    new = ensure(tmp_path / "cache")
+    assert new.key != old.key
+    assert build.newest("tiny", cache=tmp_path / "cache") == new
+    removed = build.prune(cache=tmp_path / "cache")
+    assert old.initrd.parent in removed
+    assert not old.initrd.exists()
+    assert sorted(path.name.split("_")[0] for path in removed if path.suffix == ".deb") == ["hello"]
+    assert build.prune(cache=tmp_path / "cache") == []
+    assert ensure(tmp_path / "cache") == new
+
+
+def test_no_image_is_newest_where_there_is_none(tmp_path: Path) -> None:
+    assert build.newest("tiny", cache=tmp_path / "cache") is None
+    ensure(tmp_path / "cache")
+    assert build.newest("other", cache=tmp_path / "cache") is None
+
+
 def test_missing_library_is_an_error_with_its_name(archive: Archive, tmp_path: Path) -> None:
     archive.add("hello", "1.2", {"bin/hello": Path("/bin/ls").read_bytes()})
     with pytest.raises(ConfigError, match=r"usr/bin/hello needs lib\w+\.so"):

@@ -11,11 +11,6 @@ from ringpass.cli import output
 app = typer.Typer(add_completion=False, help="Build guest images.", no_args_is_help=True)
 
 
-@app.callback()
-def group() -> None:
-    """Build guest images."""
-
-
 @app.command()
 def build(
     name: Annotated[str, typer.Argument(help="The recipe, images/NAME.toml.")] = "guest",
@@ -45,6 +40,16 @@ def build(
                 ("manifest", image.manifest),
             ]
         )
+
+
+@app.command()
+def prune(json: output.Json = False) -> None:
+    """Remove images that newer ones have replaced, and packages that only they were made of."""
+    removed = images.prune()
+    if json:
+        output.print_json([str(path) for path in removed])
+    else:
+        output.say(f"removed {len(removed)} images and packages")
 
 
 def progress() -> images.Progress:

@@ -123,6 +123,29 @@ def newest(name: str = "guest", *, cache: Path | None = None) -> Image | None:
     return image_at(max(found)[1], name) if found else None
 
 
+def prune(*, cache: Path | None = None) -> list[Path]:
+    """Remove what only older images need: all but the newest of each recipe, and their packages.
+
+    Guests that run keep what they have, except that User-mode Linux cannot reboot without its
+    initramfs. Returns what was removed.
+    """
+    cache = cache or paths.cache_dir()
+    manifests: dict[str, list[Path]] = {}
+    for manifest in (cache / "images").glob("*/manifest.json"):
+        manifests.setdefault(json.loads(manifest.read_text())["name"], []).append(manifest)
+    kept = {max(of_name, key=lambda path: path.stat().st_mtime) for of_name in manifests.values()}
+    packages = {
+        f"{name}_{package['sha256'][:16]}.deb"
+        for manifest in kept
+        for name, package in json.loads(manifest.read_text())["packages"].items()
+    }
+    old = [path.parent for of_name in manifests.values() for path in of_name if path not in kept]
+    old += [deb for deb in (cache / "debs").glob("*.deb") if deb.name not in packages]
+    for path in old:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return old
+
+
 def image_at(place: Path, name: str) -> Image:
     return Image(
         name=name,
