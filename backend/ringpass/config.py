@@ -12,6 +12,7 @@ that mean the same are equal.
 
 import difflib
 import hashlib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from msgspec import Meta, Struct
 
 from ringpass import names
 from ringpass.errors import ConfigError
+from ringpass.paths import MAX_SOCKET_PATH
 
 MAX_WORKERS = 64
 MAX_QUEUES = 8
@@ -121,10 +123,13 @@ def read(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML", str(error), "correct that line") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML", "it is not UTF-8 text") from error
+        raise ConfigError(
+            f"{path} is not valid TOML", "it is not UTF-8 text", "save it as UTF-8"
+        ) from error
     except OSError as error:
         why = error.strerror or str(error)
-        raise ConfigError(f"cannot read the configuration {path}", why) from error
+        fix = "name a file that exists and that you may read"
+        raise ConfigError(f"cannot read the configuration {path}", why, fix) from error
 
 
 def load(path: Path, runtime_dir: Path) -> Config:
@@ -294,6 +299,12 @@ class _Checker:
                 "use an address whose first byte is even, such as 52:54:00:12:34:56",
             )
         path = runtime_dir / (port.path or default_path(name, runtime_dir))
+        if (length := len(os.fsencode(path))) > MAX_SOCKET_PATH:
+            self.fail(
+                f"{key}.path",
+                f"{path} has {length} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}",
+                "choose a shorter one, or a shorter runtime directory",
+            )
         return msgspec.structs.replace(
             port, mac=mac, path=str(path), offloads=sorted(set(port.offloads))
         )

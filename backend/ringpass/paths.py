@@ -12,6 +12,9 @@ from ringpass.errors import ConfigError
 
 CONTROL_SOCKET = "control.sock"
 
+#: Bytes of the longest path that a unix socket can have.
+MAX_SOCKET_PATH = 107
+
 
 def runtime_dir(environ: Mapping[str, str] = os.environ, uid: int | None = None) -> Path:
     """Return the directory of the daemon's sockets and counters.

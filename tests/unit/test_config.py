@@ -111,6 +111,12 @@ def test_derived_addresses_of_many_ports_differ() -> None:
             "sleep:MICROSECONDS",
         ),
         (
+            port(f'path = "/{"x" * 107}"'),
+            'port."vale0:vm1".path',
+            "108 bytes; a unix socket's path has at most 107",
+            "a shorter one",
+        ),
+        (
             port('path = "/x"') + '\n[port."vale0:vm2"]\npath = "/x"',
             'port."vale0:vm2".path',
             "vale0:vm1 has the socket /x",

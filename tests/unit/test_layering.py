@@ -61,7 +61,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "config": "errors paths names",
         "apply": "errors names config",
         "dataplane": "errors names config",
-        "vhostuser": "errors names config dataplane",
+        "vhostuser": "errors paths names config dataplane",
         "daemon": "errors paths names config apply dataplane vhostuser observe rpc",
         "client": "errors paths names config observe rpc",
         "image": "errors paths",

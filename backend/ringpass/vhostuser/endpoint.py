@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ringpass.errors import ConfigError, Denied, RingpassError
+from ringpass.paths import MAX_SOCKET_PATH
 
 log = logging.getLogger(__name__)
 
-#: Bytes of a unix socket's path, with the zero that ends it.
-PATH_ROOM = 108
 #: Seconds between two attempts to reach a front end that listens.
 RETRY_S = 0.5
 
@@ -142,10 +141,10 @@ class Connector:
 def check_path(path: Path) -> None:
     """Raise ConfigError if `path` does not fit into a unix socket's address."""
     length = len(os.fsencode(path))
-    if length >= PATH_ROOM:
+    if length > MAX_SOCKET_PATH:
         raise ConfigError(
             f"the socket path {path} is too long",
-            f"it has {length} bytes; a unix socket's path has at most {PATH_ROOM - 1}",
+            f"it has {length} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}",
             "choose a shorter runtime directory, or set the port's path",
         )
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import msgspec
 
 from ringpass.errors import ConfigError
-
-MAX_SOCKET_PATH = 107
-"""Bytes that fit into sockaddr_un besides its terminating zero."""
+from ringpass.paths import MAX_SOCKET_PATH
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
