@@ -80,9 +80,9 @@ static void start_talk(void)
 
 static void end_talk(void)
 {
+	EXPECT_SOON(rp_load(&arrived) > 100); /* on a busy machine it takes longer */
 	rp_store(&stop, 1);
 	pthread_join(talker, NULL);
-	EXPECT(arrived > 100);
 	world_close(&w);
 	fake_guest_close(&a);
 	fake_guest_close(&b);
