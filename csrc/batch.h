@@ -17,6 +17,9 @@
 
 #include "ringpass.h"
 
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	      "virtqueues and MAC addresses are read as they lie in memory");
+
 enum {
 	RP_ETH_MIN = 14,
 	/* The longest frame of any kind: 64 KB of GSO payload behind its headers. */

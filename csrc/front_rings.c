@@ -44,20 +44,22 @@ static uint32_t take_frame(struct front_ring *r, struct rp_batch *b, uint32_t po
 	while (more && pos != head) {
 		const struct netmap_slot *s = &k->ring->slot[pos];
 		uint32_t len = rp_load(&s->len);
-		uint8_t *buf = rp_kring_buf(k, rp_load(&s->buf_idx));
+		uint32_t buf_idx = rp_load(&s->buf_idx);
 
 		more = rp_load(&s->flags) & NS_MOREFRAG;
 		pos = rp_kring_next(k, pos);
-		if (!buf || len > k->buf_bytes) {
+		if (!rp_kring_has(k, buf_idx) || len > k->buf_bytes) {
 			rp_port_break(r->ep.port,
-				      !buf ? "a tx slot's buffer index is not in the region" :
-					     "a tx slot's length exceeds its buffer");
+				      len > k->buf_bytes ?
+					      "a tx slot's length exceeds its buffer" :
+					      "a tx slot's buffer index is not in the region");
 			return head;
 		}
 		too_many |= f.nseg == NETMAP_MAX_FRAGS;
 		if (too_many)
 			continue;
-		b->seg[b->nsegs + f.nseg++] = (struct rp_seg){ .addr = buf, .len = len };
+		b->seg[b->nsegs + f.nseg++] =
+			(struct rp_seg){ .addr = rp_kring_buf(k, buf_idx), .len = len };
 		f.len += len;
 	}
 	why = refusal(&f, too_many);
@@ -72,32 +74,37 @@ static uint32_t take_frame(struct front_ring *r, struct rp_batch *b, uint32_t po
 }
 
 /*
- * Take frames of one slot, as nearly all are. Return: the first slot that is
- * not such a frame, or @head.
+ * Take frames of one slot, as nearly all are, up to the ring's end at most.
+ * Return: the first slot that is not such a frame, or @head.
  */
 static uint32_t take_plain(const struct rp_kring *ring, struct rp_batch *b, uint32_t pos,
 			   uint32_t head)
 {
 	const struct rp_kring k = *ring; /* what the compiler may keep in registers */
-	uint32_t n = b->nframes, seg = b->nsegs, bytes = b->bytes;
+	uint32_t most = rp_min(RP_BATCH - b->nframes, (head > pos ? head : k.slots) - pos);
+	const struct netmap_slot *slot = &k.ring->slot[pos];
+	struct rp_frame *frame = &b->frame[b->nframes];
+	struct rp_seg *seg = &b->seg[b->nsegs];
+	uint32_t bytes = 0, n;
 
-	while (pos != head && n < RP_BATCH) {
-		const struct netmap_slot *s = &k.ring->slot[pos];
-		uint32_t len = rp_load(&s->len);
-		uint8_t *buf = rp_kring_buf(&k, rp_load(&s->buf_idx));
+	for (n = 0; n < most; n++) {
+		uint32_t len = rp_load(&slot[n].len), buf_idx = rp_load(&slot[n].buf_idx);
 
-		if (!buf || len < RP_ETH_MIN || len > k.buf_bytes ||
-		    (rp_load(&s->flags) & NS_MOREFRAG))
+		if (!rp_kring_has(&k, buf_idx) || len - RP_ETH_MIN > k.buf_bytes - RP_ETH_MIN ||
+		    (rp_load(&slot[n].flags) & NS_MOREFRAG))
 			break;
-		b->seg[seg] = (struct rp_seg){ .addr = buf, .len = len };
-		b->frame[n++] = (struct rp_frame){ .len = len, .seg = (uint16_t)seg++, .nseg = 1 };
+		seg[n].addr = rp_kring_buf(&k, buf_idx);
+		seg[n].len = len;
+		/* Its virtio-net header is zero: nobody ever writes one into this batch. */
+		frame[n].len = len;
+		frame[n].seg = (uint16_t)(b->nsegs + n);
+		frame[n].nseg = 1;
 		bytes += len;
-		pos = rp_kring_next(&k, pos);
 	}
-	b->nframes = (uint16_t)n;
-	b->nsegs = (uint16_t)seg;
-	b->bytes = bytes;
-	return pos;
+	b->nframes += (uint16_t)n;
+	b->nsegs += (uint16_t)n;
+	b->bytes += bytes;
+	return rp_kring_add(&k, pos, n);
 }
 
 static unsigned rings_pull(struct rp_endpoint *ep)
@@ -145,17 +152,17 @@ static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lea
 
 	while (left) {
 		struct netmap_slot *s = &k->ring->slot[at];
-		uint8_t *buf = rp_kring_buf(k, rp_load(&s->buf_idx));
+		uint32_t buf_idx = rp_load(&s->buf_idx);
 		uint32_t n = left < k->buf_bytes ? left : k->buf_bytes;
 
-		if (!buf) {
+		if (!rp_kring_has(k, buf_idx)) {
 			rp_port_break(p, "an rx slot's buffer index is not in the region");
 			return false;
 		}
 		left -= n;
 		rp_store(&s->len, (uint16_t)n);
 		rp_store(&s->flags, left ? NS_MOREFRAG : 0);
-		l->seg[l->nsegs++] = (struct rp_seg){ .addr = buf, .len = n };
+		l->seg[l->nsegs++] = (struct rp_seg){ .addr = rp_kring_buf(k, buf_idx), .len = n };
 		slice->nseg++;
 		at = rp_kring_next(k, at);
 	}
@@ -174,41 +181,41 @@ static enum rp_drop unfit(const struct rp_kring *k, const struct rp_frame *f)
 }
 
 /*
- * Reserve one slot each for the frames that need no more, as nearly all do.
- * Return: how many of @order; the next one needs a closer look.
+ * Reserve one slot each for the frames that need no more, as nearly all do, up
+ * to the ring's end at most. Return: how many of @order; the next one needs a
+ * closer look.
  */
 static unsigned reserve_plain(const struct rp_kring *ring, struct rp_lease *l,
 			      const struct rp_batch *b, const uint16_t *order, unsigned n,
-			      uint32_t *from, uint32_t *free_slots)
+			      uint32_t *pos, uint32_t *room)
 {
 	const struct rp_kring k = *ring; /* what the compiler may keep in registers */
-	uint32_t pos = *from, room = *free_slots, slice = l->n, seg = l->nsegs;
+	uint32_t most = rp_min(rp_min(n, *room), rp_min(k.slots - *pos, RP_LEASE_SEGS - l->nsegs));
+	struct netmap_slot *slot = &k.ring->slot[*pos];
+	struct rp_slice *slice = &l->slice[l->n];
+	struct rp_seg *seg = &l->seg[l->nsegs];
 	uint64_t bytes = 0;
 	unsigned i;
 
-	if (n > room)
-		n = room;
-	if (n > RP_LEASE_SEGS - seg)
-		n = RP_LEASE_SEGS - seg;
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < most; i++) {
 		const struct rp_frame *f = &b->frame[order[i]];
-		struct netmap_slot *s = &k.ring->slot[pos];
-		uint8_t *buf = rp_kring_buf(&k, rp_load(&s->buf_idx));
+		uint32_t buf_idx = rp_load(&slot[i].buf_idx);
 
-		if (!buf || f->len > k.buf_bytes || f->vnet.flags || f->vnet.gso_type)
+		if (!rp_kring_has(&k, buf_idx) || f->len > k.buf_bytes || f->vnet.flags ||
+		    f->vnet.gso_type)
 			break;
-		rp_store(&s->len, (uint16_t)f->len);
-		rp_store(&s->flags, 0);
-		l->slice[slice++] = (struct rp_slice){ order[i], (uint16_t)seg, 1 };
-		l->seg[seg++] = (struct rp_seg){ .addr = buf, .len = f->len };
+		rp_store(&slot[i].len, (uint16_t)f->len);
+		rp_store(&slot[i].flags, 0);
+		slice[i] = (struct rp_slice){ order[i], (uint16_t)(l->nsegs + i), 1 };
+		seg[i].addr = rp_kring_buf(&k, buf_idx);
+		seg[i].len = f->len;
 		bytes += f->len;
-		pos = rp_kring_next(&k, pos);
 	}
-	l->n = (uint16_t)slice;
-	l->nsegs = (uint16_t)seg;
+	l->n += (uint16_t)i;
+	l->nsegs += (uint16_t)i;
 	l->bytes += bytes;
-	*from = pos;
-	*free_slots = room - i;
+	*pos = rp_kring_add(&k, *pos, i);
+	*room -= i;
 	return i;
 }
 

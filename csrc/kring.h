@@ -25,6 +25,11 @@ struct rp_kring {
 	uint32_t buf_count;
 };
 
+static inline uint32_t rp_min(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
 static inline uint32_t rp_kring_next(const struct rp_kring *k, uint32_t i)
 {
 	return i + 1 == k->slots ? 0 : i + 1;
@@ -67,11 +72,15 @@ static inline bool rp_kring_head(const struct rp_kring *k, uint32_t hwcur, uint3
 	return true;
 }
 
-/* rp_kring_buf() - the buffer of an index; NULL for one that is not in the region */
+/* rp_kring_has() - is there a buffer of this index in the region, for users to use? */
+static inline bool rp_kring_has(const struct rp_kring *k, uint32_t buf_idx)
+{
+	return buf_idx - NETMAP_BUF_RESERVED < k->buf_count - NETMAP_BUF_RESERVED;
+}
+
+/* rp_kring_buf() - the buffer of an index that is there */
 static inline uint8_t *rp_kring_buf(const struct rp_kring *k, uint32_t buf_idx)
 {
-	if (buf_idx < NETMAP_BUF_RESERVED || buf_idx >= k->buf_count)
-		return 0;
 	return k->bufs + (uint64_t)buf_idx * k->buf_bytes;
 }
 

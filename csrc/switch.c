@@ -10,26 +10,41 @@
 
 enum { PREFETCH_ABOVE = 256 }; /* bytes; below, the hardware is as fast */
 
-/* Both MACs of a frame, each in the low 48 bits. */
-struct macs {
-	uint64_t dst;
-	uint64_t src;
+/*
+ * The two addresses that a frame begins with, as they lie in memory:
+ *
+ *    first:  dst dst dst dst dst dst src src     last:  src src src src
+ */
+struct flow {
+	uint64_t first;
+	uint32_t last;
 };
 
-static uint64_t load_mac(const uint8_t *at)
-{
-	uint32_t low;
-	uint16_t high;
+enum { ADDRESSES = 12 };
 
-	memcpy(&low, at, sizeof(low));
-	memcpy(&high, at + sizeof(low), sizeof(high));
-	return low | (uint64_t)high << 32;
+static inline struct flow load_flow(const uint8_t *at)
+{
+	struct flow f;
+
+	memcpy(&f.first, at, sizeof(f.first));
+	memcpy(&f.last, at + sizeof(f.first), sizeof(f.last));
+	return f;
+}
+
+static uint64_t flow_dst(struct flow f)
+{
+	return f.first & RP_MAC_MASK;
+}
+
+static uint64_t flow_src(struct flow f)
+{
+	return f.first >> 48 | (uint64_t)f.last << 16;
 }
 
 /* A frame whose first piece does not even hold both addresses. */
-static struct macs gather_macs(const struct rp_seg *s)
+static struct flow gather_flow(const struct rp_seg *s)
 {
-	uint8_t both[12];
+	uint8_t both[ADDRESSES];
 
 	for (unsigned i = 0, at = 0; i < sizeof(both); i++, at++) {
 		while (at >= s->len) {
@@ -38,16 +53,14 @@ static struct macs gather_macs(const struct rp_seg *s)
 		}
 		both[i] = s->addr[at];
 	}
-	return (struct macs){ load_mac(both), load_mac(both + 6) };
+	return load_flow(both);
 }
 
-static inline struct macs frame_macs(const struct rp_batch *b, const struct rp_frame *f)
+static inline struct flow frame_flow(const struct rp_batch *b, const struct rp_frame *f)
 {
 	const struct rp_seg *s = &b->seg[f->seg];
 
-	if (__builtin_expect(s->len < 12, 0))
-		return gather_macs(s);
-	return (struct macs){ load_mac(s->addr), load_mac(s->addr + 6) };
+	return __builtin_expect(s->len < ADDRESSES, 0) ? gather_flow(s) : load_flow(s->addr);
 }
 
 void rp_forward_init(struct rp_forward *fw)
@@ -93,16 +106,16 @@ static void classify(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoi
 
 	fw->nruns = fw->ntouched = 0;
 	while (i < nframes) {
-		struct macs flow = frame_macs(b, &b->frame[i]), m;
+		struct flow flow = frame_flow(b, &b->frame[i]), next;
 		uint16_t first = i;
 
 		do {
 			if (++i == nframes)
 				break;
-			m = frame_macs(b, &b->frame[i]);
-		} while (m.dst == flow.dst && m.src == flow.src);
-		rp_fdb_learn(&sw->fdb, flow.src, from->port->sw_port, now_s);
-		add_run(fw, first, i - first, lookup(sw, members, flow.dst, now_s));
+			next = frame_flow(b, &b->frame[i]);
+		} while (next.first == flow.first && next.last == flow.last);
+		rp_fdb_learn(&sw->fdb, flow_src(flow), from->port->sw_port, now_s);
+		add_run(fw, first, i - first, lookup(sw, members, flow_dst(flow), now_s));
 	}
 }
 
