@@ -55,6 +55,21 @@ static int check_overlap(const struct rp_mem_slot *slot, uint32_t n, struct rp_e
 	return 0;
 }
 
+static int check_total(const struct rp_mem_slot *slot, uint32_t n, struct rp_err *err)
+{
+	uint64_t left = RP_MAX_MEM_BYTES;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (slot[i].bytes > left)
+			return rp_fail(err, EINVAL,
+				       "the memory regions have more than %" PRIu64
+				       " bytes, all that a port may have mapped",
+				       RP_MAX_MEM_BYTES);
+		left -= slot[i].bytes;
+	}
+	return 0;
+}
+
 static const struct rp_mem_region *find_same(const struct rp_guestmem *mem,
 					     const struct rp_mem_slot *s, const struct stat *st)
 {
@@ -180,7 +195,7 @@ struct rp_guestmem *rp_guestmem_new(const struct rp_guestmem *old, const struct 
 		if (check_slot(&slot[i], i, err) < 0)
 			return NULL;
 	}
-	if (check_overlap(slot, n, err) < 0)
+	if (check_overlap(slot, n, err) < 0 || check_total(slot, n, err) < 0)
 		return NULL;
 	mem = calloc(1, sizeof(*mem) + n * sizeof(mem->region[0]));
 	if (!mem) {

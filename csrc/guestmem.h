@@ -20,6 +20,9 @@
 
 #include "ringpass.h"
 
+/* Of a port: addresses are the whole process's, and a sparse file costs a front end nothing. */
+#define RP_MAX_MEM_BYTES (UINT64_C(4) << 40)
+
 struct rp_mapping;
 
 struct rp_mem_region {
@@ -44,8 +47,8 @@ struct rp_guestmem {
  * @lost:	called with @owner, from a signal handler, when the memory goes away
  *
  * Return: the table, or NULL with the reason in @err: EINVAL for descriptions
- * that are empty, overlap or overflow, or for files that are too short or not
- * to be mapped shared
+ * that are empty, overlap, overflow or exceed RP_MAX_MEM_BYTES in all, or for
+ * files that are too short or not to be mapped shared
  */
 struct rp_guestmem *rp_guestmem_new(const struct rp_guestmem *old, const struct rp_mem_slot *slot,
 				    const int32_t *fd, uint32_t n, void (*lost)(void *owner),

@@ -156,6 +156,8 @@ static const struct bad_table bad[] = {
 	{ "overlap",
 	  3,
 	  { { 0x4000, PAGE, 0, 0 }, { 0x10000, PAGE, 0x10000, 0 }, { 0, 0x8000, 0x20000, 0 } } },
+	{ "more than 4398046511104 bytes", 1, { { 0, RP_MAX_MEM_BYTES + 1, 0, 0 } } },
+	{ "more than", 2, { { 0, PAGE, 0, 0 }, { PAGE, RP_MAX_MEM_BYTES, PAGE, 0 } } },
 	{ "ends at offset 16385 of a file of 16384", 1, { { 0, 4 * PAGE + 1, 0, 0 } } },
 	{ "ends at offset", 1, { { 0, PAGE, 0, 4 * PAGE } } },
 	{ "ends at offset", 2, { { 0, PAGE, 0, 0 }, { 0x10000, PAGE, 0x10000, 0x100000 } } },
