@@ -52,16 +52,17 @@ static void add_frame(struct fake_guest *g, unsigned to, uint32_t number)
 	EXPECT(fake_guest_send(g, NULL, frame, sizeof(frame), FAKE_PLAIN));
 }
 
-/* The worker has done all that there was, its calls included. */
+/* The worker has done all that there was, its calls included, and sleeps. */
 static void settle(void)
 {
-	const uint64_t *sleeps = &w.counters->workers[w.worker].sleeps;
-	uint64_t before;
+	const struct rp_worker_counters *worker = &w.counters->workers[w.worker];
+	uint64_t sleeps;
 
 	EXPECT_SOON(rp_load_acquire(&a.tx.used->idx) == rp_load(&a.tx.avail->idx));
-	before = rp_load(sleeps);
-	set_policy(RP_POLICY_NOTIFY); /* wakes it; it sleeps again when all is done */
-	EXPECT_SOON(rp_load(sleeps) != before);
+	do {
+		sleeps = rp_load(&worker->sleeps);
+		rp_test_nap(2000000);
+	} while (rp_load(&worker->sleeps) != sleeps || rp_load(&worker->wakes) + 1 != sleeps);
 }
 
 static void expect_calls(bool event_idx)
@@ -113,14 +114,17 @@ TEST(a_call_is_made_unless_the_flag_forbids_it)
 
 static void expect_kicks(bool event_idx)
 {
+	const struct rp_ring_counters *count;
+
 	open_pair(event_idx, RP_POLICY_NOTIFY);
+	count = world_count(&w, a.port, NETMAP_DIR_TX);
 	for (uint32_t i = 0; i < 10; i++) {
 		settle();
+		EXPECT_EQ(rp_load(&count->kicks), i);
 		add_frame(&a, 2, i);
 		EXPECT(fake_queue_kick(&a.tx)); /* it sleeps */
+		EXPECT_SOON(rp_load(&count->kicks) == i + 1);
 	}
-	settle();
-	EXPECT_EQ(world_count(&w, a.port, NETMAP_DIR_TX)->kicks, 10);
 	close_pair();
 }
 
