@@ -40,6 +40,14 @@ def orphan_of(directory: Path) -> int:
     return int((directory / "orphan").read_text())
 
 
+def guest_of(directory: Path) -> int:
+    """Return the guest's process, which its reaper writes down a moment after it has started."""
+    wait_for(lambda: registry.process(directory))
+    guest = registry.process(directory)
+    assert guest is not None
+    return guest
+
+
 def reaper(directory: Path, command: str, parent: int = 0) -> subprocess.Popen[bytes]:
     options = ["--pid-file", str(directory / "pid"), "--parent", str(parent)]
     argv = [*script("reaper.py"), *options, "--", "sh", "-c", command]
@@ -70,8 +78,7 @@ def test_orphans_die_with_the_guest(tmp_path: Path, ending: str) -> None:
 def test_signal_ends_guest_and_orphans(tmp_path: Path, number: int) -> None:
     with reaper(tmp_path, ORPHAN + "sleep 100") as process:
         orphan = orphan_of(tmp_path)
-        guest = registry.process(tmp_path)
-        assert guest is not None
+        guest = guest_of(tmp_path)
         process.send_signal(number)
         assert process.wait(10) == 128 + number
     assert not alive(orphan)
@@ -80,9 +87,7 @@ def test_signal_ends_guest_and_orphans(tmp_path: Path, number: int) -> None:
 
 def test_killed_reaper_takes_the_guest_along(tmp_path: Path) -> None:
     with reaper(tmp_path, "exec sleep 100") as process:
-        wait_for(lambda: registry.process(tmp_path))
-        guest = registry.process(tmp_path)
-        assert guest is not None
+        guest = guest_of(tmp_path)
         process.kill()
     wait_for(lambda: not alive(guest))
 
@@ -99,10 +104,8 @@ def test_guest_ends_with_the_process_that_wanted_it(tmp_path: Path) -> None:
     command = [*script("reaper.py"), *options, "--", "sh", "-c", ORPHAN + "sleep 100"]
     with subprocess.Popen([sys.executable, "-c", starter, *command], cwd=tmp_path) as parent:
         orphan = orphan_of(tmp_path)
-        wait_for(lambda: registry.process(tmp_path))
-        guest = registry.process(tmp_path)
+        guest = guest_of(tmp_path)
         parent.kill()
-    assert guest is not None
     wait_for(lambda: not alive(guest) and not alive(orphan))
 
 
@@ -190,8 +193,7 @@ def test_relay_leaves_nothing_when_the_guest_ends(tmp_path: Path) -> None:
 def test_relay_that_is_told_to_end_takes_the_guest_along(tmp_path: Path, number: int) -> None:
     relay = Relay(tmp_path, ORPHAN + "sleep 100")
     relay.wait_log("ready")
-    guest = registry.process(relay.directory)
-    assert guest is not None
+    guest = guest_of(relay.directory)
     relay.process.send_signal(number)
     relay.process.wait(10)
     assert not relay.directory.exists()
@@ -208,8 +210,7 @@ def test_crash_kills_children_before_their_parent(tmp_path: Path) -> None:
     )
     with reaper(tmp_path, command) as process:
         orphan = orphan_of(tmp_path)
-        guest = registry.process(tmp_path)
-        assert guest is not None
+        guest = guest_of(tmp_path)
         reaper_script.crash(guest)
         process.wait(10)
     assert not alive(orphan)
