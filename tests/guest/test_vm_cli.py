@@ -37,8 +37,6 @@ mtu = 3000
 mac = "52:54:00:00:00:03"
 [port."vale0:in"]
 mode = "client"
-[port."vale0:null"]
-kind = "null"
 """
 
 
@@ -182,7 +180,6 @@ def test_guest_that_does_not_become_ready_is_removed(daemon: ProbedDaemon) -> No
     ("arguments", "code", "words"),
     [
         (["vale0:nosuch"], 4, "vale0:nosuch"),
-        (["vale0:null"], 2, "kind null"),
         (["vale0:in", "--uml"], 2, "only connects"),
         (["vale0:vm2", "--uml"], 2, "2 queue pairs"),
         (["vale0:vm1", "--address", "10.0.0.1"], 2, "10.0.0.1/24"),

@@ -180,6 +180,13 @@ def test_ports_come_and_go_with_all_their_settings(ask: Run, daemon: Daemon) -> 
     assert "ringpass port ls" in missing.err or "did you mean" in missing.err
 
 
+def test_qemu_gets_arguments_for_every_kind_of_port(ask: Run, daemon: Daemon) -> None:
+    for port in (VM1, "vale0:sink"):
+        argv = json.loads(ask("vm", "qemu-args", port, "--json").out)
+        path = daemon.call("port.show", name=port)["path"]
+        assert f"socket,id=chr0,path={path},reconnect=1" in argv
+
+
 def test_apply_prints_what_it_does(ask: Run, tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.toml"
     wanted.write_text(CONFIG + '[switch.vale8]\n[port."vale8:x"]\n')

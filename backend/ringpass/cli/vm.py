@@ -141,12 +141,6 @@ def nic_of(port: str, *, front_end: bool) -> Nic:
     """
     with Client() as client:
         status = client.ask(PortStatus, "port.show", name=port)
-    if status.kind != "vhost-user":
-        raise ConfigError(
-            f"cannot attach a guest to {port}",
-            f"it is a port of kind {status.kind}, which has no socket",
-            "attach it to a port of kind vhost-user",
-        )
     if front_end and status.front_end is not None:
         raise RingpassError(
             f"cannot attach a guest to {port}",
