@@ -60,6 +60,7 @@ struct rp_endpoint_ops {
 	 * refused and left out. Return: chains or slots taken, 0 when idle
 	 */
 	unsigned (*pull)(struct rp_endpoint *ep);
+	/** @complete: give the batch back; the call for it may wait, see rp_endpoint_call() */
 	void (*complete)(struct rp_endpoint *ep);
 	bool (*pending)(struct rp_endpoint *ep);
 	void (*arm)(struct rp_endpoint *ep);
@@ -98,6 +99,10 @@ struct rp_endpoint {
 	uint32_t record;	/* of count and state */
 	uint16_t ring;
 	uint16_t dir; /* NETMAP_DIR_* */
+	/* Of tx endpoints; see rp_endpoint_call(): */
+	uint32_t
+		awaited; /* frames given back since the front end asked for a call; 0: it did not */
+	uint32_t empty_polls; /* in a row, with a call awaited */
 	/* Of rx endpoints, under lock; the lock's line is the senders' alone. */
 	_Alignas(64) struct rp_lock lock;
 	enum rp_congestion congestion;
@@ -129,6 +134,24 @@ static inline void rp_refuse(struct rp_endpoint *ep, enum rp_drop reason)
 
 /* rp_endpoint_count_pull() - count the frames of the batch that was just pulled */
 void rp_endpoint_count_pull(struct rp_endpoint *ep);
+
+/**
+ * rp_endpoint_call() - tell a sender that its frames are gone, if it asked to be told
+ *
+ * A sender can go on until its ring is full, and a call interrupts it. So a call
+ * is not made as soon as it is asked for, but for many frames at once: when half
+ * the ring was given back (complete), when the ring stayed empty for some polls,
+ * or when the worker goes to sleep.
+ */
+static inline void rp_endpoint_call(struct rp_endpoint *ep)
+{
+	ep->empty_polls = 0;
+	if (!ep->awaited)
+		return;
+	ep->awaited = 0;
+	rp_count(&ep->count->calls, 1);
+	ep->ops->notify(ep);
+}
 
 /**
  * rp_endpoint_hold() - what to do with frames that a full receiver can't take

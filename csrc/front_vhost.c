@@ -175,11 +175,11 @@ static void vhost_complete(struct rp_endpoint *ep)
 		rp_virtq_fill(&v->q, (uint16_t)(from + i), ep->batch->id[i], 0);
 	rp_virtq_flush(&v->q, to);
 	st->published = to;
-	if (rp_virtq_notify(&v->q, (uint16_t)st->signalled, to)) {
-		rp_count(&ep->count->calls, 1);
-		vhost_notify(ep);
-	}
+	if (ep->awaited || rp_virtq_notify(&v->q, (uint16_t)st->signalled, to))
+		ep->awaited += ep->batch->taken;
 	st->signalled = to;
+	if (ep->awaited >= v->q.size / 2)
+		rp_endpoint_call(ep);
 }
 
 static bool vhost_pending(struct rp_endpoint *ep)
@@ -457,6 +457,7 @@ uint32_t rp_front_vhost_stop(struct rp_endpoint *ep)
 		ep->batch->held = 0;
 		vhost_complete(ep);
 	}
+	rp_endpoint_call(ep);
 	drop_fd(&v->kick_fd);
 	drop_fd(&v->call_fd);
 	v->started = false;

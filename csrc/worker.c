@@ -16,6 +16,7 @@
 
 enum {
 	EVENTS = 64,
+	CALL_AFTER_POLLS = 64,	/* a few microseconds, while nothing else is to be done */
 	HELD_NAP_NS = 20000,	/* a receiver that was full is looked at so often */
 	POLLED_NAP_NS = 100000, /* a ring without kicks is looked at so often */
 	TIMER_SLACK_NS = 1000,
@@ -24,7 +25,7 @@ enum {
 
 static unsigned sync_all(struct rp_worker *w, const struct rp_duty *duty, bool *held)
 {
-	unsigned moved = 0;
+	unsigned moved = 0, n;
 
 	*held = false;
 	for (uint32_t i = 0; i < duty->n; i++) {
@@ -32,10 +33,24 @@ static unsigned sync_all(struct rp_worker *w, const struct rp_duty *duty, bool *
 
 		if (!rp_endpoint_live(ep))
 			continue;
-		moved += ep->port->ops->txsync(w->caller, ep);
+		n = ep->port->ops->txsync(w->caller, ep);
+		if (n)
+			ep->empty_polls = 0;
+		else if (ep->awaited && ++ep->empty_polls == CALL_AFTER_POLLS)
+			rp_endpoint_call(ep);
+		moved += n;
 		*held |= ep->batch->held > 0;
 	}
 	return moved;
+}
+
+/* Nobody looks at the rings for a while: make the calls that are awaited. */
+static void call_all(const struct rp_duty *duty)
+{
+	for (uint32_t i = 0; i < duty->n; i++) {
+		if (rp_endpoint_live(duty->ep[i]))
+			rp_endpoint_call(duty->ep[i]);
+	}
 }
 
 static void disarm(const struct rp_duty *duty)
@@ -70,6 +85,7 @@ static void wait_for_kicks(struct rp_worker *w, uint64_t ns)
 	uint64_t drained;
 	int n;
 
+	call_all(rp_load_acquire(&w->duty));
 	rp_quiet_leave(w->caller->quiet);
 	n = epoll_pwait2(w->epoll_fd, events, EVENTS, ns == UINT64_MAX ? NULL : &limit, NULL);
 	rp_quiet_enter(w->quiet, w->caller->quiet);

@@ -5,6 +5,9 @@
     eth0 --- vale0:vm1 ==== switch ==== vale0:vm2 --- eth0
     eth1 --- valenull:vm1, which throws frames away: the flood's reference
 
+A full receiver holds its senders back for 20 ms, not for the 1 ms of the default: a User-mode Linux
+guest whose clock ticks a hundred times a second may not look at its ring for 10 ms.
+
 In a flood vm1 has a core for itself, vm2 and the daemon have the other. Else all of them run
 where the scheduler puts them, as they would for a user.
 
@@ -33,8 +36,10 @@ workers = 1
 [switch.vale0]
 
 [port."vale0:vm1"]
+hold_us = 20000
 
 [port."vale0:vm2"]
+hold_us = 20000
 
 [port."valenull:vm1"]
 kind = "null"
