@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md"]
+DOCS = [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"]
 
 
 def c_text() -> str:
@@ -31,4 +31,5 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_files_that_pages_name_exist(page: Path) -> None:
     paths = re.findall(r"`((?:csrc|backend|tests|images|docs|scripts)/[\w./-]+)`", page.read_text())
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+    # A part in capitals stands for any name.
+    assert [path for path in paths if not list(ROOT.glob(re.sub(r"\b[A-Z]+\b", "*", path)))] == []
