@@ -14,7 +14,12 @@ from ringpass.bench.report import NO_GOAL, Goal, Row, new_report, row
 FIELDS = {"case", "size", "cores", "ns", "mpps", "ref", "ref_ns", "ratio", "goal", "met"}
 
 
-def a_row(samples: Sequence[float], ref_samples: Sequence[float], goal: Goal = NO_GOAL) -> Row:
+def a_row(
+    samples: Sequence[float],
+    ref_samples: Sequence[float],
+    goal: Goal = NO_GOAL,
+    drops: dict[str, int] | None = None,
+) -> Row:
     return row(
         "vale/batch-256",
         60,
@@ -25,6 +30,7 @@ def a_row(samples: Sequence[float], ref_samples: Sequence[float], goal: Goal = N
         threads={"sender": "0", "receiver": "1"},
         via="rings-vale",
         label="native",
+        drops=drops,
     )
 
 
@@ -42,6 +48,27 @@ def test_a_goal_is_met_up_to_its_limit(ns: float, met: bool) -> None:
     made = a_row([ns], [5], Goal("at most 4 times the memcpy", 4))
     assert made.met is met
     assert made.goal == "at most 4 times the memcpy"
+
+
+@pytest.mark.parametrize(
+    ("ns", "drops", "met"),
+    [
+        (20, {}, True),
+        (20, {"full": 0}, True),
+        (20, {"full": 1}, False),
+        (20, None, False),
+        (21, {}, False),
+    ],
+)
+def test_a_lossless_goal_is_met_only_without_drops(
+    ns: float, drops: dict[str, int] | None, met: bool
+) -> None:
+    made = a_row([ns], [5], Goal("at most 4 times, nothing dropped", 4, lossless=True), drops)
+    assert (made.met, made.lossless, made.drops) == (met, True, drops)
+
+
+def test_drops_do_not_miss_a_goal_that_allows_them() -> None:
+    assert a_row([20], [5], Goal("at most 4 times", 4), {"full": 1}).met
 
 
 def test_a_row_without_a_goal_is_met() -> None:
@@ -71,6 +98,13 @@ def test_a_report_is_the_agreed_json() -> None:
     assert report["bench"] == "switch"
     assert report["machine"] == describe_machine()
     assert report["rows"][0].keys() >= FIELDS
+
+
+def test_rows_have_one_shape_whatever_is_known_of_them() -> None:
+    plain = msgspec.to_builtins(a_row([1], [1]))
+    full = msgspec.to_builtins(a_row([1], [1], Goal("at most 4 times", 4, True), {"full": 1}))
+    assert plain.keys() == full.keys() == set(Row.__struct_fields__)
+    assert (plain["lost"], plain["drops"], plain["limit"]) == (0, None, None)
 
 
 def test_things_are_measured_in_turn_after_a_warm_up() -> None:

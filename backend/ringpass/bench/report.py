@@ -12,16 +12,26 @@ from ringpass.bench.machine import describe_machine
 
 
 class Goal(NamedTuple):
-    """What a row is to reach: `ratio` at most `limit`, said in `words`."""
+    """What a row is to reach: `ratio` at most `limit`, said in `words`.
+
+    One that is `lossless` also asks for counted drops, and that there are none.
+    """
 
     words: str
     limit: float | None = None
+    lossless: bool = False
+
+    def met(self, ratio: float, drops: Mapping[str, int] | None) -> bool:
+        """Return whether a row with this ratio and these drops, None if not counted, meets it."""
+        if self.lossless and (drops is None or any(drops.values())):
+            return False
+        return self.limit is None or ratio <= self.limit
 
 
 NO_GOAL = Goal("none")
 
 
-class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Row(msgspec.Struct, kw_only=True):
     """One case of one frame size, beside its reference.
 
     `ns` and `ref_ns` are medians in nanoseconds a frame, unless `metric` says otherwise; the
@@ -56,6 +66,8 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
     ref_ns_max: float | None = None
     limit: float | None = None
     """The highest ratio that meets the goal."""
+    lossless: bool = False
+    """Whether the goal also wants no drops."""
     lost: int = 0
     """Frames sent and not received, in all runs."""
     gbps: float | None = None
@@ -103,6 +115,7 @@ def row(
     via: str,
     label: str,
     metric: str = "flood",
+    drops: dict[str, int] | None = None,
     **more: Any,
 ) -> Row:
     """Make the row of a case from its `samples` and those of its reference, in ns a frame.
@@ -122,7 +135,7 @@ def row(
         ref_ns=rounded(ref_ns),
         ratio=rounded(ratio),
         goal=goal.words,
-        met=goal.limit is None or ratio <= goal.limit,
+        met=goal.met(ratio, drops),
         metric=metric,
         via=via,
         label=label,
@@ -133,6 +146,8 @@ def row(
         ref_ns_min=rounded(min(ref_samples)),
         ref_ns_max=rounded(max(ref_samples)),
         limit=goal.limit,
+        lossless=goal.lossless,
+        drops=drops,
         **more,
     )
 

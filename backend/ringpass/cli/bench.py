@@ -107,11 +107,8 @@ def _figure(value: float | None) -> Text:
 def _verdict(row: Row) -> Text:
     if row.limit is None:
         return Text("-", "dim")
-    return (
-        Text(f"<= {row.limit:.3g} met", "green")
-        if row.met
-        else Text(f"<= {row.limit:.3g} NOT met", "bold red")
-    )
+    goal = f"<= {row.limit:.3g}{', no drops:' if row.lossless else ''}"
+    return Text(f"{goal} met", "green") if row.met else Text(f"{goal} NOT met", "bold red")
 
 
 def _notes(row: Row) -> str:
