@@ -29,13 +29,12 @@ from ringpass.paths import MAX_SOCKET_PATH
 MAX_WORKERS = 64
 MAX_QUEUES = 8
 
-Offload = Literal["csum", "tso4", "tso6", "ecn", "ufo"]
-ALL_OFFLOADS: tuple[Offload, ...] = ("csum", "tso4", "tso6", "ecn", "ufo")
+Offload = Literal["csum", "tso4", "tso6", "ecn"]
+ALL_OFFLOADS: tuple[Offload, ...] = ("csum", "tso4", "tso6", "ecn")
 #: An offload is of use only with one of these.
 _OFFLOAD_NEEDS: Mapping[Offload, tuple[Offload, ...]] = {
     "tso4": ("csum",),
     "tso6": ("csum",),
-    "ufo": ("csum",),
     "ecn": ("tso4", "tso6"),
 }
 

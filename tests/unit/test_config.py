@@ -92,6 +92,7 @@ def test_derived_addresses_of_many_ports_differ() -> None:
         (port('mac = "52:54"'), 'port."vale0:vm1".mac', "form", "six bytes"),
         (port('mac = "53:54:00:00:00:01"'), 'port."vale0:vm1".mac', "one machine", "even"),
         (port('offloads = ["tso"]'), 'port."vale0:vm1".offloads[0]', "'tso'", "csum, tso4"),
+        (port('offloads = ["csum", "ufo"]'), 'port."vale0:vm1".offloads[1]', "'ufo'", "tso6, ecn"),
         (port('offloads = ["tso4"]'), 'port."vale0:vm1".offloads', "without csum", "add csum"),
         (port("worker = 1"), 'port."vale0:vm1".worker', "numbered 0 to 0", "daemon.workers"),
         ('[switch.vale0]\n[port."vale1:vm1"]', 'port."vale1:vm1"', "no switch vale1", "vale0"),

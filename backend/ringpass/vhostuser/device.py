@@ -13,7 +13,6 @@ OFFLOADS = {
     "tso4": Feature.HOST_TSO4 | Feature.GUEST_TSO4,
     "tso6": Feature.HOST_TSO6 | Feature.GUEST_TSO6,
     "ecn": Feature.HOST_ECN | Feature.GUEST_ECN,
-    "ufo": Feature.HOST_UFO | Feature.GUEST_UFO,
 }
 
 #: Every protocol feature that a front end may take.
