@@ -293,9 +293,9 @@ int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err)
 	p = rp_find_port(dp, port, err);
 	if (p && rp_port_broken(p)) {
 		rp_quiet_wait(&dp->quiet);
+		memset(p->reason, 0, sizeof(p->reason));
 		rp_store_release(&p->state, RP_PORT_UP);
 		rp_store_release(&p->breaking, 0);
-		memset(p->reason, 0, sizeof(p->reason));
 		repair(dp, p);
 	}
 	pthread_mutex_unlock(&dp->lock);

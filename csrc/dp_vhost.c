@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dataplane.h"
 #include "front_vhost.h"
@@ -264,15 +263,16 @@ int rp_vhost_ring_call(rp_dataplane *dp, int port, uint32_t vring, int32_t call_
 		       struct rp_err *err)
 {
 	struct rp_endpoint *ep = lock_vring(dp, port, vring, err);
-	int ret, old = -1;
+	rp_call_t old = RP_CALL_NONE;
+	int ret;
 
 	if (!ep)
 		return -EINVAL;
 	ret = rp_front_vhost_set_call(ep, call_fd, &old, err);
-	if (old >= 0) {
+	if (ret == 0) {
 		/* A closed descriptor's number may be another file's at once. */
 		rp_quiet_wait(&dp->quiet);
-		close(old);
+		rp_call_close(old);
 	}
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
@@ -286,8 +286,10 @@ int rp_vhost_ring_enable(rp_dataplane *dp, int port, uint32_t vring, int on, str
 		return -EINVAL;
 	ep->enabled = on;
 	update_live(dp, ep);
-	if (!on)
+	if (!on) {
 		rp_quiet_wait(&dp->quiet);
+		rp_endpoint_call(ep); /* its worker does not look at it any more */
+	}
 	pthread_mutex_unlock(&dp->lock);
 	return 0;
 }

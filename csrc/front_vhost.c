@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "err.h"
 #include "virtq.h"
 #include "vnet.h"
@@ -31,7 +32,7 @@ struct front_vhost {
 	bool mergeable;
 	bool started;
 	int kick_fd;
-	int call_fd; /* may change while the ring is live */
+	rp_call_t call; /* may change while the ring is live */
 };
 
 static struct front_vhost *of(struct rp_endpoint *ep)
@@ -155,14 +156,9 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	return b->taken;
 }
 
-/* An eventfd, or UML's end of a socket pair: EAGAIN means that a call is pending. */
 static void vhost_notify(struct rp_endpoint *ep)
 {
-	const uint64_t one = 1;
-	int fd = rp_load(&of(ep)->call_fd);
-
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
-		return;
+	rp_call_make(rp_load(&of(ep)->call));
 }
 
 static void vhost_complete(struct rp_endpoint *ep)
@@ -356,7 +352,7 @@ struct rp_endpoint *rp_front_vhost_new(struct rp_port *p, int dir, uint32_t i,
 			.ring = (uint16_t)i,
 			.dir = (uint16_t)dir },
 		.kick_fd = -1,
-		.call_fd = -1,
+		.call = RP_CALL_NONE,
 	};
 	if (dir == NETMAP_DIR_TX && !(v->ep.batch = calloc(1, sizeof(*v->ep.batch)))) {
 		free(v);
@@ -366,29 +362,11 @@ struct rp_endpoint *rp_front_vhost_new(struct rp_port *p, int dir, uint32_t i,
 	return &v->ep;
 }
 
-static int keep_fd(int fd, bool nonblock, struct rp_err *err)
+static void close_kick(struct front_vhost *v)
 {
-	int own, flags;
-
-	if (fd < 0)
-		return -1;
-	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (own < 0)
-		return rp_fail(err, EBADF, "descriptor %d: %s", fd, strerror(errno));
-	flags = fcntl(own, F_GETFL);
-	if (nonblock && (flags < 0 || fcntl(own, F_SETFL, flags | O_NONBLOCK) < 0)) {
-		close(own);
-		return rp_fail(err, EBADF, "descriptor %d can't be made non-blocking: %s", fd,
-			       strerror(errno));
-	}
-	return own;
-}
-
-static void drop_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	if (v->kick_fd >= 0)
+		close(v->kick_fd);
+	v->kick_fd = -1;
 }
 
 int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *cfg,
@@ -396,7 +374,6 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 {
 	struct front_vhost *v = of(ep);
 	const uint64_t features = ep->port->features;
-	int kick_fd, call_fd;
 
 	if (v->started)
 		return rp_fail(err, EBUSY, "the virtqueue runs already");
@@ -407,16 +384,17 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 	};
 	if (rp_virtq_map(&v->q, ep->port->mem, cfg, err) < 0)
 		return -EINVAL;
-	kick_fd = keep_fd(cfg->kick_fd, false, err);
-	call_fd = keep_fd(cfg->call_fd, true, err);
-	if (kick_fd < -1 || call_fd < -1) {
-		drop_fd(&kick_fd);
-		drop_fd(&call_fd);
+	if (cfg->kick_fd >= 0) {
+		v->kick_fd = fcntl(cfg->kick_fd, F_DUPFD_CLOEXEC, 0);
+		if (v->kick_fd < 0)
+			return rp_fail(err, EBADF, "kick descriptor %d: %s", cfg->kick_fd,
+				       strerror(errno));
+	}
+	if (rp_call_open(&v->call, cfg->call_fd, err) < 0) {
+		close_kick(v);
 		return -EBADF;
 	}
 	v->cfg = *cfg;
-	v->kick_fd = kick_fd;
-	v->call_fd = call_fd;
 	v->mergeable = features & RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF);
 	/* Before VERSION_1 the header had its last field only with mergeable buffers. */
 	v->net_header = v->mergeable || (features & RP_FEATURE(VIRTIO_F_VERSION_1)) ?
@@ -425,6 +403,7 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 	v->q.avail_idx = (uint16_t)cfg->base;
 	rp_ring_state_reset(ep->state, cfg->base & 0xffff, rp_load_acquire(&v->q.used->idx));
 	ep->congestion = RP_FLOWING;
+	ep->awaited = ep->empty_polls = 0;
 	rp_virtq_disarm(&v->q);
 	v->started = true;
 	return 0;
@@ -458,8 +437,9 @@ uint32_t rp_front_vhost_stop(struct rp_endpoint *ep)
 		vhost_complete(ep);
 	}
 	rp_endpoint_call(ep);
-	drop_fd(&v->kick_fd);
-	drop_fd(&v->call_fd);
+	close_kick(v);
+	rp_call_close(v->call);
+	v->call = RP_CALL_NONE;
 	v->started = false;
 	return ep->state->reserved & 0xffff;
 }
@@ -474,17 +454,16 @@ int rp_front_vhost_kick_fd(const struct rp_endpoint *ep)
 	return of_const(ep)->kick_fd;
 }
 
-int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, int *old, struct rp_err *err)
+int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, rp_call_t *old, struct rp_err *err)
 {
 	struct front_vhost *v = of(ep);
-	int own;
+	rp_call_t call;
 
 	if (!v->started)
 		return rp_fail(err, EINVAL, "the virtqueue does not run");
-	own = keep_fd(fd, true, err);
-	if (own < -1)
-		return own;
-	*old = v->call_fd;
-	rp_store(&v->call_fd, own);
+	if (rp_call_open(&call, fd, err) < 0)
+		return -EBADF;
+	*old = v->call;
+	rp_store(&v->call, call);
 	return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef RP_FRONT_VHOST_H
 #define RP_FRONT_VHOST_H
 
+#include "call.h"
 #include "port.h"
 
 /* Every virtio feature that these endpoints serve. */
@@ -50,10 +51,10 @@ int rp_front_vhost_kick_fd(const struct rp_endpoint *ep); /* -1: the ring is pol
 /**
  * rp_front_vhost_set_call() - another call descriptor for a started virtqueue
  * @fd:		-1: never call; it is duplicated
- * @old:	the one before, or -1: to be closed when no thread can still write to it
+ * @old:	the one before, to be closed when no thread can still use it
  *
  * Return: 0 or a negative errno with the reason in @err
  */
-int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, int *old, struct rp_err *err);
+int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, rp_call_t *old, struct rp_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A guest that breaks the rules of virtio breaks its own port, with the reason, and nothing else. */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "abi/rp_barrier.h"
@@ -325,6 +326,32 @@ TEST(a_call_descriptor_that_is_no_eventfd_harms_nobody)
 	EXPECT_SOON(fake_guest_sent(&evil) == 1);
 	EXPECT_EQ(rp_vhost_ring_call(w.dp, evil.port, 1, 1000000, &err), -EBADF);
 	expect_works(&b, 2, &c, 3);
+	close_three();
+}
+
+TEST(a_call_descriptor_that_blocks_whoever_writes_to_it_harms_nobody)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	uint64_t count;
+	int flags;
+
+	open_three();
+	while (read(evil.tx.call_fd, &count, sizeof(count)) == sizeof(count))
+		;
+	flags = fcntl(evil.tx.call_fd, F_GETFL);
+	EXPECT_EQ(fcntl(evil.tx.call_fd, F_SETFL, flags & ~O_NONBLOCK), 0);
+	EXPECT_EQ(write(evil.tx.call_fd, &full, sizeof(full)), sizeof(full));
+	EXPECT(fake_queue_arm(&evil.tx));
+	add(&evil, 2, 1, 0);
+	fake_queue_kick(&evil.tx);
+	EXPECT_SOON(fake_guest_sent(&evil) == 1);
+	expect_works(&b, 2, &c, 3);
+	/* The control plane waits for nothing either, and calls go on once there is room. */
+	EXPECT_EQ(read(evil.tx.call_fd, &count, sizeof(count)), sizeof(count));
+	EXPECT(fake_queue_arm(&evil.tx));
+	add(&evil, 2, 1, 1);
+	fake_queue_kick(&evil.tx);
+	EXPECT_EQ(read(evil.tx.call_fd, &count, sizeof(count)), sizeof(count));
 	close_three();
 }
 
