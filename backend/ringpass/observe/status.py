@@ -182,7 +182,12 @@ def _sees_nothing(port: PortStatus) -> bool:
     """Whether the guest kicks for nothing, and has never had room for a frame.
 
     Guests' drivers offer receive buffers as soon as they are up: a ring that was always empty is
-    probably not the one that the guest writes to.
+    probably not the one that the guest writes to. A guest that starts or resumes kicks a few times
+    for nothing, too.
     """
     nothing_moved = not port.tx.batches and not port.rx.frames
-    return port.state == "up" and nothing_moved and port.tx.kicks > 0 and bool(port.rx.drops)
+    many_kicks = port.tx.kicks > _KICKS_FOR_NOTHING
+    return port.state == "up" and nothing_moved and many_kicks and bool(port.rx.drops)
+
+
+_KICKS_FOR_NOTHING = 8
