@@ -258,6 +258,15 @@ class _Checker:
     def workers(self, daemon: Daemon) -> None:
         if not 1 <= len(daemon.worker_list()) <= MAX_WORKERS:
             self.fail("daemon.workers", f"there may be 1 to {MAX_WORKERS} workers")
+        # Those that the data plane takes: the configured ones, online or not.
+        last = os.sysconf("SC_NPROCESSORS_CONF") - 1
+        for number, worker in enumerate(daemon.worker_list()):
+            if worker.cpu is not None and worker.cpu > last:
+                self.fail(
+                    f"daemon.workers[{number}].cpu",
+                    f"there is no processor {worker.cpu}; this machine has 0 to {last}",
+                    "choose one of these, or leave cpu out",
+                )
 
     def port(
         self,

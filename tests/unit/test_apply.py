@@ -78,10 +78,10 @@ def test_a_port_moves_only_if_its_worker_is_said_or_goes() -> None:
 
 
 def test_switches_workers_and_sockets_change_in_place() -> None:
-    wanted = RUNNING.replace("workers = 2", 'workers = [{}, {policy = "busy", cpu = 1}]')
+    wanted = RUNNING.replace("workers = 2", 'workers = [{}, {policy = "busy", cpu = 0}]')
     wanted = wanted.replace("[switch.vale0]", 'socket_mode = "0666"\n[switch.vale0]\nageing = 5')
     assert plan(wanted) == [
-        "~ worker 1: policy busy, cpu 1",
+        "~ worker 1: policy busy, cpu 0",
         "~ sockets of all ports: mode 0666",
         "~ switch vale0: ageing 5 s",
     ]

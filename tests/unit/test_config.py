@@ -56,8 +56,8 @@ def test_a_relative_path_is_in_the_runtime_directory() -> None:
 
 def test_workers_are_a_number_or_tables() -> None:
     assert parse("[daemon]\nworkers = 3").daemon.worker_list() == [Worker()] * 3
-    tables = parse('[daemon]\nworkers = [{cpu = 1, policy = "busy"}, {policy = "sleep:50"}]')
-    assert tables.daemon.worker_list() == [Worker(1, "busy"), Worker(None, "sleep:50")]
+    tables = parse('[daemon]\nworkers = [{cpu = 0, policy = "busy"}, {policy = "sleep:50"}]')
+    assert tables.daemon.worker_list() == [Worker(0, "busy"), Worker(None, "sleep:50")]
 
 
 @given(st.text(st.characters(codec="ascii"), min_size=1))
@@ -138,6 +138,15 @@ def test_a_mistake_is_reported_with_its_place_and_what_to_do(
     assert error.what == f"test.toml: {key} is wrong"
     assert why in error.why
     assert fix in error.fix
+
+
+def test_a_worker_needs_a_processor_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", {"SC_NPROCESSORS_CONF": 4}.__getitem__)
+    assert parse("[daemon]\nworkers = [{cpu = 3}]").daemon.worker_list() == [Worker(3)]
+    error = wrong("[daemon]\nworkers = [{cpu = 0}, {cpu = 4}]")
+    assert error.what == "test.toml: daemon.workers[1].cpu is wrong"
+    assert error.why == "there is no processor 4; this machine has 0 to 3"
+    assert "leave cpu out" in error.fix
 
 
 def test_a_port_that_throws_frames_away_needs_no_switch() -> None:

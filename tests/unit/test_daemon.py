@@ -97,7 +97,7 @@ def test_after_a_crash_it_starts_again_and_front_ends_come_back(daemon: Daemon) 
         ("[swich.vale0]", ExitCode.USAGE, "did you mean 'switch'"),
         (f'[switch.vale0]\n[port."{VM1}"]\npath = "/nowhere/x.sock"', ExitCode.USAGE, "/nowhere"),
         (f'[switch.vale0]\n[port."{VM1}"]\npath = "{"x" * 120}"', ExitCode.USAGE, "107"),
-        ("[daemon]\nworkers = [{cpu = 4000}]", ExitCode.FAILED, "no processor 4000"),
+        ("[daemon]\nworkers = [{cpu = 4000}]", ExitCode.USAGE, "no processor 4000"),
     ],
 )
 def test_a_configuration_that_cannot_be_had_leaves_nothing(
