@@ -187,6 +187,15 @@ def test_qemu_gets_arguments_for_every_kind_of_port(ask: Run, daemon: Daemon) ->
         assert f"socket,id=chr0,path={path},reconnect=1" in argv
 
 
+@pytest.mark.parametrize("command", ["qemu-args", "run"])
+def test_a_guest_has_a_port_once(ask: Run, command: str) -> None:
+    result = ask("vm", command, VM1, "vale0:sink", VM1)
+    assert result.code == ExitCode.USAGE
+    assert f"error: {VM1} is named twice" in result.err
+    assert "why: each name makes a network card, and a port has one" in result.err
+    assert "fix: name it once" in result.err
+
+
 def test_apply_prints_what_it_does(ask: Run, tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.toml"
     wanted.write_text(CONFIG + '[switch.vale8]\n[port."vale8:x"]\n')
@@ -218,6 +227,21 @@ def test_a_wrong_file_is_reported_by_name_and_key(ask: Run, tmp_path: Path) -> N
         assert result.code == ExitCode.USAGE
         assert f'error: {wrong}: port."{VM1}".queus is wrong' in result.err
         assert "fix: did you mean 'queues'?" in result.err
+
+
+def test_a_processor_that_is_not_there_is_refused_before_anything_is_done(
+    ask: Run, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(f"[daemon]\nworkers = [{{cpu = 4000}}]\n{CONFIG}[switch.vale7]\n")
+    before = ask("switch", "ls", "--json").out
+    for command in (("apply", "--dry-run"), ("apply",), ("config", "check")):
+        result = ask(*command, wrong)
+        assert result.code == ExitCode.USAGE
+        assert f"error: {wrong}: daemon.workers[0].cpu is wrong" in result.err
+        assert "why: there is no processor 4000; this machine has 0 to" in result.err
+        assert "fix: choose one of these" in result.err
+    assert ask("switch", "ls", "--json").out == before
 
 
 def test_a_right_file_is_completed(run: Run, runtime_dir: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def run_(
         raise ConfigError(
             "--json needs --detach", "without it, standard output is the guest's console"
         )
-    nics = with_addresses([nic_of(port, front_end=True) for port in names], address or [])
+    nics = with_addresses(nics_of(names, front_end=True), address or [])
     built = images.ensure(image, progress=progress())
     options: dict[str, Any] = {
         "name": name or guest_name(names),
@@ -124,7 +124,7 @@ def qemu_args(
     ports: Ports = None, accel: Accel = "tcg", memory: Memory = 256, json: output.Json = False
 ) -> None:
     """Print the arguments by which a QEMU of yours gets these ports, memory included."""
-    nics = [nic_of(port, front_end=False) for port in ports or []]
+    nics = nics_of(ports or [], front_end=False)
     argv = [*qemu.accel_args(accel), *qemu.memory_args(memory)]
     for index, nic in enumerate(nics):
         argv += qemu.nic_args(nic, index)
@@ -132,6 +132,18 @@ def qemu_args(
         output.print_json(argv)
     else:
         typer.echo(shlex.join(argv))
+
+
+def nics_of(ports: list[str], *, front_end: bool) -> list[Nic]:
+    """Return a network card for each of `ports`, as `nic_of` does. Raises ConfigError."""
+    for index, port in enumerate(ports):
+        if port in ports[:index]:
+            raise ConfigError(
+                f"{port} is named twice",
+                "each name makes a network card, and a port has one front end",
+                "name it once, or add another port: ringpass port add",
+            )
+    return [nic_of(port, front_end=front_end) for port in ports]
 
 
 def nic_of(port: str, *, front_end: bool) -> Nic:
