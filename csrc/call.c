@@ -69,24 +69,23 @@ int rp_call_open(rp_call_t *call, int fd, struct rp_err *err)
 	*call = RP_CALL_NONE;
 	if (fd < 0)
 		return 0;
-	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (own < 0 || fstat(own, &st) < 0)
+	if (fstat(fd, &st) < 0 || (own = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		return rp_fail(err, EBADF, "call descriptor %d: %s", fd, strerror(errno));
 	pthread_once(&once, open_context);
-	*call = own << 1 | S_ISSOCK(st.st_mode);
+	*call = (uint32_t)own << 1 | S_ISSOCK(st.st_mode);
 	return 0;
 }
 
 void rp_call_close(rp_call_t call)
 {
 	if (call != RP_CALL_NONE)
-		close(call >> 1);
+		close((int)(call >> 1));
 }
 
 void rp_call_make(rp_call_t call)
 {
 	const uint64_t one = 1;
-	int fd = call >> 1;
+	int fd = (int)(call >> 1);
 	bool is_socket = call & 1;
 
 	if (call == RP_CALL_NONE)

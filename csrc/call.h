@@ -16,9 +16,9 @@
 #include "ringpass.h"
 
 /* A descriptor of ours to call on, with its kind; RP_CALL_NONE: nobody wants to be called. */
-typedef int32_t rp_call_t;
+typedef uint32_t rp_call_t;
 
-enum { RP_CALL_NONE = -1 };
+#define RP_CALL_NONE UINT32_MAX
 
 /**
  * rp_call_open() - keep a duplicate of a call descriptor

@@ -44,7 +44,7 @@ static uint64_t flow_src(struct flow f)
 /* A frame whose first piece does not even hold both addresses. */
 static struct flow gather_flow(const struct rp_seg *s)
 {
-	uint8_t both[ADDRESSES];
+	uint8_t both[ADDRESSES] = { 0 };
 
 	for (unsigned i = 0, at = 0; i < sizeof(both); i++, at++) {
 		while (at >= s->len) {

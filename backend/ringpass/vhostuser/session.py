@@ -23,7 +23,6 @@ GET_VRING_BASE; DPDK does either.
 
 import logging
 import os
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
@@ -531,13 +530,17 @@ def _check_notification(
 
 
 def _is_eventfd(fd: int) -> bool:
-    return str(Path(f"/proc/self/fd/{fd}").readlink()).startswith("anon_inode:[eventfd")
+    return _file(fd).startswith("anon_inode:[eventfd")
 
 
 def _is_channel(fd: int) -> bool:
-    """Whether `fd` notifies whoever reads its other end; User-mode Linux sends a socket."""
-    mode = os.fstat(fd).st_mode
-    return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode) or _is_eventfd(fd)
+    """Whether `fd` notifies whoever has its other end; User-mode Linux sends a socket."""
+    return _is_eventfd(fd) or _file(fd).startswith("socket:")
+
+
+def _file(fd: int) -> str:
+    """Name the file of `fd` without asking the file: it may be one that never answers."""
+    return str(Path(f"/proc/self/fd/{fd}").readlink())
 
 
 def _check_slot(slot: MemorySlot, others: Sequence[MemorySlot]) -> None:
