@@ -18,7 +18,7 @@ from tests.support.lab import BOOT_S, Lab, Station
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
-PORTS = {f"vale0:vm{number}": {"hold_us": 200_000} for number in range(1, 5)}
+PORTS = {f"vale0:vm{number}": {"hold_us": 1_000_000} for number in range(1, 5)}
 
 IDLE_S = 20.0
 IDLE_CORE = 0.005
@@ -51,7 +51,7 @@ def test_apply_touches_only_what_changes(
     before = [lab.daemon.port(station.port) for station in neighbours]
     settings = {
         **PORTS,
-        changed.port: {"hold_us": 200_000, "mtu": 1400},
+        changed.port: {"hold_us": 1_000_000, "mtu": 1400},
         neighbours[0].port: {"hold_us": 100_000},
         "vale0:new": {},
     }
@@ -86,7 +86,7 @@ def test_port_is_removed_under_its_guest_and_comes_back(
         assert lab.daemon.descriptors() < descriptors
         assert first.mac not in lab.daemon.fdb()
         assert first.guest.run(f"ping -c 1 -w 1 {second.address}").status != 0
-        assert lab.daemon.ask("port", "add", first.port, "--hold-us", "200000") == {
+        assert lab.daemon.ask("port", "add", first.port, "--hold-us", "1000000") == {
             "result": "added"
         }
         lab.daemon.wait_port(first.port, "up")

@@ -16,8 +16,8 @@ from tests.support.wait import wait_until
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
 PORTS: dict[str, dict[str, object]] = {
-    "vale0:vm1": {"hold_us": 200_000},
-    "vale0:vm2": {"hold_us": 200_000},
+    "vale0:vm1": {"hold_us": 1_000_000},
+    "vale0:vm2": {"hold_us": 1_000_000},
     "vale0:vm3": {"full": "drop"},
 }
 

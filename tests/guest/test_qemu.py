@@ -22,7 +22,7 @@ from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
-PORTS = {f"vale0:vm{number}": {"hold_us": 200_000} for number in range(1, 7)}
+PORTS = {f"vale0:vm{number}": {"hold_us": 1_000_000} for number in range(1, 7)}
 
 MODULE = 128 << 20
 """Bytes of a memory module, the least that Linux takes."""

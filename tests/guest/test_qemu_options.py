@@ -60,7 +60,7 @@ Cards = dict[str, tuple[Station, Station]]
 @pytest.fixture(scope="module")
 def lab(image: Image) -> Iterator[Lab]:
     ports = {
-        f"vale{number}:{guest}": {"hold_us": 200_000, **CHOICES[name].port}
+        f"vale{number}:{guest}": {"hold_us": 1_000_000, **CHOICES[name].port}
         for number, name in enumerate(NAMES)
         for guest in ("a", "b")
     }

@@ -16,7 +16,7 @@ from tests.support.traffic_tests import TrafficTests
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
-PORTS = {f"vale0:vm{number}": {"hold_us": 200_000} for number in range(1, 5)}
+PORTS = {f"vale0:vm{number}": {"hold_us": 1_000_000} for number in range(1, 5)}
 
 
 @pytest.fixture(scope="module")

@@ -127,4 +127,8 @@ class Lab:
     def evidence(self) -> list[tuple[str, str]]:
         """Return what a failure should show: titles and texts. Works until the lab is left."""
         consoles = [(name, guest.log.tail(CONSOLE_TAIL)) for name, guest in self.guests.items()]
-        return [*((f"console of {n}", text) for n, text in consoles), ("daemon", self.daemon.log())]
+        return [
+            *((f"console of {name}", text) for name, text in consoles),
+            ("ringpass port ls", self.daemon.run("port", "ls").stdout),
+            ("log of the daemon", self.daemon.log()),
+        ]

@@ -56,6 +56,8 @@ class Flood(NamedTuple):
 
 def ping(source: Station, target: Station, *, count: int = 5, size: int = 56) -> None:
     """Exchange `count` echoes of `size` bytes, unfragmented. None may be lost."""
+    # A target that did not answer a moment ago would be thought unreachable for a while.
+    source.guest.check(f"ip neigh flush dev {source.interface}")
     limits = f"-c {count} -i 0.05 -w 30 -s {size} -M do"
     output = source.guest.check(f"ping -n {limits} {target.address}", PATIENCE_S)
     assert f" {count} received, 0% packet loss" in output, output
@@ -147,10 +149,10 @@ def exchange_tcp(server: Station, client: Station, *, size: int = 4_000_000) -> 
 def send_segment(sender: Station, receiver: Station, *, size: int = SEGMENT) -> None:
     """Send a TCP segment of `size` bytes; it must arrive in one piece, each byte right."""
     script = install("segment.py", sender, receiver)
-    listening = "until grep -q listening /tmp/segment; do sleep 0.05; done"
+    listening = "until grep -qs listening /tmp/segment; do sleep 0.05; done"
     receiver.guest.check(
-        f"python3 {script} receive {receiver.interface} {size} >/tmp/segment 2>&1 & segment=$!; "
-        f"{listening}",
+        f"rm -f /tmp/segment; python3 {script} receive {receiver.interface} {size} "
+        f">/tmp/segment 2>&1 & segment=$!; {listening}",
         PATIENCE_S,
     )
     sender.guest.check(
