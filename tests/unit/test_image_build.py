@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -295,8 +296,9 @@ def test_recipe_without_both_kernels_is_refused(images: Path, tmp_path: Path) ->
 
 def test_concurrent_builds_make_one_image(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    with context.Pool(3) as pool:
-        made = pool.map(ensure, [tmp_path / "cache"] * 3)
+    # Unlike multiprocessing's Pool, it raises if a process of it dies, and does not wait for ever.
+    with ProcessPoolExecutor(3, mp_context=context) as pool:
+        made = list(pool.map(ensure, [tmp_path / "cache"] * 3))
     assert len({image.key for image in made}) == 1
     assert len(list((tmp_path / "cache/images").glob("*/manifest.json"))) == 1
 
