@@ -88,13 +88,15 @@ class Ring:
 class MiniGuest:
     """A driver that is up on all queue pairs. Use it as a context manager.
 
-    With `mac` it ignores frames that a switch floods to everybody, as a network card does.
+    With `mac` it ignores frames that a switch floods to everybody, as a network card does. With
+    `private` it keeps what it writes to itself, as QEMU does without share=on.
     """
 
-    def __init__(self, path: Path, pairs: int = 1, mac: str = "") -> None:
+    def __init__(self, path: Path, pairs: int = 1, mac: str = "", *, private: bool = False) -> None:
         self.mac = bytes.fromhex(mac.replace(":", ""))
         self.memory_fd = memfd(2 * pairs * RING_BYTES)
-        self.memory = mmap.mmap(self.memory_fd, 2 * pairs * RING_BYTES)
+        mapped = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
+        self.memory = mmap.mmap(self.memory_fd, 2 * pairs * RING_BYTES, mapped)
         self.rings = [Ring(self.memory, index) for index in range(2 * pairs)]
         self.front_end = RawFrontEnd.connect(path)
 

@@ -323,6 +323,7 @@ def _front_end(front_end: FrontEnd) -> FrontEndStatus:
         protocol_features=words(session.protocol_features, ProtocolFeature),
         memory_regions=len(session.memory),
         memory_bytes=sum(slot.size for slot in session.memory),
+        memory_private=front_end.memory_private,
         rings=[
             RingStatus(ring.index, ring.size, ring.enabled, ring.kicked, ring.running)
             for ring in session.rings

@@ -50,6 +50,8 @@ class FrontEndStatus(Struct, frozen=True):
     protocol_features: list[str]
     memory_regions: int
     memory_bytes: int
+    memory_private: bool
+    """Whether the front end maps it privately, so that nobody else sees what the guest writes."""
     rings: list[RingStatus]
 
 
@@ -158,14 +160,14 @@ def diagnosis(port: PortStatus) -> str:
     """Return what is wrong with `port` and what to do, or nothing."""
     if port.state == "broken":
         return f"broken: {port.reason}; reset the guest's NIC, or ringpass port repair {port.name}"
-    if _has_no_memory(port) or _sees_nothing(port):
-        return f"its guest is up, but its rings {_UNSHARED}"
+    if _has_no_memory(port):
+        return f"its guest is up, but the guest's memory {_UNSHARED}"
+    if port.front_end is not None and port.front_end.memory_private:
+        return f"process {port.front_end.pid} maps the guest's memory privately: it {_UNSHARED}"
     return ""
 
 
-_UNSHARED = (
-    "cannot be seen from here; is the guest's memory shared (memory-backend-memfd,share=on)?"
-)
+_UNSHARED = "is not shared; start QEMU with memory-backend-memfd,share=on as the machine's memory"
 
 
 def _has_no_memory(port: PortStatus) -> bool:
@@ -176,18 +178,3 @@ def _has_no_memory(port: PortStatus) -> bool:
         and front_end.memory_bytes == 0
         and any(ring.kicked for ring in front_end.rings)
     )
-
-
-def _sees_nothing(port: PortStatus) -> bool:
-    """Whether the guest kicks for nothing, and has never had room for a frame.
-
-    Guests' drivers offer receive buffers as soon as they are up: a ring that was always empty is
-    probably not the one that the guest writes to. A guest that starts or resumes kicks a few times
-    for nothing, too.
-    """
-    nothing_moved = not port.tx.batches and not port.rx.frames
-    many_kicks = port.tx.kicks > _KICKS_FOR_NOTHING
-    return port.state == "up" and nothing_moved and many_kicks and bool(port.rx.drops)
-
-
-_KICKS_FOR_NOTHING = 8

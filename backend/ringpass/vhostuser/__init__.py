@@ -8,5 +8,6 @@ and nothing else. Every descriptor that arrives has one owner, who closes it.
     messages     the wire format
     connection   a socket that yields messages
     session      what messages do to the rings of a port
+    sharing      whether the memory that a front end describes is shared at all
     endpoint     where front ends come from: a listening socket, or one that we connect to
 """

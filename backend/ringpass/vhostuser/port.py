@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringpass.errors import RingpassError
-from ringpass.vhostuser.connection import Connection, Disconnected
+from ringpass.vhostuser.connection import Connection, Disconnected, Message
 from ringpass.vhostuser.device import Device
 from ringpass.vhostuser.endpoint import Access, Connector, Listener, peer_pid
 from ringpass.vhostuser.messages import ProtocolError
 from ringpass.vhostuser.session import Plane, Session
+from ringpass.vhostuser.sharing import keeps_to_itself
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class FrontEnd:
         self.session = session
         self.pid = peer_pid(connected)
         self.since = time.time()
+        self.memory_private = False
+        """Whether the front end shares none of the guest's memory, though it sent its files."""
         self._connection = Connection(connected)
         self._on_end = on_end
         asyncio.get_running_loop().add_reader(self._connection, self._serve)
@@ -81,7 +84,7 @@ class FrontEnd:
                 message = self._connection.receive()
                 if message is None:
                     return
-                answer = self.session.handle(message)
+                answer = self._handle(message)
                 if answer is not None:
                     self._connection.send(answer)
             return
@@ -94,6 +97,13 @@ class FrontEnd:
             log.exception("event=session-crashed pid=%d", self.pid)
             reason = "an internal error, see the daemon's log"
         self._on_end(reason)
+
+    def _handle(self, message: Message) -> bytes | None:
+        described = self.session.memory
+        answer = self.session.handle(message)
+        if self.session.memory != described:
+            self.memory_private = keeps_to_itself(self.pid, self.session.memory_fds)
+        return answer
 
 
 class VhostUserPort:

@@ -141,6 +141,11 @@ class Session:
         """The guest memory that the front end described."""
         return [region.slot for region in self._memory]
 
+    @property
+    def memory_fds(self) -> list[int]:
+        """The files of `memory`, in its order. They stay the session's."""
+        return [region.fd.fileno() for region in self._memory]
+
     def handle(self, message: Message) -> bytes | None:
         """Do what `message` says; return the bytes to answer, or None."""
         with message:
@@ -435,7 +440,7 @@ class Session:
         """
         if self._plane.broken() is not None:
             self._plane.repair()
-            self._plane.set_memory(self.memory, [region.fd.fileno() for region in self._memory])
+            self._plane.set_memory(self.memory, self.memory_fds)
 
     def _stop(self, ring: Ring) -> None:
         if ring.running:
