@@ -50,6 +50,11 @@ class TestTraffic(TrafficTests):
     """Between a QEMU guest and a User-mode Linux guest."""
 
 
+def test_healthy_guests_are_no_problem(lab: Lab, pair: tuple[Station, Station]) -> None:
+    traffic.ping(*pair)
+    assert lab.daemon.ask("status")["problems"] == []
+
+
 def test_front_ends_agree_on_the_same_offloads(lab: Lab, pair: tuple[Station, Station]) -> None:
     offloads = []
     for station in pair:

@@ -58,13 +58,19 @@ def ping(source: Station, target: Station, *, count: int = 5, size: int = 56) ->
     """Exchange `count` echoes of `size` bytes, unfragmented. None may be lost."""
     # A target that did not answer a moment ago would be thought unreachable for a while.
     source.guest.check(f"ip neigh flush dev {source.interface}")
-    limits = f"-c {count} -i 0.05 -w 30 -s {size} -M do"
+    limits = f"-c {count} -i 0.05 -W 20 -s {size} -M do"
     output = source.guest.check(f"ping -n {limits} {target.address}", PATIENCE_S)
     assert f" {count} received, 0% packet loss" in output, output
 
 
+def introduce(station: Station, other: Station) -> None:
+    """Let the switch hear a station, so that it neither floods nor drops what is for it."""
+    ping(station, other, count=1)
+
+
 def flood(sender: Station, receiver: Station, *, size: int = 60, count: int = 5000) -> Flood:
     """Send `count` numbered frames of `size` bytes as fast as the sender's driver takes them."""
+    introduce(receiver, sender)
     start_sink(receiver, f"--seconds {PATIENCE_S} --idle {IDLE_S} --count {count}")
     sent = send_flood(sender, receiver.mac, size=size, count=count)
     return Flood(sent, end_sink(receiver))
@@ -92,8 +98,7 @@ class Stream:
         self.size = size
 
     def __enter__(self) -> Self:
-        # Once the switch has heard the receiver, nobody else gets its frames.
-        ping(self.receiver, self.sender, count=1)
+        introduce(self.receiver, self.sender)
         start_sink(self.receiver, "--seconds 3600 --idle 3600")
         command = f"rp-flood {self.sender.interface} --vary --dst {self.receiver.mac}"
         limits = f"--seconds 3600 --rate {self.rate} --size {self.size}"
