@@ -53,7 +53,8 @@ class Daemon:
         """Start the process; return when it answers."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [RINGPASS, "up", self.config],
+                # It must not outlive its test, however that ends.
+                ["setpriv", "--pdeathsig", "KILL", RINGPASS, "up", self.config],
                 env={**os.environ, "RINGPASS_RUNTIME_DIR": str(self.runtime_dir)},
                 stdin=subprocess.DEVNULL,
                 stderr=log,
