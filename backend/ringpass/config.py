@@ -38,6 +38,16 @@ _OFFLOAD_NEEDS: Mapping[Offload, tuple[Offload, ...]] = {
     "ecn": ("tso4", "tso6"),
 }
 
+#: Features that shape virtqueues and their buffers, as QEMU's device options name them.
+RingFeature = Literal["mrg_rxbuf", "indirect_desc", "event_idx", "packed", "in_order"]
+RING_FEATURES: tuple[RingFeature, ...] = (
+    "mrg_rxbuf",
+    "indirect_desc",
+    "event_idx",
+    "packed",
+    "in_order",
+)
+
 Microseconds = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
@@ -95,6 +105,8 @@ class Port(Struct, frozen=True, forbid_unknown_fields=True):
     hold_us: Microseconds = 1000
     offloads: list[Offload] = msgspec.field(default_factory=lambda: list(ALL_OFFLOADS))
     """What a guest may leave to the receiver of its frames."""
+    withhold: list[RingFeature] = []
+    """What a guest is not offered, for drivers that are better off without."""
     worker: Annotated[int, Meta(ge=0, le=MAX_WORKERS - 1)] | None = None
     """The worker that serves it, from 0; None: the one with the fewest ports."""
 
@@ -197,6 +209,7 @@ _FORMS = {
     "full": "write hold or drop",
     "hold_us": "write microseconds, at most 1000000",
     "offloads": f"write a list of {', '.join(ALL_OFFLOADS)}",
+    "withhold": f"write a list of {', '.join(RING_FEATURES)}",
 }
 
 T = TypeVar("T")
@@ -314,7 +327,11 @@ class _Checker:
                 "choose a shorter one, or a shorter runtime directory",
             )
         return msgspec.structs.replace(
-            port, mac=mac, path=str(path), offloads=sorted(set(port.offloads))
+            port,
+            mac=mac,
+            path=str(path),
+            offloads=sorted(set(port.offloads)),
+            withhold=sorted(set(port.withhold)),
         )
 
     def distinct(self, ports: Mapping[str, Port]) -> None:

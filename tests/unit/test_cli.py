@@ -157,7 +157,8 @@ def test_switches_come_and_go(ask: Run) -> None:
 def test_ports_come_and_go_with_all_their_settings(ask: Run, daemon: Daemon) -> None:
     options = ["--kind", "vhost-user", "--mode", "server", "--path", "p.sock", "--queues", "2"]
     options += ["--mtu", "9000", "--mac", "52:54:00:00:00:77", "--full", "drop", "--hold-us", "5"]
-    options += ["--offload", "csum", "--offload", "tso4", "--worker", "0"]
+    options += ["--offload", "csum", "--offload", "tso4", "--withhold", "packed"]
+    options += ["--worker", "0"]
     assert json.loads(ask("port", "add", "vale0:p", *options, "--json").out) == {"result": "added"}
     assert daemon.call("config.show")["port"]["vale0:p"] == {
         "kind": "vhost-user",
@@ -169,6 +170,7 @@ def test_ports_come_and_go_with_all_their_settings(ask: Run, daemon: Daemon) -> 
         "full": "drop",
         "hold_us": 5,
         "offloads": ["csum", "tso4"],
+        "withhold": ["packed"],
         "worker": 0,
     }
     assert json.loads(ask("port", "show", "vale0:p", "--json").out)["mtu"] == 9000

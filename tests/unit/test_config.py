@@ -47,6 +47,8 @@ def test_configurations_that_mean_the_same_are_equal() -> None:
     explicit = f'path = "/run/ringpass/vale0.vm1.sock"\nmac = "{mac}"'
     assert parse(port("")) == parse(port(explicit))
     assert parse(port('offloads = ["tso4", "csum"]')) == parse(port('offloads = ["csum", "tso4"]'))
+    twice = 'withhold = ["packed", "in_order", "packed"]'
+    assert parse(port(twice)) == parse(port('withhold = ["in_order", "packed"]'))
 
 
 def test_a_relative_path_is_in_the_runtime_directory() -> None:
@@ -93,6 +95,7 @@ def test_derived_addresses_of_many_ports_differ() -> None:
         (port('mac = "53:54:00:00:00:01"'), 'port."vale0:vm1".mac', "one machine", "even"),
         (port('offloads = ["tso"]'), 'port."vale0:vm1".offloads[0]', "'tso'", "csum, tso4"),
         (port('offloads = ["csum", "ufo"]'), 'port."vale0:vm1".offloads[1]', "'ufo'", "tso6, ecn"),
+        (port('withhold = ["mrg"]'), 'port."vale0:vm1".withhold[0]', "'mrg'", "mrg_rxbuf, "),
         (port('offloads = ["tso4"]'), 'port."vale0:vm1".offloads', "without csum", "add csum"),
         (port("worker = 1"), 'port."vale0:vm1".worker', "numbered 0 to 0", "daemon.workers"),
         ('[switch.vale0]\n[port."vale1:vm1"]', 'port."vale1:vm1"', "no switch vale1", "vale0"),
@@ -174,7 +177,9 @@ TOML_VALUES = st.recursive(
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
     max_leaves=10,
 )
-SOME_KEYS = st.sampled_from(["kind", "mode", "queues", "mtu", "mac", "offloads", "worker", "path"])
+SOME_KEYS = st.sampled_from(
+    ["kind", "mode", "queues", "mtu", "mac", "offloads", "withhold", "worker", "path"]
+)
 
 
 @given(

@@ -55,6 +55,10 @@ def add(
     offload: Annotated[
         list[str] | None, typer.Option(help="Offer this offload; repeat for more. Default: all.")
     ] = None,
+    withhold: Annotated[
+        list[str] | None,
+        typer.Option(help="Do not offer this feature of virtqueues; repeat for more."),
+    ] = None,
     worker: Annotated[int | None, typer.Option(help="The worker that serves it.")] = None,
     json: output.Json = False,
 ) -> None:
@@ -69,6 +73,7 @@ def add(
         "full": full,
         "hold_us": hold_us,
         "offloads": offload,
+        "withhold": withhold,
         "worker": worker,
     }
     settings = {key: value for key, value in options.items() if value is not None}

@@ -259,7 +259,7 @@ class Backend:
         control = VhostUserPort(
             name,
             Device(
-                features=offered(vhost_features(), config.queues, config.offloads),
+                features=offered(vhost_features(), config.queues, config.offloads, config.withhold),
                 mac=bytes.fromhex(config.mac.replace(":", "")),
                 mtu=config.mtu,
                 pairs=config.queues,

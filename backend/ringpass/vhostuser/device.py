@@ -15,6 +15,15 @@ OFFLOADS = {
     "ecn": Feature.HOST_ECN | Feature.GUEST_ECN,
 }
 
+#: Features of virtqueues and their buffers by the names of the configuration.
+RING_FEATURES = {
+    "mrg_rxbuf": Feature.MRG_RXBUF,
+    "indirect_desc": Feature.INDIRECT_DESC,
+    "event_idx": Feature.EVENT_IDX,
+    "packed": Feature.RING_PACKED,
+    "in_order": Feature.IN_ORDER,
+}
+
 #: Every protocol feature that a front end may take.
 PROTOCOL_FEATURES = (
     ProtocolFeature.MQ
@@ -48,14 +57,19 @@ class Device(NamedTuple):
         return known.ljust(offset + size, b"\0")[offset : offset + size]
 
 
-def offered(served: int, pairs: int, offloads: Collection[str]) -> Feature:
+def offered(
+    served: int, pairs: int, offloads: Collection[str], withheld: Collection[str] = ()
+) -> Feature:
     """Return the virtio features of a port with `pairs` queue pairs.
 
-    `served` is what the data plane can do; of its offloads only those named in `offloads` remain.
+    `served` is what the data plane can do; of its offloads only those named in `offloads` remain,
+    of its ring features only those not named in `withheld`.
     MQ is offered only where it means something, and GUEST_ANNOUNCE never: both make a driver that
     sees no control queue refuse the device, and User-mode Linux takes every bit that it is offered.
     """
     unwanted = Feature(0)
+    for name in withheld:
+        unwanted |= RING_FEATURES[name]
     for name, bits in OFFLOADS.items():
         if name not in offloads:
             unwanted |= bits
