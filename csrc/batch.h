@@ -39,15 +39,21 @@ struct rp_frame {
 	struct virtio_net_hdr vnet; /* checked; all zero when the sender has none */
 };
 
+/* A descriptor chain to give back. */
+struct rp_taken {
+	uint16_t id;
+	uint16_t slots; /* positions of the ring */
+};
+
 struct rp_batch {
 	uint16_t nframes;
 	uint16_t nsegs;
-	uint32_t bytes;	       /* of all frames, as pulled */
-	uint16_t taken;	       /* chains or slots to give back when all frames are done */
-	uint16_t held;	       /* frames that wait for their receiver; they are frame[0..held) */
-	uint32_t mem_gen;      /* of the sender's memory table, when it was pulled */
-	uint32_t next_pos;     /* netmap rings: the cursor behind the last slot taken */
-	uint16_t id[RP_BATCH]; /* virtqueues: heads of the chains taken */
+	uint32_t bytes;	   /* of all frames, as pulled */
+	uint16_t taken;	   /* chains or slots to give back when all frames are done */
+	uint16_t held;	   /* frames that wait for their receiver; they are frame[0..held) */
+	uint32_t mem_gen;  /* of the sender's memory table, when it was pulled */
+	uint32_t next_pos; /* netmap rings: the cursor behind the last slot taken */
+	struct rp_taken chain[RP_BATCH]; /* virtqueues: the chains taken */
 	struct rp_frame frame[RP_BATCH];
 	struct rp_seg seg[RP_BATCH_SEGS];
 };

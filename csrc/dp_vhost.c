@@ -302,7 +302,7 @@ int rp_vhost_ring_stop(rp_dataplane *dp, int port, uint32_t vring, uint32_t *bas
 	if (!ep)
 		return -EINVAL;
 	stop_ring(dp, ep);
-	*base = ep->state->reserved & 0xffff;
+	*base = rp_front_vhost_base(ep);
 	pthread_mutex_unlock(&dp->lock);
 	return 0;
 }

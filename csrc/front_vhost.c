@@ -31,6 +31,7 @@ struct front_vhost {
 	uint32_t net_header; /* bytes */
 	bool mergeable;
 	bool started;
+	uint32_t base; /* where it was stopped */
 	int kick_fd;
 	rp_call_t call; /* may change while the ring is live */
 };
@@ -49,7 +50,8 @@ uint64_t rp_front_vhost_features(void)
 {
 	return RP_VNET_FEATURES | RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
 	       RP_FEATURE(VIRTIO_F_ANY_LAYOUT) | RP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |
-	       RP_FEATURE(VIRTIO_RING_F_EVENT_IDX) | RP_FEATURE(VIRTIO_F_VERSION_1);
+	       RP_FEATURE(VIRTIO_RING_F_EVENT_IDX) | RP_FEATURE(VIRTIO_F_VERSION_1) |
+	       RP_FEATURE(VIRTIO_F_RING_PACKED) | RP_FEATURE(VIRTIO_F_IN_ORDER);
 }
 
 static void break_port(struct front_vhost *v)
@@ -142,9 +144,9 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 			rp_refuse(ep, RP_DROP_FRAGS); /* not even an empty batch has room */
 		else if (ret != RP_POP_CHAIN)
 			break;
-		b->id[b->taken++] = chain.head;
+		b->chain[b->taken++] = (struct rp_taken){ chain.id, chain.slots };
 		pieces += chain.nsegs;
-		pos++;
+		pos += chain.slots;
 		if (ret != RP_POP_CHAIN || !make_frame(v, &chain, f))
 			continue;
 		__builtin_prefetch(b->seg[f->seg].addr);
@@ -161,14 +163,28 @@ static void vhost_notify(struct rp_endpoint *ep)
 	rp_call_make(rp_load(&of(ep)->call));
 }
 
+/* Write used entries for the batch's chains from @pos on. Return: the position behind them */
+static uint16_t fill_taken(struct rp_virtq *q, const struct rp_batch *b, uint16_t pos)
+{
+	const uint16_t first = pos;
+
+	for (uint16_t i = 0; i < b->taken; i++) {
+		if (!q->in_order)
+			rp_virtq_fill(q, pos, b->chain[i].id, b->chain[i].slots, 0);
+		pos += b->chain[i].slots;
+	}
+	/* In order, one entry stands for all up to the chain that it names (VIRTIO 1.2, 2.7.9, 2.8.7). */
+	if (q->in_order && pos != first)
+		rp_virtq_fill(q, first, b->chain[b->taken - 1].id, (uint16_t)(pos - first), 0);
+	return pos;
+}
+
 static void vhost_complete(struct rp_endpoint *ep)
 {
 	struct front_vhost *v = of(ep);
 	struct rp_ring_state *st = ep->state;
-	uint16_t from = (uint16_t)st->published, to = (uint16_t)(from + ep->batch->taken);
+	const uint16_t to = fill_taken(&v->q, ep->batch, (uint16_t)st->published);
 
-	for (uint16_t i = 0; i < ep->batch->taken; i++)
-		rp_virtq_fill(&v->q, (uint16_t)(from + i), ep->batch->id[i], 0);
 	rp_virtq_flush(&v->q, to);
 	st->published = to;
 	if (ep->awaited || rp_virtq_notify(&v->q, (uint16_t)st->signalled, to))
@@ -182,7 +198,7 @@ static bool vhost_pending(struct rp_endpoint *ep)
 {
 	struct front_vhost *v = of(ep);
 
-	return rp_virtq_ready(&v->q, (uint16_t)ep->state->reserved) > 0 || v->q.broken;
+	return rp_virtq_ready(&v->q, (uint16_t)ep->state->reserved) || v->q.broken;
 }
 
 static void vhost_arm(struct rp_endpoint *ep)
@@ -210,14 +226,14 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 	const uint64_t need = (uint64_t)f->len + v->net_header;
 	struct virtio_net_hdr_mrg_rxbuf header = { .hdr = f->vnet };
 	struct rp_seg *seg = &l->seg[slice->seg];
-	uint16_t nseg = 0, chains = 0;
+	uint16_t nseg = 0, chains = 0, slots = 0;
 	uint64_t room = 0;
 
 	while (room < need) {
 		struct rp_chain chain;
 		uint64_t left = need - room;
 		enum rp_pop ret =
-			rp_virtq_pop(&v->q, mem, (uint16_t)(*pos + chains), &chain, seg + nseg,
+			rp_virtq_pop(&v->q, mem, (uint16_t)(*pos + slots), &chain, seg + nseg,
 				     (uint32_t)(RP_LEASE_SEGS - slice->seg - nseg));
 
 		if (ret == RP_POP_NO_ROOM && slice->seg == 0)
@@ -229,10 +245,11 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 		if (!v->mergeable && chain.bytes < need)
 			return TOO_LONG;
 		/* Not published yet, so a frame that does not fit after all leaves no trace. */
-		rp_virtq_fill(&v->q, (uint16_t)(*used + chains), chain.head,
+		rp_virtq_fill(&v->q, (uint16_t)(*used + slots), chain.id, chain.slots,
 			      (uint32_t)(chain.bytes < left ? chain.bytes : left));
 		room += chain.bytes;
 		nseg += chain.nsegs;
+		slots += chain.slots;
 		chains++;
 	}
 	l->nsegs = slice->seg + nseg;
@@ -240,8 +257,8 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 	cut_front(&seg, &nseg, v->net_header, NULL, (const uint8_t *)&header);
 	slice->seg = (uint16_t)(seg - l->seg);
 	slice->nseg = nseg;
-	*pos += chains;
-	*used += chains;
+	*pos += slots;
+	*used += slots;
 	return FITS;
 }
 
@@ -362,6 +379,16 @@ struct rp_endpoint *rp_front_vhost_new(struct rp_port *p, int dir, uint32_t i,
 	return &v->ep;
 }
 
+static int open_kick(struct front_vhost *v, int fd, struct rp_err *err)
+{
+	if (fd < 0)
+		return 0;
+	v->kick_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (v->kick_fd < 0)
+		return rp_fail(err, EBADF, "kick descriptor %d: %s", fd, strerror(errno));
+	return 0;
+}
+
 static void close_kick(struct front_vhost *v)
 {
 	if (v->kick_fd >= 0)
@@ -374,24 +401,16 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 {
 	struct front_vhost *v = of(ep);
 	const uint64_t features = ep->port->features;
+	int ret;
 
 	if (v->started)
 		return rp_fail(err, EBUSY, "the virtqueue runs already");
-	v->q = (struct rp_virtq){
-		.writable = ep->dir == NETMAP_DIR_RX,
-		.indirect = features & RP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),
-		.event_idx = features & RP_FEATURE(VIRTIO_RING_F_EVENT_IDX),
-	};
-	if (rp_virtq_map(&v->q, ep->port->mem, cfg, err) < 0)
-		return -EINVAL;
-	if (cfg->kick_fd >= 0) {
-		v->kick_fd = fcntl(cfg->kick_fd, F_DUPFD_CLOEXEC, 0);
-		if (v->kick_fd < 0)
-			return rp_fail(err, EBADF, "kick descriptor %d: %s", cfg->kick_fd,
-				       strerror(errno));
-	}
-	if (rp_call_open(&v->call, cfg->call_fd, err) < 0) {
+	ret = rp_virtq_open(&v->q, features, ep->dir == NETMAP_DIR_RX, ep->port->mem, cfg, err);
+	if (ret < 0)
+		return ret;
+	if (open_kick(v, cfg->kick_fd, err) < 0 || rp_call_open(&v->call, cfg->call_fd, err) < 0) {
 		close_kick(v);
+		rp_virtq_close(&v->q);
 		return -EBADF;
 	}
 	v->cfg = *cfg;
@@ -400,8 +419,7 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 	v->net_header = v->mergeable || (features & RP_FEATURE(VIRTIO_F_VERSION_1)) ?
 				sizeof(struct virtio_net_hdr_mrg_rxbuf) :
 				sizeof(struct virtio_net_hdr);
-	v->q.avail_idx = (uint16_t)cfg->base;
-	rp_ring_state_reset(ep->state, cfg->base & 0xffff, rp_load_acquire(&v->q.used->idx));
+	rp_ring_state_reset(ep->state, v->q.packed ? v->q.used_pos : v->q.avail_idx, v->q.used_pos);
 	ep->congestion = RP_FLOWING;
 	ep->awaited = ep->empty_polls = 0;
 	rp_virtq_disarm(&v->q);
@@ -411,7 +429,7 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 
 int rp_front_vhost_remap(struct rp_endpoint *ep, const struct rp_guestmem *mem)
 {
-	struct rp_virtq moved = { 0 };
+	struct rp_virtq moved = of(ep)->q;
 	struct rp_err ignored;
 
 	if (!of(ep)->started)
@@ -427,7 +445,7 @@ int rp_front_vhost_move(struct rp_endpoint *ep, const struct rp_guestmem *mem, s
 	return rp_virtq_map(&of(ep)->q, mem, &of(ep)->cfg, err);
 }
 
-uint32_t rp_front_vhost_stop(struct rp_endpoint *ep)
+void rp_front_vhost_stop(struct rp_endpoint *ep)
 {
 	struct front_vhost *v = of(ep);
 
@@ -441,7 +459,13 @@ uint32_t rp_front_vhost_stop(struct rp_endpoint *ep)
 	rp_call_close(v->call);
 	v->call = RP_CALL_NONE;
 	v->started = false;
-	return ep->state->reserved & 0xffff;
+	v->base = rp_virtq_base(&v->q, (uint16_t)ep->state->reserved);
+	rp_virtq_close(&v->q);
+}
+
+uint32_t rp_front_vhost_base(const struct rp_endpoint *ep)
+{
+	return of_const(ep)->base;
 }
 
 bool rp_front_vhost_started(const struct rp_endpoint *ep)

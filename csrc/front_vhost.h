@@ -41,9 +41,11 @@ int rp_front_vhost_move(struct rp_endpoint *ep, const struct rp_guestmem *mem, s
  * rp_front_vhost_stop() - forget the virtqueue; no thread may still use it
  *
  * Frames that were held back are dropped, and their chains given back.
- * Return: the next avail index, what SET_VRING_BASE would restore
  */
-uint32_t rp_front_vhost_stop(struct rp_endpoint *ep);
+void rp_front_vhost_stop(struct rp_endpoint *ep);
+
+/* rp_front_vhost_base() - where a stopped virtqueue goes on: what GET_VRING_BASE answers */
+uint32_t rp_front_vhost_base(const struct rp_endpoint *ep);
 
 bool rp_front_vhost_started(const struct rp_endpoint *ep);
 int rp_front_vhost_kick_fd(const struct rp_endpoint *ep); /* -1: the ring is polled */

@@ -110,12 +110,12 @@ struct rp_mem_slot {
 
 struct rp_vring_config {
 	uint32_t size; /* entries, a power of two */
-	uint32_t base; /* next avail index, from SET_VRING_BASE */
+	uint32_t base; /* as SET_VRING_BASE writes it, for split or packed rings */
 	uint64_t desc_user_addr;
-	uint64_t avail_user_addr;
-	uint64_t used_user_addr;
-	int32_t kick_fd; /* -1: the ring must be polled */
-	int32_t call_fd; /* -1: never call */
+	uint64_t avail_user_addr; /* packed: the driver's event structure */
+	uint64_t used_user_addr;  /* packed: the device's event structure */
+	int32_t kick_fd;	  /* -1: the ring must be polled */
+	int32_t call_fd;	  /* -1: never call */
 };
 
 struct rp_worker_config {

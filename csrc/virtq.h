@@ -2,19 +2,34 @@
 #ifndef RP_VIRTQ_H
 #define RP_VIRTQ_H
 /*
- * DOC: A split virtqueue, seen from the device (VIRTIO 1.2, section 2.7).
+ * DOC: A virtqueue, split or packed, seen from the device (VIRTIO 1.2, 2.7 and 2.8).
  *
- *   driver writes                        device writes
- *   desc[]   address, length, next       used.ring[]  which chains are done
- *   avail.ring[], avail.idx              used.idx
- *   avail.used_event: call me at ...     used.avail_event: kick me at ...
+ *                      split                          packed
+ *   descriptor area    desc[]: what chains are        ring[]: what is available,
+ *                      made of                        and what was used
+ *   driver area        avail: which chains there      driver: call me at ...
+ *                      are; call me at ...
+ *   device area        used: which chains are done;   device: kick me at ...
+ *                      kick me at ...
  *
- * Four verbs, in this order, are all that the front end needs:
+ * Four verbs, in this order, are all that the front end needs, and none of
+ * them tells the formats apart:
  *
  *   pop      take the next chain, checked and translated
- *   fill     write a used entry for it
+ *   fill     write a used entry for it, which the driver can't see yet
  *   flush    publish the used entries, in order
  *   notify   does the driver want a call for them?
+ *
+ * Positions run freely through 16 bits in both formats. A packed ring stores
+ * an index and a wrap counter, which starts as 1 and is inverted each lap:
+ *
+ *   position   0 .. size-1   size .. 2*size-1   2*size ..
+ *   index      0 .. size-1   0    .. size-1     0 ..        position % size
+ *   wrap       1             0                  1           !(position & size)
+ *
+ * A chain takes as many positions of a packed ring as it has descriptors there,
+ * and one of a split ring. Chains are used in the order in which they became
+ * available, so in a packed ring a used entry goes where its chain was.
  *
  * The driver is hostile. Each word that it can write is read once; lengths and
  * indexes are bounded by the queue's own size; a chain that breaks a rule
@@ -28,21 +43,42 @@
 #include "batch.h"
 #include "guestmem.h"
 
+/* An entry of a packed ring that is written when it is published, not before. */
+struct rp_used {
+	uint32_t len;
+	uint16_t id;
+	uint16_t slots;
+};
+
 struct rp_virtq {
-	const struct vring_desc *desc;
-	struct vring_avail *avail;
-	struct vring_used *used;
+	union {
+		const struct vring_desc *desc;
+		struct vring_packed_desc *ring;
+	};
+	union {
+		struct vring_avail *avail;
+		const struct vring_packed_desc_event *driver;
+	};
+	union {
+		struct vring_used *used;
+		struct vring_packed_desc_event *device;
+	};
+	struct rp_used *filled; /* packed: by index */
 	uint32_t size;
-	uint16_t avail_idx; /* as last read */
-	bool writable;	    /* chains are for the device to write: a receive queue */
+	uint32_t hint;	    /* for rp_guestmem_at() */
+	uint16_t avail_idx; /* split: as last read */
+	uint16_t used_pos;  /* as last published */
+	bool packed;	    /* negotiated */
+	bool in_order;	    /* negotiated */
 	bool indirect;	    /* negotiated */
 	bool event_idx;	    /* negotiated */
-	uint32_t hint;	    /* for rp_guestmem_at() */
+	bool writable;	    /* chains are for the device to write: a receive queue */
 	const char *broken; /* which rule the driver broke; NULL: none */
 };
 
 struct rp_chain {
-	uint16_t head;
+	uint16_t id;	/* what the driver knows it by */
+	uint16_t slots; /* positions that it takes */
 	uint16_t nsegs;
 	uint64_t bytes;
 };
@@ -50,12 +86,24 @@ struct rp_chain {
 enum rp_pop {
 	RP_POP_CHAIN,
 	RP_POP_EMPTY,
-	RP_POP_NO_ROOM, /* more pieces than @max */
+	RP_POP_NO_ROOM, /* more pieces than @max; all but nsegs and bytes of the chain is known */
 	RP_POP_BROKEN
 };
 
 /**
- * rp_virtq_map() - find a queue's three areas in the guest's memory
+ * rp_virtq_open() - set a queue up
+ * @features:	negotiated
+ * @writable:	it is a receive queue
+ *
+ * Return: 0, or a negative errno with the reason in @err
+ */
+int rp_virtq_open(struct rp_virtq *q, uint64_t features, bool writable,
+		  const struct rp_guestmem *mem, const struct rp_vring_config *cfg,
+		  struct rp_err *err);
+void rp_virtq_close(struct rp_virtq *q);
+
+/**
+ * rp_virtq_map() - find the three areas of an open queue in the guest's memory
  *
  * Return: 0, or -EINVAL with the reason in @err
  */
@@ -63,38 +111,53 @@ int rp_virtq_map(struct rp_virtq *q, const struct rp_guestmem *mem,
 		 const struct rp_vring_config *cfg, struct rp_err *err);
 
 /**
- * rp_virtq_ready() - chains that the driver made available behind @pos
+ * rp_virtq_base() - positions, as GET_VRING_BASE and SET_VRING_BASE write them
  *
- * Return: their number; 0 as well when the index is a lie, with q->broken set
+ * Split: the next avail index. Packed: index and wrap counter of the next
+ * descriptor, and the same of the next used one in the high half. Whoever
+ * stops a queue gave all chains back before, so the two halves are equal.
  */
-uint32_t rp_virtq_ready(struct rp_virtq *q, uint16_t pos);
+uint32_t rp_virtq_base(const struct rp_virtq *q, uint16_t pos);
+
+/* rp_virtq_ready() - is there a chain at @pos? No as well when the driver lies: see q->broken. */
+bool rp_virtq_ready(struct rp_virtq *q, uint16_t pos);
 
 /**
- * rp_virtq_pop() - read the chain at avail position @pos
+ * rp_virtq_pop() - read the chain at position @pos
  * @seg:	gets its pieces
  * @max:	room in @seg
  *
- * Nothing is consumed: the caller moves its own position on.
+ * Nothing is consumed: the caller moves its own position on, by chain->slots.
  */
 enum rp_pop rp_virtq_pop(struct rp_virtq *q, const struct rp_guestmem *mem, uint16_t pos,
 			 struct rp_chain *chain, struct rp_seg *seg, uint32_t max);
 
 /**
- * rp_virtq_fill() - write the used entry at used position @pos
+ * rp_virtq_fill() - write the used entry at position @pos
+ * @slots:	positions that it gives back, in a packed ring
  * @len:	bytes written into the chain
  */
-static inline void rp_virtq_fill(struct rp_virtq *q, uint16_t pos, uint16_t head, uint32_t len)
+static inline void rp_virtq_fill(struct rp_virtq *q, uint16_t pos, uint16_t id, uint16_t slots,
+				 uint32_t len)
 {
-	struct vring_used_elem *e = &q->used->ring[pos & (q->size - 1)];
+	const uint32_t at = pos & (q->size - 1);
 
-	e->id = head;
-	e->len = len;
+	if (q->packed)
+		q->filled[at] = (struct rp_used){ len, id, slots };
+	else
+		q->used->ring[at] = (struct vring_used_elem){ id, len };
 }
 
-/* rp_virtq_flush() - publish the used entries before @pos; pairs with the driver's read of idx */
+void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos);
+
+/* rp_virtq_flush() - publish the used entries before @pos, all at once */
 static inline void rp_virtq_flush(struct rp_virtq *q, uint16_t pos)
 {
-	rp_store_release(&q->used->idx, pos);
+	if (q->packed)
+		rp_virtq_flush_packed(q, pos);
+	else
+		rp_store_release(&q->used->idx, pos); /* pairs with the driver's read of idx */
+	q->used_pos = pos;
 }
 
 /**

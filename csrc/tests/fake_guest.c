@@ -317,6 +317,7 @@ void fake_guest_open(struct fake_guest *g, const struct fake_guest_config *cfg)
 	*g = (struct fake_guest){ .port = -1, .features = cfg->features };
 	if (!g->features)
 		g->features = rp_vhost_offered();
+	g->features &= ~(RP_FEATURE(VIRTIO_F_RING_PACKED) | RP_FEATURE(VIRTIO_F_IN_ORDER));
 	g->header_bytes = g->features & (RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
 					 RP_FEATURE(VIRTIO_F_VERSION_1)) ?
 				  sizeof(struct virtio_net_hdr_mrg_rxbuf) :

@@ -107,7 +107,8 @@ static uint16_t stop(const struct guest *g)
 {
 	g->port->tx[0]->live = g->port->rx[0]->live = 0;
 	rp_front_vhost_stop(g->port->rx[0]);
-	return (uint16_t)rp_front_vhost_stop(g->port->tx[0]);
+	rp_front_vhost_stop(g->port->tx[0]);
+	return (uint16_t)rp_front_vhost_base(g->port->tx[0]);
 }
 
 static void step(struct input *in, uint32_t queue_size)

@@ -115,7 +115,7 @@ TEST(a_chain_is_its_descriptors_in_order)
 	open_queue();
 	offer(desc, 3);
 	EXPECT_EQ(pop(), RP_POP_CHAIN);
-	EXPECT_EQ(chain.head, 0);
+	EXPECT_EQ(chain.id, 0);
 	EXPECT_EQ(chain.nsegs, 3);
 	EXPECT_EQ(chain.bytes, 43);
 	EXPECT_EQ(seg[1].len, 1);

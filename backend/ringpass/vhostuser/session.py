@@ -57,6 +57,8 @@ from ringpass.vhostuser.messages import (
 log = logging.getLogger(__name__)
 
 _ACK, _NACK = Number(0), Number(1)
+#: Index 0 and wrap counter 1, of the next available and the next used descriptor.
+_NEW_PACKED_RING = 0x8000_8000
 _SHARE_MEMORY = (
     "start QEMU with -object memory-backend-memfd,id=mem,size=SIZE,share=on "
     "-machine memory-backend=mem"
@@ -341,10 +343,15 @@ class Session:
 
     def set_vring_base(self, payload: VringState, _message: Message) -> None:
         ring = self._ring(payload.index)
-        if payload.value > 0xFFFF:
+        packed = self.features is not None and Feature.RING_PACKED in self.features
+        if payload.value > 0xFFFF and not packed:
             raise ProtocolError(f"virtqueue {ring.index} is to begin at index {payload.value}")
         self._reconfigure(ring)
         ring.base = payload.value
+        if packed and not payload.value and ProtocolFeature.CONFIG in self.protocol_features:
+            # User-mode Linux, which alone takes CONFIG, says 0 of every new ring; its driver
+            # begins a packed one with wrap counter 1, as the standard has it.
+            ring.base = _NEW_PACKED_RING
 
     def get_vring_base(self, payload: VringState, _message: Message) -> VringState:
         ring = self._ring(payload.index)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Virtqueues, from the device to the driver: chains that were used, and who wants to be told. */
+#include "virtq.h"
+
+enum {
+	WRAP = 1 << VRING_PACKED_EVENT_F_WRAP_CTR,
+	BOTH_FLAGS = 1 << VRING_PACKED_DESC_F_AVAIL | 1 << VRING_PACKED_DESC_F_USED
+};
+
+/* A position, as packed rings and their event structures name it. */
+static uint16_t index_and_wrap(const struct rp_virtq *q, uint16_t pos)
+{
+	return (uint16_t)((pos & (q->size - 1)) | (pos & q->size ? 0 : WRAP));
+}
+
+uint32_t rp_virtq_base(const struct rp_virtq *q, uint16_t pos)
+{
+	const uint32_t at = index_and_wrap(q, pos);
+
+	return q->packed ? at | at << 16 : pos;
+}
+
+/*
+ * The driver looks at the first entry; when it sees that one, it may see all:
+ *
+ *   1. id, length and flags of all entries but the first
+ *   2. id and length of the first
+ *   3. its flags, with release
+ */
+void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos)
+{
+	const uint32_t mask = q->size - 1;
+	const uint16_t first = q->used_pos;
+	uint16_t first_flags = 0;
+
+	for (uint16_t at = first; at != pos;) {
+		const struct rp_used *u = &q->filled[at & mask];
+		struct vring_packed_desc *d = &q->ring[at & mask];
+		const uint16_t flags = (uint16_t)((at & q->size ? 0 : BOTH_FLAGS) |
+						  (u->len ? VRING_DESC_F_WRITE : 0));
+
+		d->id = u->id;
+		d->len = u->len;
+		if (at == first)
+			first_flags = flags;
+		else
+			rp_store(&d->flags, flags);
+		at += u->slots;
+	}
+	if (pos != first)
+		rp_store_release(&q->ring[first & mask].flags, first_flags);
+}
+
+static bool notify_packed(const struct rp_virtq *q, uint16_t from, uint16_t to)
+{
+	/* Pairs with the driver, which writes the position first. */
+	const uint16_t flags = rp_load_acquire(&q->driver->flags);
+	const uint32_t two_laps = 2 * q->size - 1;
+	uint32_t event;
+
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC || !q->event_idx)
+		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
+	event = rp_load(&q->driver->off_wrap);
+	event = (event & (WRAP - 1)) + (event & WRAP ? 0 : q->size);
+	return ((to - event - 1) & two_laps) < (uint16_t)(to - from);
+}
+
+bool rp_virtq_notify(struct rp_virtq *q, uint16_t from, uint16_t to)
+{
+	/* Pairs with the driver's: it arms, fences, looks for used entries again. */
+	rp_fence_full();
+	if (q->packed)
+		return notify_packed(q, from, to);
+	if (q->event_idx)
+		return vring_need_event(rp_load(&q->avail->ring[q->size]), to, from);
+	return !(rp_load(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
+}
+
+void rp_virtq_arm(struct rp_virtq *q, uint16_t pos)
+{
+	if (q->packed) {
+		rp_store(&q->device->off_wrap, index_and_wrap(q, pos));
+		rp_store_release(&q->device->flags, q->event_idx ? VRING_PACKED_EVENT_FLAG_DESC :
+								   VRING_PACKED_EVENT_FLAG_ENABLE);
+	} else if (q->event_idx) {
+		rp_store((uint16_t *)&q->used->ring[q->size], pos);
+	} else {
+		rp_store(&q->used->flags, 0);
+	}
+}
+
+void rp_virtq_disarm(struct rp_virtq *q)
+{
+	if (q->packed)
+		rp_store(&q->device->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
+	else if (!q->event_idx) /* else nothing is to be done: an old index asks for no kick */
+		rp_store(&q->used->flags, VRING_USED_F_NO_NOTIFY);
+}
