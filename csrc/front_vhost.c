@@ -429,7 +429,7 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 
 int rp_front_vhost_remap(struct rp_endpoint *ep, const struct rp_guestmem *mem)
 {
-	struct rp_virtq moved = of(ep)->q;
+	struct rp_virtq moved = { .packed = of(ep)->q.packed };
 	struct rp_err ignored;
 
 	if (!of(ep)->started)
