@@ -68,7 +68,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "image": "errors paths",
         "vm": "errors paths names image",
         "doctor": "errors paths image vm client libvirt",
-        "bench": "errors paths names config dataplane observe client image vm",
+        "bench": "errors paths names netlink config dataplane observe client image vm",
         "demo": "errors paths names config observe client image vm bench",
         "cli": "errors paths names config apply observe client daemon image vm doctor bench demo",
     }.items()

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -90,7 +90,7 @@ class Testbed:
         """Ask the daemon for its status."""
         return self.client.ask(Status, "status")
 
-    def boot(self, guests: list[Guest], timeout: float = 90.0) -> None:
+    def boot(self, guests: Sequence[Guest], timeout: float = 90.0) -> None:
         """Start `guests` at the same time and wait until each has a shell."""
         for guest in guests:
             self._guests.append(guest)
@@ -98,10 +98,25 @@ class Testbed:
         for guest in guests:
             guest.wait_ready(timeout)
 
-    def qemu(self, image: Image, name: str, ports: dict[str, str]) -> Guest:
-        """Return a QEMU guest with a network card for each port of `ports`: name -> address."""
+    def qemu(
+        self,
+        image: Image,
+        name: str,
+        ports: dict[str, str],
+        parameters: Sequence[str] = (),
+        extra: Sequence[str] = (),
+    ) -> Guest:
+        """Return a QEMU guest with a network card for each port of `ports`: name -> address.
+
+        `parameters` are added to the guest kernel's command line, `extra` to QEMU's.
+        """
         return Guest.qemu(
-            image, self._nics(ports), name=name, directory=self.directory / "vm" / name
+            image,
+            self._nics(ports),
+            name=name,
+            directory=self.directory / "vm" / name,
+            parameters=parameters,
+            extra=extra,
         )
 
     def uml(self, image: Image, name: str, ports: dict[str, str]) -> Guest:

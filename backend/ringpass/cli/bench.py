@@ -105,10 +105,11 @@ def _figure(value: float | None) -> Text:
 
 
 def _verdict(row: Row) -> Text:
-    if row.limit is None:
+    limit = [] if row.limit is None else [f"<= {row.limit:.3g}"]
+    goal = ", ".join(limit + ["no drops"] * row.lossless)
+    if not goal:
         return Text("-", "dim")
-    goal = f"<= {row.limit:.3g}{', no drops:' if row.lossless else ''}"
-    return Text(f"{goal} met", "green") if row.met else Text(f"{goal} NOT met", "bold red")
+    return Text(f"{goal}: met", "green") if row.met else Text(f"{goal}: NOT met", "bold red")
 
 
 def _notes(row: Row) -> str:
