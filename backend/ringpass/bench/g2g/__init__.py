@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from itertools import groupby
 
 from ringpass.bench.g2g.cases import CASES, Case
-from ringpass.bench.g2g.pair import boot
+from ringpass.bench.g2g.pair import Pair, booted, tap_network
 from ringpass.bench.g2g.rounds import measure_round
 from ringpass.bench.machine import two_cpus
 from ringpass.bench.measure import Options
 from ringpass.bench.report import Row
+from ringpass.errors import RingpassError
 
 Talk = Callable[[str], None]
 
@@ -36,14 +37,27 @@ def measure(options: Options, talk: Talk) -> list[Row]:
 
 def with_guests(label: str, wanted: Sequence[Case], options: Options, talk: Talk) -> list[Row]:
     """Boot a pair of guests and measure the cases `wanted` between them."""
-    cpus = two_cpus()
-    talk(f"booting two guests ({label})")
-    rows: dict[Case, Row] = {}
     with ExitStack() as stack:
-        pair = boot(label, {name for case in wanted for name in (case.link, case.ref)}, cpus, stack)
-        for case in wanted:
-            if case not in rows:
-                round_ = [other for other in wanted if other.round == case.round]
-                talk(f"{', '.join(other.name for other in round_)}, {case.size} bytes")
-                rows |= measure_round(pair, round_, options)
+        if any(case.ref == "tap" for case in wanted):
+            try:
+                stack.enter_context(tap_network())
+            except RingpassError as error:
+                talk(f"leaving out what needs tap devices: {error}")
+                wanted = [case for case in wanted if case.ref != "tap"]
+        if not wanted:
+            return []
+        talk(f"booting two guests ({label})")
+        links = {name for case in wanted for name in (case.link, case.ref)}
+        pair = stack.enter_context(booted(label, links, two_cpus()))
+        return all_rows(pair, wanted, options, talk)
+
+
+def all_rows(pair: Pair, wanted: Sequence[Case], options: Options, talk: Talk) -> list[Row]:
+    """Measure the cases `wanted` in rounds."""
+    rows: dict[Case, Row] = {}
+    for case in wanted:
+        if case not in rows:
+            together = [other for other in wanted if other.round == case.round]
+            talk(f"{', '.join(other.name for other in together)}; {case.size} bytes")
+            rows |= measure_round(pair, together, options)
     return [rows[case] for case in wanted]

@@ -3,7 +3,7 @@
 
 from typing import Literal, NamedTuple
 
-from ringpass.bench.g2g.links import NETDEVS, VARIANTS
+from ringpass.bench.g2g.links import NETDEVS, RECEIVERS, VARIANTS
 from ringpass.bench.report import NO_GOAL, Goal
 
 Metric = Literal["flood", "tcp", "rtt", "idle"]
@@ -71,30 +71,27 @@ def common(label: str, flood_goal: Goal, tcp_goal: Goal) -> list[Case]:
 
 
 def variants() -> list[Case]:
-    """Return TCP of one stream with fewer offloads and other receivers, for User-mode Linux."""
+    """Return TCP with fewer offloads and with other receivers, for User-mode Linux."""
     return [
-        Case(
-            "uml",
-            f"uml/tcp/{name}",
-            "tcp",
-            TCP_UNIT,
-            name,
-            "loopback",
-            NO_GOAL if name.endswith("drop") else HOLD_GOAL,
-        )
-        for name in VARIANTS
+        Case("uml", f"uml/{name}/{link}", "tcp", TCP_UNIT, link, "loopback", goal, streams)
+        for name, streams, links in (("tcp", 1, VARIANTS), ("tcp-4", 4, RECEIVERS))
+        for link in links
+        for goal in [NO_GOAL if link.endswith("drop") else HOLD_GOAL]
     ]
 
 
 def against_netdevs() -> list[Case]:
     """Return the switch beside each network that QEMU has without us, for guests of QEMU."""
     return [
-        Case("tcg", f"qemu/{ref}/{name}", metric, size, "vale", ref, NETDEV_GOAL)
+        case
         for ref in NETDEVS
-        for name, metric, size in (
-            *(("flood", "flood", size) for size in SIZES),
-            ("tcp", "tcp", TCP_UNIT),
-            ("rtt", "rtt", PING_SIZE),
+        for case in (
+            *(
+                Case("tcg", f"qemu/{ref}/flood", "flood", size, "vale", ref, NETDEV_GOAL)
+                for size in SIZES
+            ),
+            Case("tcg", f"qemu/{ref}/tcp", "tcp", TCP_UNIT, "vale", ref, NETDEV_GOAL),
+            Case("tcg", f"qemu/{ref}/rtt", "rtt", PING_SIZE, "vale", ref, NETDEV_GOAL),
         )
     ]
 

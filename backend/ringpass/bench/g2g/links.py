@@ -26,6 +26,9 @@ VARIANTS = {
     "tso-mrg-drop": f'{BOTH}\nfull = "drop"',
 }
 
+#: Those that differ from "vale" in nothing but the answer to a full receiver.
+RECEIVERS = ("tso-mrg-1ms", "tso-mrg-drop")
+
 #: The settings of the two ports of each link that is ours, in TOML.
 PORTS = {"vale": HOLD, "null": 'kind = "null"', **VARIANTS}
 

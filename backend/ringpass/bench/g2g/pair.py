@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Two running guests, the links between them, and where everything runs."""
 
-from collections.abc import Collection
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from ringpass import netlink
 from ringpass.bench import traffic
@@ -51,23 +51,35 @@ class Pair:
         return {"sender, worker, receiver": f"{self.cpus[0]}, {self.cpus[1]}"}
 
 
-def boot(label: str, wanted: Collection[str], cpus: tuple[int, int], stack: ExitStack) -> Pair:
-    """Boot two guests with the links `wanted`; `stack` ends them. Other names are no links."""
+@contextmanager
+def tap_network() -> Iterator[None]:
+    """Bridge a tap device for each guest, in a network namespace of their own.
+
+    Raises RingpassError if this process may not.
+    """
+    with netlink.private_network():
+        netlink.bridge_taps(links.BRIDGE, [links.tap_name(guest) for guest in (1, 2)])
+        yield
+
+
+@contextmanager
+def booted(label: str, wanted: Collection[str], cpus: tuple[int, int]) -> Iterator[Pair]:
+    """Boot two guests with those of the links `wanted` that lie between them.
+
+    A link "tap" needs a `tap_network` around this.
+    """
     ours = [name for name in links.PORTS if name in wanted]
     qemus = [name for name in links.NETDEVS if name in wanted]
-    if "tap" in qemus:
-        stack.enter_context(netlink.private_network())
-        netlink.bridge_taps(links.BRIDGE, [links.tap_name(guest) for guest in (1, 2)])
-    bed = stack.enter_context(Testbed("bench-g2g", links.config(ours)))
     make = uml_guest if label == "uml" else qemu_guest
     image = ensure()
-    guests = make(image, bed, 1, ours, qemus), make(image, bed, 2, ours, qemus)
-    if "stream" in qemus:
-        bed.boot(guests[:1])  # the first one listens
-        bed.boot(guests[1:])
-    else:
-        bed.boot(guests)
-    return Pair(bed, guests, ours + qemus, cpus)
+    with Testbed("bench-g2g", links.config(ours)) as bed:
+        guests = make(image, bed, 1, ours, qemus), make(image, bed, 2, ours, qemus)
+        if "stream" in qemus:
+            bed.boot(guests[:1])  # it listens, and the other connects when it starts
+            bed.boot(guests[1:])
+        else:
+            bed.boot(guests)
+        yield Pair(bed, guests, ours + qemus, cpus)
 
 
 def uml_guest(image: Image, bed: Testbed, number: int, ours: list[str], _qemus: list[str]) -> Guest:
@@ -80,9 +92,7 @@ def qemu_guest(image: Image, bed: Testbed, number: int, ours: list[str], qemus: 
         for index in range(len(ours), len(ours) + len(qemus))
     ]
     extra = [arg for name in qemus for arg in links.netdev_args(name, bed.directory, number)]
-    return bed.qemu(
-        image, f"vm{number}", ports(ours, number), parameters=addresses, extra=extra
-    )
+    return bed.qemu(image, f"vm{number}", ports(ours, number), parameters=addresses, extra=extra)
 
 
 def ports(ours: list[str], number: int) -> dict[str, str]:
