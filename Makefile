@@ -33,6 +33,7 @@ format: packages-lint dev ## rewrite Python and C files in the project's format
 
 bench: dev ## every benchmark, as tables
 	@$(BIN)/ringpass bench switch
+	@$(BIN)/ringpass bench instructions
 	@$(BIN)/ringpass bench g2g
 
 clean: ## remove what was built

@@ -1,39 +1,37 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""How many instructions a frame takes: the one figure that does not depend on the weather.
+"""How many instructions a frame takes, part by part: the hot path must not grow unseen.
 
-A frame of 60 bytes goes from ring to ring on one core: written, through txsync and rxsync, checked.
-Budgets are a tenth above what was counted when they were set; who lowers a count lowers its budget.
+`ringpass bench instructions` counts and has the bounds; who makes a part cheaper lowers its bound.
 """
 
-import re
+import json
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.cbuild import run
+from ringpass.bench.instructions import BATCHES, PARTS, case_name
 
 pytestmark = pytest.mark.slow
 
-FRAMES = 50_000
+RINGPASS = str(Path(sys.executable).with_name("ringpass"))
 
 
-@pytest.mark.parametrize(("batch", "budget"), [(1, 1265), (32, 275), (256, 247)])
-def test_a_frame_takes_no_more_instructions_than_before(
-    batch: int, budget: int, tmp_path: Path
+@pytest.fixture(scope="module")
+def rows() -> dict[str, Any]:
+    command = [RINGPASS, "bench", "instructions", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    return {row["case"]: row for row in json.loads(done.stdout)["rows"]}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("part", [part.name for part in PARTS])
+def test_a_frame_takes_no_more_instructions_than_its_bound(
+    part: str, batch: int, rows: dict[str, Any]
 ) -> None:
-    said = run(
-        [
-            *("valgrind", "--tool=callgrind", f"--callgrind-out-file={tmp_path / 'out'}"),
-            "--toggle-collect=port_one",  # the loop, without Python and the start of the backend
-            *(sys.executable, "-m", "ringpass.bench.switch", "--size", "60"),
-            *("--batch", str(batch), "--frames", str(FRAMES)),
-        ]
-    )
-    collected = re.search(r"Collected : (\d+)", said)
-    frames = re.search(r"^(\d+) frames", said, re.MULTILINE)
-    assert collected is not None
-    assert frames is not None
-    assert int(frames[1]) >= FRAMES
-    instructions = int(collected[1]) / int(frames[1])
-    assert 20 < instructions <= budget
+    row = rows[case_name(part, batch)]
+    assert row["ns"] > 0
+    assert row["met"], f"{row['ns']} instructions, bound {row['ref_ns']}"

@@ -19,6 +19,8 @@ class Bench(NamedTuple):
     """How often a case is measured, unless the user says otherwise."""
     seconds: float
     """How long each of these takes, likewise."""
+    counts: bool = False
+    """It counts what repeats exactly: once is enough, and there is nothing to wait for."""
 
 
 BENCHES = (
@@ -35,6 +37,14 @@ BENCHES = (
         module="ringpass.bench.g2g",
         runs=5,
         seconds=1.0,
+    ),
+    Bench(
+        name="instructions",
+        summary="Instructions a frame of the switch and of each kind of ring, by callgrind.",
+        module="ringpass.bench.instructions",
+        runs=1,
+        seconds=0,
+        counts=True,
     ),
 )
 

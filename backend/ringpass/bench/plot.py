@@ -52,7 +52,8 @@ def draw(report: Report, file: Path) -> None:
             handles=_legend(report.rows), loc="outside upper right", ncols=4, frameon=False
         )
         figure.supxlabel(
-            f"time, as a multiple of the reference's; {report.machine}, {report.date}",
+            f"{_measured(report)}, as a multiple of the reference's; "
+            f"{report.machine}, {report.date}",
             size=7,
             color=FAINT,
         )
@@ -115,8 +116,17 @@ def _name(row: Row) -> str:
 
 def _says(row: Row) -> str:
     if row.ratio is None or row.ref_ns is None:
-        return _time(row.ns)
-    return f"{row.ratio:.2f}x: {_time(row.ns)} / {_time(row.ref_ns)}"
+        return _amount(row, row.ns)
+    return f"{row.ratio:.2f}x: {_amount(row, row.ns)} / {_amount(row, row.ref_ns)}"
+
+
+def _measured(report: Report) -> str:
+    counted = all(row.metric == "instructions" for row in report.rows)
+    return "instructions" if counted else "time"
+
+
+def _amount(row: Row, value: float) -> str:
+    return f"{value:.3g}" if row.metric == "instructions" else _time(value)
 
 
 def _time(ns: float) -> str:

@@ -44,7 +44,7 @@ class Row(msgspec.Struct, kw_only=True):
     cores: int
     ns: float
     mpps: float
-    """Million frames a second."""
+    """1000 / ns: million frames a second, where ns is the time of a frame."""
     ref: str
     """Name of the reference, '' if there is none."""
     ref_ns: float | None

@@ -30,21 +30,25 @@ def list_benches(json: output.Json = False) -> None:
         output.print_table(("BENCH", "MEASURES"), ((b.name, b.summary) for b in bench.BENCHES))
 
 
-def _command(chosen: bench.Bench) -> Callable[..., None]:
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw a picture of the result.", metavar="FILE.png")
+]
+Case = Annotated[
+    list[str] | None, typer.Option(help="Only cases of this name; * matches anything.")
+]
+
+
+def _timed(chosen: bench.Bench) -> Callable[..., None]:
     def command(
         json: output.Json = False,
-        plot: Annotated[
-            Path | None, typer.Option(help="Draw a picture of the result.", metavar="FILE.png")
-        ] = None,
+        plot: Plot = None,
         runs: Annotated[
             int, typer.Option(min=1, help="Take so many samples of each case.")
         ] = chosen.runs,
         seconds: Annotated[
             float, typer.Option(min=0.001, help="Let each sample take so long.")
         ] = chosen.seconds,
-        case: Annotated[
-            list[str] | None, typer.Option(help="Only cases of this name; * matches anything.")
-        ] = None,
+        case: Case = None,
         size: Annotated[
             list[int] | None, typer.Option(help="Only frames of so many bytes.")
         ] = None,
@@ -53,24 +57,57 @@ def _command(chosen: bench.Bench) -> Callable[..., None]:
         ] = None,
     ) -> None:
         enter_own_session(output.say)
-        report = bench.run(
-            chosen, Options(runs, seconds, case or (), size or (), cores or ()), output.say
-        )
-        if plot is not None:
-            from ringpass.bench.plot import draw  # matplotlib takes a second to import
+        options = Options(runs, seconds, case or (), size or (), cores or ())
+        _run(chosen, options, plot, json, _print)
 
-            draw(report, plot)
-            output.say(f"the picture is {plot}")
-        if json:
-            output.print_json(report)
-        else:
-            _print(report)
+    return command
+
+
+def _counted(chosen: bench.Bench) -> Callable[..., None]:
+    def command(json: output.Json = False, plot: Plot = None, case: Case = None) -> None:
+        _run(chosen, Options(chosen.runs, chosen.seconds, case or ()), plot, json, _print_counted)
 
     return command
 
 
 for _bench in bench.BENCHES:
-    app.command(_bench.name, help=_bench.summary)(_command(_bench))
+    app.command(_bench.name, help=_bench.summary)((_counted if _bench.counts else _timed)(_bench))
+
+
+def _run(
+    chosen: bench.Bench,
+    options: Options,
+    plot: Path | None,
+    json: bool,
+    print_table: Callable[[Report], None],
+) -> None:
+    report = bench.run(chosen, options, output.say)
+    if plot is not None:
+        from ringpass.bench.plot import draw  # matplotlib takes a second to import
+
+        draw(report, plot)
+        output.say(f"the picture is {plot}")
+    if json:
+        output.print_json(report)
+    else:
+        print_table(report)
+
+
+def _print_counted(report: Report) -> None:
+    output.print_table(
+        ("CASE", ">BYTES", ">INSTRUCTIONS", ">BOUND", ">RATIO", "GOAL"),
+        (
+            (
+                row.case,
+                Text(f"{row.size}"),
+                _figure(row.ns),
+                _figure(row.ref_ns),
+                _figure(row.ratio),
+                _verdict(row),
+            )
+            for row in report.rows
+        ),
+    )
 
 
 def _print(report: Report) -> None:
