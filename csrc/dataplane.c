@@ -155,6 +155,8 @@ int rp_port_txsync(rp_caller *caller, int port, uint32_t ring)
 		while (moved < RP_MAX_SLOTS && rp_endpoint_live(p->tx[ring]) &&
 		       (n = p->ops->txsync(caller, p->tx[ring])))
 			moved += n;
+		/* Who knows when it is synced again: a call that is awaited must not wait longer. */
+		rp_endpoint_call(p->tx[ring]);
 		ret = rp_port_broken(p) ? -EPIPE : (int)moved;
 	}
 	rp_quiet_leave(caller->quiet);

@@ -39,8 +39,6 @@ static int check(const struct rp_port_config *cfg, struct rp_err *err)
 	if (cfg->front_end == RP_FRONT_VHOST && cfg->tx_rings != cfg->rx_rings)
 		return rp_fail(err, EINVAL, "virtqueues come in pairs, not %u and %u",
 			       cfg->tx_rings, cfg->rx_rings);
-	if (cfg->front_end == RP_FRONT_VHOST && cfg->worker < 0)
-		return rp_fail(err, EINVAL, "a vhost-user port needs a worker");
 	if (cfg->full != RP_FULL_HOLD && cfg->full != RP_FULL_DROP)
 		return rp_fail(err, EINVAL, "there is no policy %d for full receivers", cfg->full);
 	return 0;

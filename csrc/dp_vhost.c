@@ -48,27 +48,36 @@ static struct rp_endpoint *lock_vring(rp_dataplane *dp, int port, uint32_t vring
 	return ep;
 }
 
+/* NULL: the port's users sync it themselves, and know when. */
+static struct rp_worker *worker_of(const rp_dataplane *dp, const struct rp_endpoint *ep)
+{
+	return ep->port->worker < 0 ? NULL : dp->worker[ep->port->worker];
+}
+
 /* A ring moves frames when it was started, is enabled, and its port is not broken. */
 static void update_live(rp_dataplane *dp, struct rp_endpoint *ep)
 {
 	bool live = rp_front_vhost_started(ep) && ep->enabled && !rp_port_broken(ep->port);
+	struct rp_worker *w = worker_of(dp, ep);
 
 	rp_store_release(&ep->live, live);
 	/* It may be breaking just now: either we see that, or it sees the ring live and stops it. */
 	rp_fence_full();
 	if (rp_load(&ep->port->breaking))
 		rp_store_release(&ep->live, 0);
-	if (live && ep->dir == NETMAP_DIR_TX)
-		rp_worker_wake(dp->worker[ep->port->worker]); /* the guest may have kicked before */
+	if (live && w && ep->dir == NETMAP_DIR_TX)
+		rp_worker_wake(w); /* the guest may have kicked before */
 }
 
 static void stop_ring(rp_dataplane *dp, struct rp_endpoint *ep)
 {
+	struct rp_worker *w = worker_of(dp, ep);
+
 	if (!rp_front_vhost_started(ep))
 		return;
 	rp_store_release(&ep->live, 0);
-	if (ep->dir == NETMAP_DIR_TX)
-		rp_worker_unwatch(dp->worker[ep->port->worker], rp_front_vhost_kick_fd(ep));
+	if (w && ep->dir == NETMAP_DIR_TX)
+		rp_worker_unwatch(w, rp_front_vhost_kick_fd(ep));
 	rp_quiet_wait(&dp->quiet);
 	rp_front_vhost_stop(ep);
 }
@@ -226,7 +235,7 @@ int rp_vhost_mem_del(rp_dataplane *dp, int port, const struct rp_mem_slot *slot,
 static int start_ring(rp_dataplane *dp, struct rp_endpoint *ep, const struct rp_vring_config *cfg,
 		      struct rp_err *err)
 {
-	struct rp_worker *w = dp->worker[ep->port->worker];
+	struct rp_worker *w = worker_of(dp, ep);
 	int ret;
 
 	if (rp_port_broken(ep->port))
@@ -236,7 +245,7 @@ static int start_ring(rp_dataplane *dp, struct rp_endpoint *ep, const struct rp_
 		return rp_fail(err, EINVAL,
 			       "the front end did not describe the guest's memory yet");
 	ret = rp_front_vhost_start(ep, cfg, err);
-	if (ret == 0 && ep->dir == NETMAP_DIR_TX) {
+	if (ret == 0 && w && ep->dir == NETMAP_DIR_TX) {
 		ret = rp_worker_watch(w, rp_front_vhost_kick_fd(ep), ep->record, err);
 		if (ret < 0)
 			rp_front_vhost_stop(ep);
