@@ -49,6 +49,20 @@ int rp_bench_port_two(rp_bench *bench, const struct rp_bench_config *cfg,
 /* Two threads, a bare single-producer ring: fill, memcpy and publish; check and release. */
 int rp_bench_spsc(rp_bench *bench, const struct rp_bench_config *cfg, struct rp_bench_result *out,
 		  struct rp_err *err);
+
+typedef struct rp_bench_vhost rp_bench_vhost;
+
+/*
+ * The same with virtqueues of @size entries: a driver for each of two ports without a worker,
+ * which agree to @features beside VERSION_1 and MRG_RXBUF.
+ */
+rp_bench_vhost *rp_bench_vhost_new(rp_dataplane *dp, int tx_port, int rx_port, uint64_t features,
+				   uint32_t size, struct rp_err *err);
+void rp_bench_vhost_free(rp_bench_vhost *bench);
+
+/* One thread: send a batch, txsync, take it back, receive and check it. */
+int rp_bench_vhost_one(rp_bench_vhost *bench, const struct rp_bench_config *cfg,
+		       struct rp_bench_result *out, struct rp_err *err);
 /* cffi:end */
 
 #endif

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The timed loops of csrc/bench: from the tx ring of one port to the rx ring of another."""
+"""The timed loops of csrc/bench: from a tx ring of one port to an rx ring of another."""
 
 from enum import Enum
 from typing import Any, NamedTuple, Self
@@ -71,25 +71,79 @@ class Loops:
         `cpus` are those of the sender and of the receiver; a loop of one thread uses the first.
         Raises RingpassError if it cannot run, or if a frame arrived damaged or out of order.
         """
-        config = ffi.new(
-            "struct rp_bench_config *",
-            {
-                "frame_bytes": size,
-                "batch": batch,
-                "run_ns": round(seconds * 1e9),
-                "max_frames": frames,
-                "tx_cpu": cpus[0],
-                "rx_cpu": cpus[1],
-            },
-        )
-        out: Any = ffi.new("struct rp_bench_result *")
+        return _run(loop.value, self._handle, size, batch, seconds, cpus, frames)
+
+
+class VhostLoops:
+    """A path between two ports with virtqueues that have no worker. Use it as a context manager.
+
+    Both drivers agree to the mask `features` of virtio, beside what every driver needs, and have
+    virtqueues of `slots` entries, a power of two. The data plane must outlive it.
+    """
+
+    def __init__(
+        self, dataplane: DataPlane, sender: PortId, receiver: PortId, *, features: int, slots: int
+    ) -> None:
         error = ffi.new("struct rp_err *")
-        if getattr(lib, loop.value)(self._handle, config, out, error) < 0:
-            raise _failure(f"cannot run {loop.value}", error)
-        if out.bad:
-            raise RingpassError(
-                f"{loop.value} delivered wrong frames",
-                f"{out.bad} of {out.bad + out.frames} were damaged or out of order",
-                "this is a bug of the data plane: please report it",
-            )
-        return LoopResult(out.frames, out.ns, out.lost)
+        handle = lib.rp_bench_vhost_new(
+            dataplane._dp,  # noqa: SLF001  one part
+            sender,
+            receiver,
+            features,
+            slots,
+            error,
+        )
+        if handle == ffi.NULL:
+            raise _failure("cannot prepare the drivers", error)
+        self._handle: Any = handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the virtqueues and free their memory. A second close does nothing."""
+        if self._handle is not None:
+            lib.rp_bench_vhost_free(self._handle)
+            self._handle = None
+
+    def run(
+        self, *, size: int, batch: int, seconds: float, cpu: int, frames: int = 0
+    ) -> LoopResult:
+        """Send, switch and receive in one thread on `cpu`, as `Loops.run` does."""
+        return _run("rp_bench_vhost_one", self._handle, size, batch, seconds, (cpu, cpu), frames)
+
+
+def _run(
+    loop: str,
+    handle: Any,
+    size: int,
+    batch: int,
+    seconds: float,
+    cpus: tuple[int, int],
+    frames: int,
+) -> LoopResult:
+    config = ffi.new(
+        "struct rp_bench_config *",
+        {
+            "frame_bytes": size,
+            "batch": batch,
+            "run_ns": round(seconds * 1e9),
+            "max_frames": frames,
+            "tx_cpu": cpus[0],
+            "rx_cpu": cpus[1],
+        },
+    )
+    out: Any = ffi.new("struct rp_bench_result *")
+    error = ffi.new("struct rp_err *")
+    if getattr(lib, loop)(handle, config, out, error) < 0:
+        raise _failure(f"cannot run {loop}", error)
+    if out.bad:
+        raise RingpassError(
+            f"{loop} delivered wrong frames",
+            f"{out.bad} of {out.bad + out.frames} were damaged or out of order",
+            "this is a bug of the data plane: please report it",
+        )
+    return LoopResult(out.frames, out.ns, out.lost)
