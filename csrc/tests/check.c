@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -46,24 +47,38 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+/* Return: was it one of those that were asked for? */
+static bool run(const struct rp_test *t, unsigned i, const char *part)
+{
+	const double start = now_ms();
+	const char *variant = t->choose ? t->choose(i) : NULL;
+	char name[160];
+
+	snprintf(name, sizeof(name), "%s%s%s%s", t->name, variant ? " [" : "",
+		 variant ? variant : "", variant ? "]" : "");
+	if (part && !strstr(name, part))
+		return false;
+	printf("%-90s ", name);
+	fflush(stdout);
+	alarm(TEST_SECONDS);
+	t->run();
+	alarm(0);
+	printf("ok %8.1f ms\n", now_ms() - start);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	const char *part = argc > 1 ? argv[1] : NULL;
 	unsigned ran = 0;
 
 	for (const struct rp_test *t = first; t; t = t->next) {
-		double start = now_ms();
-
-		if (argc > 1 && !strstr(t->name, argv[1]))
-			continue;
-		printf("%-72s ", t->name);
-		fflush(stdout);
-		alarm(TEST_SECONDS);
-		t->run();
-		alarm(0);
-		printf("ok %8.1f ms\n", now_ms() - start);
-		ran++;
+		for (unsigned i = 0; i < t->variants; i++)
+			ran += run(t, i, part);
+		if (t->choose)
+			t->choose(0); /* which is what others expect */
 	}
 	if (!ran)
-		fprintf(stderr, "no test has %s in its name\n", argc > 1 ? argv[1] : "anything");
+		fprintf(stderr, "no test has %s in its name\n", part ? part : "anything");
 	return ran ? EXIT_SUCCESS : EXIT_FAILURE;
 }

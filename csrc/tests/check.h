@@ -11,15 +11,18 @@
  *
  * A program of tests is one or more files with TEST()s, linked with check.c,
  * whose main() runs them in their order; an argument picks those whose name
- * contains it. The first expectation that fails ends the program, and so does
+ * contains it. A test may have variants, of which each counts as a test. The first expectation that fails ends the program, and so does
  * a test that takes longer than a minute.
  */
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 struct rp_test {
 	const char *name;
 	void (*run)(void);
+	unsigned variants;
+	const char *(*choose)(unsigned i);
 	struct rp_test *next;
 };
 
@@ -28,13 +31,16 @@ void rp_test_add(struct rp_test *test);
 void rp_test_fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 
-#define TEST(test)                                                \
-	static void test(void);                                   \
-	static struct rp_test test##_entry = { #test, test, 0 };  \
-	__attribute__((constructor)) static void test##_add(void) \
-	{                                                         \
-		rp_test_add(&test##_entry);                       \
-	}                                                         \
+#define TEST(test) TEST_EACH(test, 1, NULL)
+
+/* TEST_EACH() - run it @n times, each time after @choose(i), which returns a name for that */
+#define TEST_EACH(test, n, choose)                                                \
+	static void test(void);                                                   \
+	static struct rp_test test##_entry = { #test, test, (n), (choose), 0 };   \
+	__attribute__((constructor)) static void test##_add(void)                 \
+	{                                                                         \
+		rp_test_add(&test##_entry);                                       \
+	}                                                                         \
 	static void test(void)
 
 #define EXPECT(condition)                                                                 \

@@ -69,23 +69,23 @@ static void loop(void)
 {
 	int head = fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN);
 
-	evil.tx.desc[head].flags = VRING_DESC_F_NEXT;
-	evil.tx.desc[head].next = (uint16_t)head;
+	evil.tx.split.desc[head].flags = VRING_DESC_F_NEXT;
+	evil.tx.split.desc[head].next = (uint16_t)head;
 }
 
 static void outside(void)
 {
-	evil.tx.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)].addr = 0xfee00000;
+	evil.tx.split.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)].addr = 0xfee00000;
 }
 
 static void huge(void)
 {
-	evil.tx.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)].len = UINT32_MAX;
+	evil.tx.split.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)].len = UINT32_MAX;
 }
 
 static void wraps(void)
 {
-	struct vring_desc *d = &evil.tx.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)];
+	struct vring_desc *d = &evil.tx.split.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)];
 
 	d->addr = UINT64_MAX - 50;
 }
@@ -93,7 +93,7 @@ static void wraps(void)
 static void far_head(void)
 {
 	fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN);
-	evil.tx.avail->ring[(uint16_t)(evil.tx.avail_idx - 1) & (evil.tx.size - 1)] = 9999;
+	evil.tx.split.avail->ring[(uint16_t)(evil.tx.avail_idx - 1) & (evil.tx.size - 1)] = 9999;
 }
 
 static void far_ahead(void)
@@ -109,7 +109,7 @@ static void backwards(void)
 static void nested(void)
 {
 	int head = fake_queue_add_buf(&evil.tx, 100, 0, (struct fake_layout){ 0, 0, true });
-	struct vring_desc *table = fake_ram_at(&evil.ram, evil.tx.desc[head].addr);
+	struct vring_desc *table = fake_ram_at(&evil.ram, evil.tx.split.desc[head].addr);
 
 	table->flags = VRING_DESC_F_INDIRECT;
 }
@@ -157,8 +157,8 @@ static void reset_evil(void)
 {
 	const int port = evil.port;
 
-	fake_queue_reset(&evil.rx);
-	fake_queue_reset(&evil.tx);
+	fake_queue_reset(&evil.rx, 0);
+	fake_queue_reset(&evil.tx, 0);
 	fake_guest_connect(&evil, w.dp, port);
 }
 
@@ -233,7 +233,7 @@ TEST(a_receive_buffer_that_may_not_be_written_breaks_the_receiver_alone)
 TEST(a_receive_buffer_outside_memory_breaks_the_receiver_alone)
 {
 	open_three();
-	evil.rx.desc[fake_queue_add_buf(&evil.rx, 1000, VRING_DESC_F_WRITE, FAKE_PLAIN)].addr = 0;
+	evil.rx.split.desc[fake_queue_add_buf(&evil.rx, 1000, VRING_DESC_F_WRITE, FAKE_PLAIN)].addr = 0;
 	expect_receiver_breaks("receive virtqueue 0: a descriptor outside");
 	close_three();
 }
@@ -242,9 +242,9 @@ TEST(a_bad_buffer_behind_a_good_one_of_the_same_frame_breaks_the_receiver_alone)
 {
 	open_three();
 	fake_queue_add_buf(&evil.rx, 100, VRING_DESC_F_WRITE, FAKE_PLAIN);
-	evil.rx.desc[fake_queue_add_buf(&evil.rx, 1000, VRING_DESC_F_WRITE, FAKE_PLAIN)].addr = 0;
+	evil.rx.split.desc[fake_queue_add_buf(&evil.rx, 1000, VRING_DESC_F_WRITE, FAKE_PLAIN)].addr = 0;
 	expect_receiver_breaks("receive virtqueue 0: a descriptor outside");
-	EXPECT_EQ(rp_load(&evil.rx.used->idx), 0);
+	EXPECT_EQ(rp_load(&evil.rx.split.used->idx), 0);
 	close_three();
 }
 
@@ -269,11 +269,11 @@ TEST(receive_buffers_in_endless_pieces_break_the_receiver_alone)
 	fake_guest_open(&evil, &many);
 	fake_guest_connect(&evil, w.dp, port);
 	for (uint32_t i = 0; i < 8192; i++) {
-		evil.rx.desc[i] = one;
-		evil.rx.desc[i].addr = FAKE_RAM_BASE;
-		evil.rx.desc[i].next = (uint16_t)(i + 1);
+		evil.rx.split.desc[i] = one;
+		evil.rx.split.desc[i].addr = FAKE_RAM_BASE;
+		evil.rx.split.desc[i].next = (uint16_t)(i + 1);
 	}
-	evil.rx.desc[8191] = (struct vring_desc){ FAKE_RAM_BASE, 1, VRING_DESC_F_WRITE, 0 };
+	evil.rx.split.desc[8191] = (struct vring_desc){ FAKE_RAM_BASE, 1, VRING_DESC_F_WRITE, 0 };
 	evil.rx.avail_idx = 1;
 	expect_receiver_breaks("receive virtqueue 0: receive buffers in more pieces");
 	close_three();
@@ -294,7 +294,7 @@ TEST(a_batch_does_not_look_at_more_pieces_than_it_could_hold)
 	for (unsigned i = 0; i < 128; i++)
 		EXPECT(fake_queue_add(&evil.tx, piece, FAKE_TABLE, 0, true) >= 0);
 	fake_queue_kick(&evil.tx);
-	EXPECT_SOON(rp_load_acquire(&evil.tx.used->idx) == evil.tx.avail_idx);
+	EXPECT_SOON(rp_load_acquire(&evil.tx.split.used->idx) == evil.tx.avail_idx);
 	EXPECT_EQ(world_drops(&w, evil.port, NETMAP_DIR_TX, RP_DROP_SHORT), 128);
 	EXPECT(rp_load(&count->batches) - before >= 128 * FAKE_TABLE / RP_BATCH_SEGS);
 	close_three();

@@ -131,10 +131,10 @@ TEST(every_set_of_features_moves_frames)
 	for (unsigned i = 0; i < SETS; i++) {
 		for (unsigned j = 0; j < SETS; j++) {
 			struct fake_guest_config cfg_a = {
-				.features = rp_vhost_offered() & ~without[i],
+				.features = fake_features() & ~without[i],
 			};
 			struct fake_guest_config cfg_b = {
-				.features = rp_vhost_offered() & ~without[j],
+				.features = fake_features() & ~without[j],
 			};
 
 			open_pair_as(&cfg_a, &cfg_b);
@@ -151,7 +151,7 @@ TEST(every_set_of_features_moves_frames)
 TEST(a_legacy_header_has_ten_bytes)
 {
 	struct fake_guest_config legacy = {
-		.features = rp_vhost_offered() &
+		.features = fake_features() &
 			    ~(RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | RP_FEATURE(VIRTIO_F_VERSION_1)),
 	};
 	const struct fake_guest_config modern = { 0 };
@@ -224,7 +224,7 @@ TEST(mergeable_buffers_may_be_smaller_than_the_header)
 	open_pair();
 	fake_guest_post(&b, 10, 8, FAKE_PLAIN);
 	send_one(&a, NULL, 60, 1, FAKE_PLAIN);
-	EXPECT_SOON(rp_load(&b.rx.used->idx) == 9); /* 72 bytes */
+	EXPECT_SOON(fake_queue_used(&b.rx) == 9); /* 72 bytes */
 	EXPECT(!world_broken(&w, b.port));
 	close_pair();
 }
@@ -233,7 +233,7 @@ TEST(a_buffer_that_is_too_small_and_may_not_be_merged_costs_the_frame_only)
 {
 	const struct fake_guest_config plain = { 0 };
 	const struct fake_guest_config single = {
-		.features = rp_vhost_offered() & ~RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
+		.features = fake_features() & ~RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
 	};
 
 	open_pair_as(&plain, &single);
@@ -374,8 +374,8 @@ TEST(offloads_pass_between_guests_that_agree_and_lies_are_dropped)
 {
 	for (unsigned i = 0; i < sizeof(offloads) / sizeof(offloads[0]); i++) {
 		const struct offload_case *c = &offloads[i];
-		struct fake_guest_config cfg_a = { .features = rp_vhost_offered() & ~c->unsent };
-		struct fake_guest_config cfg_b = { .features = rp_vhost_offered() & ~c->without };
+		struct fake_guest_config cfg_a = { .features = fake_features() & ~c->unsent };
+		struct fake_guest_config cfg_b = { .features = fake_features() & ~c->without };
 
 		open_pair_as(&cfg_a, &cfg_b);
 		fake_guest_post(&b, 2, 1012, FAKE_PLAIN);
@@ -448,7 +448,7 @@ TEST(a_frame_between_guests_is_copied_once)
 				break;
 		}
 		fake_queue_kick(&a.tx);
-		EXPECT_SOON(rp_load_acquire(&a.tx.used->idx) == a.tx.avail_idx);
+		EXPECT_SOON(fake_queue_done(&a.tx));
 		fake_guest_sent(&a);
 		while (fake_guest_receive(&b, &got)) {
 			EXPECT(frame_whole(got.data, got.len));
@@ -481,7 +481,7 @@ TEST(frames_sent_are_delivered_or_dropped_for_a_reason)
 				       FAKE_PLAIN));
 	}
 	fake_queue_kick(&a.tx);
-	EXPECT_SOON(rp_load_acquire(&a.tx.used->idx) == a.tx.avail_idx);
+	EXPECT_SOON(fake_queue_done(&a.tx));
 	taken = world_count(&w, a.port, NETMAP_DIR_TX)->frames - taken;
 	delivered = world_count(&w, b.port, NETMAP_DIR_RX)->frames - delivered;
 	dropped = world_all_drops(&w, a.port, NETMAP_DIR_TX) +
@@ -499,16 +499,16 @@ TEST(a_stopped_ring_says_where_it_stopped_and_starts_there_again)
 
 	open_pair();
 	EXPECT_OK(rp_vhost_ring_stop(w.dp, b.port, 0, &base, &err), err);
-	EXPECT_EQ(base, 0);
+	EXPECT_EQ(base, fake_queue_base(&b.rx, 0, 0));
 	fake_guest_disconnect(&b);
 	fake_guest_connect(&b, w.dp, b.port);
 	fake_guest_post(&b, 10, 100, FAKE_PLAIN);
 	for (uint32_t i = 0; i < 4; i++)
 		send_one(&a, NULL, 60, i, FAKE_PLAIN);
 	fake_guest_disconnect(&b);
-	EXPECT_EQ(b.rx.base, 4);
-	EXPECT_EQ(b.tx.base, 1); /* it introduced itself */
-	EXPECT_EQ(rp_load(&b.rx.used->idx), 4);
+	EXPECT_EQ(b.rx.base, fake_queue_base(&b.rx, 4, 4));
+	EXPECT_EQ(b.tx.base, fake_queue_base(&b.tx, 1, 1)); /* it introduced itself */
+	EXPECT_EQ(fake_queue_used(&b.rx), 4);
 	send_one(&a, NULL, 60, 4, FAKE_PLAIN);
 	EXPECT_EQ(sent_drops(RP_DROP_DOWN), 1);
 	fake_guest_connect(&b, w.dp, b.port);
@@ -548,10 +548,10 @@ TEST(a_ring_may_start_with_chains_that_are_never_given_back)
 		frame_make(frame, 60, 2, 1, i);
 		EXPECT(fake_guest_send(&a, NULL, frame, 60, FAKE_PLAIN));
 	}
-	a.tx.base += 2;
+	a.tx.base = fake_queue_base(&a.tx, 1 + 2, 1); /* it introduced itself */
 	for (uint32_t i = 0; i < 3; i++)
 		EXPECT(fake_queue_add_buf(&b.rx, 100, VRING_DESC_F_WRITE, FAKE_PLAIN) >= 0);
-	b.rx.base += 1;
+	b.rx.base = fake_queue_base(&b.rx, 1, 0);
 	fake_queue_kick(&a.tx);
 	fake_queue_kick(&b.rx);
 	fake_guest_connect(&b, w.dp, b.port);
@@ -576,7 +576,7 @@ TEST(indexes_wrap_at_65536_in_both_directions)
 			EXPECT(fake_guest_send(&a, NULL, frame, 60, FAKE_PLAIN));
 		}
 		fake_queue_kick(&a.tx);
-		EXPECT_SOON(rp_load_acquire(&a.tx.used->idx) == a.tx.avail_idx);
+		EXPECT_SOON(fake_queue_done(&a.tx));
 		EXPECT_EQ(fake_guest_sent(&a), BURST);
 		for (unsigned i = 0; i < BURST; i++)
 			expect_frame(&b, 60, number++);

@@ -46,7 +46,6 @@ static void open_queue(void)
 	mem = rp_guestmem_new(NULL, slots, fds, ram.n, lost, NULL, &err);
 	EXPECT(mem);
 	fake_queue_open(&driver, &ram, SIZE, 64, features);
-	fake_queue_reset(&driver);
 	q = (struct rp_virtq){ .indirect = true, .event_idx = true };
 	cfg = fake_queue_config(&driver);
 	EXPECT_OK(rp_virtq_map(&q, mem, &cfg, &err), err);
@@ -67,9 +66,9 @@ static enum rp_pop pop(void)
 /* The chain at head 0 is made of these descriptors; its indirect table lies in table_addr. */
 static void offer(const struct vring_desc *desc, unsigned n)
 {
-	memcpy(driver.desc, desc, n * sizeof(*desc));
-	driver.avail->ring[0] = 0;
-	driver.avail->idx = 1;
+	memcpy(driver.split.desc, desc, n * sizeof(*desc));
+	driver.split.avail->ring[0] = 0;
+	driver.split.avail->idx = 1;
 }
 
 static void offer_table(const struct vring_desc *desc, unsigned n)
@@ -127,7 +126,7 @@ TEST(a_chain_is_its_descriptors_in_order)
 TEST(an_index_beyond_the_size_ahead_breaks)
 {
 	open_queue();
-	driver.avail->idx = SIZE + 1;
+	driver.split.avail->idx = SIZE + 1;
 	expect_broken("the avail index");
 	close_queue();
 }
@@ -136,7 +135,7 @@ TEST(an_index_that_runs_backwards_breaks)
 {
 	open_queue();
 	q.avail_idx = 1;
-	driver.avail->idx = 0;
+	driver.split.avail->idx = 0;
 	EXPECT_EQ(rp_virtq_pop(&q, mem, 1, &chain, seg, MAX), RP_POP_BROKEN);
 	EXPECT_TEXT(q.broken, "backwards");
 	close_queue();
@@ -145,8 +144,8 @@ TEST(an_index_that_runs_backwards_breaks)
 TEST(a_full_queue_is_not_broken)
 {
 	open_queue();
-	driver.desc[0] = (struct vring_desc){ .addr = FAKE_RAM_BASE, .len = 1 };
-	driver.avail->idx = SIZE;
+	driver.split.desc[0] = (struct vring_desc){ .addr = FAKE_RAM_BASE, .len = 1 };
+	driver.split.avail->idx = SIZE;
 	for (unsigned i = 0; i < SIZE; i++)
 		EXPECT_EQ(rp_virtq_pop(&q, mem, (uint16_t)i, &chain, seg, MAX), RP_POP_CHAIN);
 	EXPECT_EQ(rp_virtq_pop(&q, mem, SIZE, &chain, seg, MAX), RP_POP_EMPTY);
@@ -156,9 +155,9 @@ TEST(a_full_queue_is_not_broken)
 TEST(the_avail_index_wraps_at_65536)
 {
 	open_queue();
-	driver.desc[0] = (struct vring_desc){ .addr = FAKE_RAM_BASE, .len = 1 };
+	driver.split.desc[0] = (struct vring_desc){ .addr = FAKE_RAM_BASE, .len = 1 };
 	q.avail_idx = 65535;
-	driver.avail->idx = 1;
+	driver.split.avail->idx = 1;
 	EXPECT_EQ(rp_virtq_pop(&q, mem, 65535, &chain, seg, MAX), RP_POP_CHAIN);
 	EXPECT_EQ(rp_virtq_pop(&q, mem, 0, &chain, seg, MAX), RP_POP_CHAIN);
 	EXPECT_EQ(rp_virtq_pop(&q, mem, 1, &chain, seg, MAX), RP_POP_EMPTY);
@@ -168,8 +167,8 @@ TEST(the_avail_index_wraps_at_65536)
 TEST(a_head_beyond_the_table_breaks)
 {
 	open_queue();
-	driver.avail->ring[0] = SIZE;
-	driver.avail->idx = 1;
+	driver.split.avail->ring[0] = SIZE;
+	driver.split.avail->idx = 1;
 	expect_broken("beyond its table");
 	close_queue();
 }
@@ -466,12 +465,12 @@ TEST(a_call_is_due_when_the_used_index_passes_the_event)
 
 	open_queue();
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		driver.avail->ring[SIZE] = cases[i].event;
+		driver.split.avail->ring[SIZE] = cases[i].event;
 		EXPECT_EQ(rp_virtq_notify(&q, cases[i].from, cases[i].to), cases[i].call);
 	}
 	q.event_idx = false;
 	EXPECT(rp_virtq_notify(&q, 0, 1));
-	driver.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+	driver.split.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
 	EXPECT(!rp_virtq_notify(&q, 0, 1));
 	close_queue();
 }
@@ -480,12 +479,12 @@ TEST(kicks_are_asked_for_in_the_way_that_was_agreed)
 {
 	open_queue();
 	rp_virtq_arm(&q, 77);
-	EXPECT_EQ(driver.used->ring[SIZE].id & 0xffff, 77);
-	EXPECT_EQ(driver.used->flags, 0);
+	EXPECT_EQ(driver.split.used->ring[SIZE].id & 0xffff, 77);
+	EXPECT_EQ(driver.split.used->flags, 0);
 	q.event_idx = false;
 	rp_virtq_disarm(&q);
-	EXPECT_EQ(driver.used->flags, VRING_USED_F_NO_NOTIFY);
+	EXPECT_EQ(driver.split.used->flags, VRING_USED_F_NO_NOTIFY);
 	rp_virtq_arm(&q, 78);
-	EXPECT_EQ(driver.used->flags, 0);
+	EXPECT_EQ(driver.split.used->flags, 0);
 	close_queue();
 }
