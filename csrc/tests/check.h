@@ -34,13 +34,13 @@ void rp_test_fail(const char *file, int line, const char *fmt, ...)
 #define TEST(test) TEST_EACH(test, 1, NULL)
 
 /* TEST_EACH() - run it @n times, each time after @choose(i), which returns a name for that */
-#define TEST_EACH(test, n, choose)                                                \
-	static void test(void);                                                   \
-	static struct rp_test test##_entry = { #test, test, (n), (choose), 0 };   \
-	__attribute__((constructor)) static void test##_add(void)                 \
-	{                                                                         \
-		rp_test_add(&test##_entry);                                       \
-	}                                                                         \
+#define TEST_EACH(test, n, choose)                                              \
+	static void test(void);                                                 \
+	static struct rp_test test##_entry = { #test, test, (n), (choose), 0 }; \
+	__attribute__((constructor)) static void test##_add(void)               \
+	{                                                                       \
+		rp_test_add(&test##_entry);                                     \
+	}                                                                       \
 	static void test(void)
 
 #define EXPECT(condition)                                                                 \

@@ -163,31 +163,40 @@ int fake_queue_add(struct fake_queue *q, const struct fake_piece *piece, unsigne
 	return head;
 }
 
+static unsigned count_pieces(uint32_t bytes, struct fake_layout layout)
+{
+	const uint32_t first = layout.first ? layout.first : layout.then;
+
+	if (!first || first >= bytes)
+		return 1;
+	return layout.then ? 1 + (bytes - first + layout.then - 1) / layout.then : 2;
+}
+
 int fake_queue_add_buf(struct fake_queue *q, uint32_t bytes, uint16_t flags,
 		       struct fake_layout layout)
 {
-	const unsigned max = layout.indirect ? FAKE_TABLE : q->size;
+	const unsigned n = count_pieces(bytes, layout);
 	uint32_t part = layout.first ? layout.first : layout.then;
 	struct fake_piece *piece;
-	unsigned n = 0;
 	uint64_t addr;
 	int head;
 
 	EXPECT(bytes && bytes <= q->buf_bytes);
+	EXPECT(n <= (layout.indirect ? FAKE_TABLE : q->size));
 	if (!q->nfree)
 		return FAKE_NOTHING;
-	piece = calloc(max, sizeof(*piece));
+	piece = calloc(n, sizeof(*piece));
 	EXPECT(piece);
 	addr = fake_queue_buf_addr(q, (unsigned)fake_queue_head(q));
-	while (bytes) {
-		uint32_t len = part && part < bytes ? part : bytes;
+	for (unsigned i = 0; i < n; i++) {
+		const uint32_t len = part && part < bytes ? part : bytes;
 
-		EXPECT(n < max);
-		piece[n++] = (struct fake_piece){ addr, len };
+		piece[i] = (struct fake_piece){ addr, len };
 		addr += len;
 		bytes -= len;
 		part = layout.then;
 	}
+	EXPECT_EQ(bytes, 0);
 	head = fake_queue_add(q, piece, n, flags, layout.indirect);
 	free(piece);
 	return head;
@@ -245,7 +254,7 @@ unsigned fake_queue_used(const struct fake_queue *q)
 {
 	struct fake_count at = q->taken;
 	uint32_t n = q->batch, len;
-	uint16_t head;
+	uint16_t head = 0;
 
 	do {
 		for (uint32_t i = 0; i < n; i++)

@@ -97,10 +97,10 @@ struct fake_queue {
 	uint64_t desc_addr;
 	uint64_t driver_addr;
 	uint64_t device_addr;
-	uint64_t table_addr;	  /* an indirect table for each head */
-	uint64_t buf_addr;	  /* a buffer of buf_bytes for each head */
-	uint32_t start;		  /* the ring's position at the reset */
-	uint32_t base;		  /* where the device starts: SET_VRING_BASE's value */
+	uint64_t table_addr; /* an indirect table for each head */
+	uint64_t buf_addr;   /* a buffer of buf_bytes for each head */
+	uint32_t start;	     /* the ring's position at the reset */
+	uint32_t base;	     /* where the device starts: SET_VRING_BASE's value */
 	struct fake_count added;
 	struct fake_count published;
 	struct fake_count kicked; /* at the last decision to kick */

@@ -261,7 +261,7 @@ static void expect_reset(unsigned n)
 	EXPECT_EQ(ring_get(&b, frame), 0);
 }
 
-TEST(frames_held_when_the_senders_memory_is_replaced_are_dropped_as_reset)
+TEST_FORMATS(frames_held_when_the_senders_memory_is_replaced_are_dropped_as_reset)
 {
 	struct rp_err err;
 
@@ -279,7 +279,7 @@ TEST(frames_held_when_the_senders_memory_is_replaced_are_dropped_as_reset)
 	fake_guest_close(&g);
 }
 
-TEST(frames_held_when_the_senders_ring_stops_are_dropped_as_reset)
+TEST_FORMATS(frames_held_when_the_senders_ring_stops_are_dropped_as_reset)
 {
 	open_three(RP_FULL_HOLD, WORLD_FOREVER_US);
 	fill_b();
@@ -297,7 +297,7 @@ TEST(frames_held_when_the_senders_ring_stops_are_dropped_as_reset)
 	fake_guest_close(&g);
 }
 
-TEST(frames_held_when_the_senders_rings_leave_its_memory_are_dropped_as_reset)
+TEST_FORMATS(frames_held_when_the_senders_rings_leave_its_memory_are_dropped_as_reset)
 {
 	const struct rp_mem_slot elsewhere = { 0, 4096, 0x1000, 0 };
 	struct rp_err err;
@@ -313,7 +313,7 @@ TEST(frames_held_when_the_senders_rings_leave_its_memory_are_dropped_as_reset)
 	fake_guest_close(&g);
 }
 
-TEST(a_port_may_go_away_while_its_own_frames_are_held)
+TEST_FORMATS(a_port_may_go_away_while_its_own_frames_are_held)
 {
 	open_three(RP_FULL_HOLD, WORLD_FOREVER_US);
 	fill_b();
@@ -328,7 +328,7 @@ TEST(a_port_may_go_away_while_its_own_frames_are_held)
 	fake_guest_close(&g);
 }
 
-TEST(a_worker_delivers_held_frames_when_there_is_room_again)
+TEST_FORMATS(a_worker_delivers_held_frames_when_there_is_room_again)
 {
 	open_three(RP_FULL_HOLD, WORLD_FOREVER_US);
 	fill_b();
@@ -346,7 +346,7 @@ TEST(a_worker_delivers_held_frames_when_there_is_room_again)
 }
 
 /* The same, the other way round: a guest that posts its buffers late. */
-TEST(a_guest_that_posts_buffers_late_gets_what_was_held_for_it)
+TEST_FORMATS(a_guest_that_posts_buffers_late_gets_what_was_held_for_it)
 {
 	static struct fake_frame got;
 

@@ -2,6 +2,7 @@
 /* A guest that breaks the rules of virtio breaks its own port, with the reason, and nothing else. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "abi/rp_barrier.h"
@@ -59,77 +60,118 @@ static void close_three(void)
 	fake_guest_close(&c);
 }
 
-/* Its transmit queue gets one chain, a bad one. */
-static void write_only(void)
+enum {
+	BASE = FAKE_RAM_BASE,
+	NOWHERE = 0x20000000,
+	NEXT = VRING_DESC_F_NEXT,
+	WRITE = VRING_DESC_F_WRITE,
+	INDIRECT = VRING_DESC_F_INDIRECT
+};
+
+static bool is_packed(void)
 {
-	fake_queue_add_buf(&evil.tx, 100, VRING_DESC_F_WRITE, FAKE_PLAIN);
+	return fake_features() & RP_FEATURE(VIRTIO_F_RING_PACKED);
 }
 
-static void loop(void)
+/* Chains that go on and on: in a split ring a loop, in a packed one all that there is. */
+static void endless(void)
 {
-	int head = fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN);
+	const unsigned n = is_packed() ? evil.tx.nfree : 3;
+	struct fake_desc *d = calloc(n, sizeof(*d));
 
-	evil.tx.split.desc[head].flags = VRING_DESC_F_NEXT;
-	evil.tx.split.desc[head].next = (uint16_t)head;
-}
-
-static void outside(void)
-{
-	evil.tx.split.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)].addr = 0xfee00000;
-}
-
-static void huge(void)
-{
-	evil.tx.split.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)].len = UINT32_MAX;
-}
-
-static void wraps(void)
-{
-	struct vring_desc *d = &evil.tx.split.desc[fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN)];
-
-	d->addr = UINT64_MAX - 50;
+	EXPECT(d);
+	for (unsigned i = 0; i < n; i++)
+		d[i] = (struct fake_desc){ BASE, 1, NEXT };
+	EXPECT(fake_queue_add_raw(&evil.tx, d, n) >= 0);
+	free(d);
 }
 
 static void far_head(void)
 {
-	fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN);
-	evil.tx.split.avail->ring[(uint16_t)(evil.tx.avail_idx - 1) & (evil.tx.size - 1)] = 9999;
+	struct vring_avail *avail = evil.tx.split.avail;
+
+	EXPECT(fake_queue_add_buf(&evil.tx, 100, 0, FAKE_PLAIN) >= 0);
+	avail->ring[(evil.tx.added.chains - 1) % evil.tx.size] = 9999;
 }
 
 static void far_ahead(void)
 {
-	evil.tx.avail_idx += 1000;
+	evil.tx.added.chains += 1000;
 }
 
 static void backwards(void)
 {
-	evil.tx.avail_idx -= 1;
+	evil.tx.added.chains -= 1;
 }
 
-static void nested(void)
-{
-	int head = fake_queue_add_buf(&evil.tx, 100, 0, (struct fake_layout){ 0, 0, true });
-	struct vring_desc *table = fake_ram_at(&evil.ram, evil.tx.split.desc[head].addr);
-
-	table->flags = VRING_DESC_F_INDIRECT;
-}
-
+/* The transmit queue gets one chain, a bad one. */
 static const struct attack {
-	void (*prepare)(void);
 	const char *why;
+	unsigned n;
+	struct fake_desc desc[2];
+	bool indirect;	       /* they are a table */
+	void (*instead)(void); /* of adding them */
+	bool split;	       /* with split rings only */
+	bool alone;	       /* those before it go with it */
 } attacks[] = {
-	{ write_only, "transmit virtqueue 0: a transmit buffer that the device may write only" },
-	{ loop, "transmit virtqueue 0: a descriptor chain that is a loop" },
-	{ outside, "transmit virtqueue 0: a descriptor outside the guest's memory" },
-	{ huge, "transmit virtqueue 0: a descriptor outside the guest's memory" },
-	{ wraps, "transmit virtqueue 0: a descriptor outside the guest's memory" },
-	{ far_head, "transmit virtqueue 0: a descriptor index beyond its table" },
-	{ far_ahead, "transmit virtqueue 0: the avail index runs backwards" },
-	{ backwards, "transmit virtqueue 0: the avail index runs backwards" },
-	{ nested, "transmit virtqueue 0: an indirect descriptor in an indirect table" },
+	{ .why = "a transmit buffer that the device may write only",
+	  .n = 1,
+	  .desc = { { BASE, 100, WRITE } } },
+	{ .why = "a transmit buffer that the device may write only",
+	  .n = 2,
+	  .desc = { { BASE, 100, NEXT }, { BASE, 100, WRITE } },
+	  .indirect = true },
+	{ .why = "a descriptor outside the guest's memory",
+	  .n = 1,
+	  .desc = { { NOWHERE, 100, 0 } } },
+	{ .why = "a descriptor outside the guest's memory",
+	  .n = 1,
+	  .desc = { { BASE, UINT32_MAX, 0 } } },
+	{ .why = "a descriptor outside the guest's memory",
+	  .n = 1,
+	  .desc = { { UINT64_MAX - 50, 100, 0 } } },
+	{ .why = "a descriptor outside the guest's memory",
+	  .n = 2,
+	  .desc = { { BASE, 100, NEXT }, { BASE - 1, 2, 0 } } },
+	{ .why = "a descriptor outside the guest's memory",
+	  .n = 1,
+	  .desc = { { NOWHERE, 100, 0 } },
+	  .indirect = true },
+	{ .why = "an indirect descriptor in an indirect table",
+	  .n = 1,
+	  .desc = { { BASE, 16, INDIRECT } },
+	  .indirect = true },
+	{ .why = "an indirect descriptor with a next one",
+	  .n = 2,
+	  .desc = { { BASE, 16, INDIRECT | NEXT }, { BASE, 100, 0 } } },
+	{ .why = "whose length is not a multiple of 16",
+	  .n = 1,
+	  .desc = { { BASE, 0, INDIRECT } } },
+	{ .why = "whose length is not a multiple of 16",
+	  .n = 1,
+	  .desc = { { BASE, 40, INDIRECT } } },
+	{ .why = "an indirect table outside", .n = 1, .desc = { { NOWHERE, 16, INDIRECT } } },
+	{ .why = "a descriptor chain that is a loop", .instead = endless },
+	{ .why = "a descriptor index beyond its table", .instead = far_head, .split = true },
+	{ .why = "the avail index runs", .instead = far_ahead, .split = true, .alone = true },
+	{ .why = "the avail index runs", .instead = backwards, .split = true, .alone = true },
 };
 
 enum { ATTACKS = sizeof(attacks) / sizeof(attacks[0]) };
+
+static bool possible(const struct attack *how)
+{
+	return !how->split || !is_packed();
+}
+
+static void prepare(const struct attack *how)
+{
+	if (how->instead)
+		how->instead();
+	else
+		EXPECT((how->indirect ? fake_queue_add_table :
+					fake_queue_add_raw)(&evil.tx, how->desc, how->n) >= 0);
+}
 
 /* What is sent, and who breaks, does not depend on what was sent just before. */
 static void attack(const struct attack *how, unsigned good_frames)
@@ -142,12 +184,13 @@ static void attack(const struct attack *how, unsigned good_frames)
 	fake_guest_post(&b, good_frames, 1000, FAKE_PLAIN);
 	for (uint32_t i = 0; i < good_frames; i++)
 		add(&evil, 2, 1, i);
-	how->prepare();
+	prepare(how);
 	fake_queue_kick(&evil.tx);
 	EXPECT_SOON(world_broken(&w, evil.port));
 	EXPECT_EQ(read(event_fd, &events, sizeof(events)), sizeof(events));
 	EXPECT_EQ(events, 1);
 	s = world_status(&w, evil.port);
+	EXPECT_TEXT(s.reason, "transmit virtqueue 0: ");
 	EXPECT_TEXT(s.reason, how->why);
 	EXPECT_EQ(s.tx_live | s.rx_live, 0);
 	EXPECT_OK(rp_port_repair(w.dp, evil.port, &err), err);
@@ -162,9 +205,11 @@ static void reset_evil(void)
 	fake_guest_connect(&evil, w.dp, port);
 }
 
-TEST(a_transmitter_that_breaks_a_rule_breaks_its_port_alone)
+TEST_FORMATS(a_transmitter_that_breaks_a_rule_breaks_its_port_alone)
 {
 	for (unsigned i = 0; i < ATTACKS; i++) {
+		if (!possible(&attacks[i]))
+			continue;
 		open_three();
 		attack(&attacks[i], 0);
 		expect_works(&b, 2, &c, 3);
@@ -173,13 +218,13 @@ TEST(a_transmitter_that_breaks_a_rule_breaks_its_port_alone)
 	}
 }
 
-TEST(frames_before_the_one_that_breaks_a_rule_arrive)
+TEST_FORMATS(frames_before_the_one_that_breaks_a_rule_arrive)
 {
 	for (unsigned i = 0; i < ATTACKS; i++) {
-		unsigned good = attacks[i].prepare == backwards || attacks[i].prepare == far_ahead ?
-					0 :
-					5; /* these take the others with them */
+		const unsigned good = attacks[i].alone ? 0 : 5;
 
+		if (!possible(&attacks[i]))
+			continue;
 		open_three();
 		attack(&attacks[i], good);
 		for (uint32_t n = 0; n < good; n++) {
@@ -192,10 +237,12 @@ TEST(frames_before_the_one_that_breaks_a_rule_arrive)
 	}
 }
 
-TEST(a_broken_port_works_again_after_repair_and_reset)
+TEST_FORMATS(a_broken_port_works_again_after_repair_and_reset)
 {
 	open_three();
 	for (unsigned round = 0; round < 3 * ATTACKS; round++) {
+		if (!possible(&attacks[round % ATTACKS]))
+			continue;
 		attack(&attacks[round % ATTACKS], 0);
 		reset_evil();
 		expect_works(&evil, 1, &b, 2);
@@ -215,6 +262,7 @@ static void expect_receiver_breaks(const char *why)
 	EXPECT_SOON(fake_guest_sent(&b) == 1);
 	EXPECT(world_broken(&w, evil.port));
 	s = world_status(&w, evil.port);
+	EXPECT_TEXT(s.reason, "receive virtqueue 0: ");
 	EXPECT_TEXT(s.reason, why);
 	EXPECT_EQ(world_drops(&w, b.port, NETMAP_DIR_TX, RP_DROP_BROKEN), 1);
 	EXPECT(!world_broken(&w, b.port));
@@ -222,44 +270,52 @@ static void expect_receiver_breaks(const char *why)
 	expect_works(&c, 3, &b, 2);
 }
 
-TEST(a_receive_buffer_that_may_not_be_written_breaks_the_receiver_alone)
-{
-	open_three();
-	fake_queue_add_buf(&evil.rx, 1000, 0, FAKE_PLAIN);
-	expect_receiver_breaks("receive virtqueue 0: a receive buffer that the device may not");
-	close_three();
-}
+static const struct {
+	const char *why;
+	struct fake_desc desc;
+	bool indirect;
+} receive_attacks[] = {
+	{ "a receive buffer that the device may not write", { BASE, 1000, 0 }, false },
+	{ "a receive buffer that the device may not write", { BASE, 1000, 0 }, true },
+	{ "a descriptor outside", { 0, 1000, WRITE }, false },
+	{ "a descriptor outside", { NOWHERE, 1000, WRITE }, true },
+	{ "a descriptor outside", { BASE, UINT32_MAX, WRITE }, false },
+	{ "an indirect descriptor in an indirect table", { BASE, 16, INDIRECT }, true },
+	{ "whose length is not a multiple of 16", { BASE, 15, INDIRECT }, false },
+	{ "an indirect table outside", { NOWHERE, 32, INDIRECT }, false },
+};
 
-TEST(a_receive_buffer_outside_memory_breaks_the_receiver_alone)
+/* Alone, or behind a buffer that is in order, but too small for the frame. */
+TEST_FORMATS(a_receiver_that_breaks_a_rule_breaks_its_port_alone)
 {
-	open_three();
-	evil.rx.split.desc[fake_queue_add_buf(&evil.rx, 1000, VRING_DESC_F_WRITE, FAKE_PLAIN)].addr = 0;
-	expect_receiver_breaks("receive virtqueue 0: a descriptor outside");
-	close_three();
-}
+	const unsigned n = sizeof(receive_attacks) / sizeof(receive_attacks[0]);
 
-TEST(a_bad_buffer_behind_a_good_one_of_the_same_frame_breaks_the_receiver_alone)
-{
-	open_three();
-	fake_queue_add_buf(&evil.rx, 100, VRING_DESC_F_WRITE, FAKE_PLAIN);
-	evil.rx.split.desc[fake_queue_add_buf(&evil.rx, 1000, VRING_DESC_F_WRITE, FAKE_PLAIN)].addr = 0;
-	expect_receiver_breaks("receive virtqueue 0: a descriptor outside");
-	EXPECT_EQ(rp_load(&evil.rx.split.used->idx), 0);
-	close_three();
+	for (unsigned i = 0; i < 2 * n; i++) {
+		const struct fake_desc *d = &receive_attacks[i / 2].desc;
+
+		open_three();
+		if (i % 2)
+			fake_queue_add_buf(&evil.rx, 100, WRITE, FAKE_PLAIN);
+		(receive_attacks[i / 2].indirect ? fake_queue_add_table :
+						   fake_queue_add_raw)(&evil.rx, d, 1);
+		expect_receiver_breaks(receive_attacks[i / 2].why);
+		EXPECT_EQ(fake_queue_used(&evil.rx), 0);
+		close_three();
+	}
 }
 
 TEST(a_receive_index_that_is_a_lie_breaks_the_receiver_alone)
 {
 	open_three();
-	evil.rx.avail_idx = 300;
-	expect_receiver_breaks("receive virtqueue 0: the avail index");
+	evil.rx.added.chains = 300;
+	expect_receiver_breaks("the avail index");
 	close_three();
 }
 
-TEST(receive_buffers_in_endless_pieces_break_the_receiver_alone)
+TEST_RINGS(receive_buffers_in_endless_pieces_break_the_receiver_alone)
 {
 	static const struct fake_guest_config many = { .queue_size = 8192 };
-	const struct vring_desc one = { .len = 0, .flags = VRING_DESC_F_WRITE | VRING_DESC_F_NEXT };
+	struct fake_desc *d = calloc(8192, sizeof(*d));
 	int port;
 
 	open_three();
@@ -268,19 +324,18 @@ TEST(receive_buffers_in_endless_pieces_break_the_receiver_alone)
 	fake_guest_close(&evil);
 	fake_guest_open(&evil, &many);
 	fake_guest_connect(&evil, w.dp, port);
-	for (uint32_t i = 0; i < 8192; i++) {
-		evil.rx.split.desc[i] = one;
-		evil.rx.split.desc[i].addr = FAKE_RAM_BASE;
-		evil.rx.split.desc[i].next = (uint16_t)(i + 1);
-	}
-	evil.rx.split.desc[8191] = (struct vring_desc){ FAKE_RAM_BASE, 1, VRING_DESC_F_WRITE, 0 };
-	evil.rx.avail_idx = 1;
-	expect_receiver_breaks("receive virtqueue 0: receive buffers in more pieces");
+	EXPECT(d);
+	for (uint32_t i = 0; i < 8192; i++)
+		d[i] = (struct fake_desc){ BASE, 0, WRITE | NEXT };
+	d[8191] = (struct fake_desc){ BASE, 1, WRITE };
+	EXPECT(fake_queue_add_raw(&evil.rx, d, 8192) >= 0);
+	free(d);
+	expect_receiver_breaks("receive buffers in more pieces");
 	close_three();
 }
 
 /* Not a frame of them arrives, but each one costs as much as a batch: others must get their turn. */
-TEST(a_batch_does_not_look_at_more_pieces_than_it_could_hold)
+TEST_RINGS(a_batch_does_not_look_at_more_pieces_than_it_could_hold)
 {
 	const struct rp_ring_counters *count;
 	struct fake_piece piece[FAKE_TABLE];
@@ -294,13 +349,13 @@ TEST(a_batch_does_not_look_at_more_pieces_than_it_could_hold)
 	for (unsigned i = 0; i < 128; i++)
 		EXPECT(fake_queue_add(&evil.tx, piece, FAKE_TABLE, 0, true) >= 0);
 	fake_queue_kick(&evil.tx);
-	EXPECT_SOON(rp_load_acquire(&evil.tx.split.used->idx) == evil.tx.avail_idx);
+	EXPECT_SOON(fake_queue_done(&evil.tx));
 	EXPECT_EQ(world_drops(&w, evil.port, NETMAP_DIR_TX, RP_DROP_SHORT), 128);
 	EXPECT(rp_load(&count->batches) - before >= 128 * FAKE_TABLE / RP_BATCH_SEGS);
 	close_three();
 }
 
-TEST(a_guest_that_floods_calls_of_its_own_harms_nobody)
+TEST_RINGS(a_guest_that_floods_calls_of_its_own_harms_nobody)
 {
 	open_three();
 	for (unsigned i = 0; i < 5000; i++)
@@ -310,7 +365,7 @@ TEST(a_guest_that_floods_calls_of_its_own_harms_nobody)
 	close_three();
 }
 
-TEST(a_call_descriptor_that_is_no_eventfd_harms_nobody)
+TEST_RINGS(a_call_descriptor_that_is_no_eventfd_harms_nobody)
 {
 	struct rp_err err;
 	int pipes[2];
@@ -329,7 +384,7 @@ TEST(a_call_descriptor_that_is_no_eventfd_harms_nobody)
 	close_three();
 }
 
-TEST(a_call_descriptor_that_blocks_whoever_writes_to_it_harms_nobody)
+TEST_RINGS(a_call_descriptor_that_blocks_whoever_writes_to_it_harms_nobody)
 {
 	const uint64_t full = UINT64_MAX - 1;
 	uint64_t count;

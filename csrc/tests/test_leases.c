@@ -162,7 +162,7 @@ TEST(frames_of_many_senders_arrive_or_are_dropped_as_full)
 }
 
 /* The same into a guest's mergeable buffers, which are posted as they come back. */
-TEST(all_frames_of_many_senders_arrive_in_a_guest)
+TEST_FORMATS(all_frames_of_many_senders_arrive_in_a_guest)
 {
 	static const struct fake_guest_config plain = { .rx_buf_bytes = 1000 };
 	static struct fake_frame got;
@@ -268,7 +268,7 @@ TEST(frames_behind_a_slow_sender_wait_for_it_however_many_they_are)
 	world_close(&w);
 }
 
-TEST(a_guest_sees_nothing_before_the_oldest_sender_is_done)
+TEST_FORMATS(a_guest_sees_nothing_before_the_oldest_sender_is_done)
 {
 	static const struct fake_guest_config plain = { .queue_size = 1024 };
 	static struct fake_frame got;
@@ -307,4 +307,39 @@ TEST(a_guest_sees_nothing_before_the_oldest_sender_is_done)
 	ring_user_close(&fast);
 	world_close(&w);
 	fake_guest_close(&g);
+}
+
+/* Its first buffer is reserved, and it says that this one is available once more, a lap later. */
+TEST(a_packed_ring_that_overtakes_a_slow_sender_breaks_and_harms_nobody)
+{
+	static const struct fake_guest_config small = { .queue_size = 16 };
+	struct ring_user fast;
+	struct rp_endpoint *to;
+	struct fake_guest g;
+	uint8_t frame[60];
+
+	fake_choose_format(1);
+	world_open(&w);
+	fake_guest_open(&g, &small);
+	fake_guest_connect(&g, w.dp, world_add_vhost(&w, "receiver"));
+	EXPECT_EQ(fake_guest_post(&g, 17, 100, FAKE_PLAIN), 16);
+	ring_user_open(&fast, &w, world_add_rings(&w, "fast"));
+	to = w.dp->port[g.port]->rx[0];
+	reserve_slowly(to);
+	for (uint32_t i = 0; i < 16; i++) { /* the last one finds no room */
+		frame_make(frame, 60, RECEIVER, 1, i);
+		EXPECT_EQ(ring_send(&fast, frame, 60), 1);
+	}
+	EXPECT_EQ(world_drops(&w, g.port, NETMAP_DIR_RX, RP_DROP_FULL), 1);
+	EXPECT_EQ(fake_queue_used(&g.rx), 0);
+	g.rx.packed.desc[0].flags ^= 1 << VRING_PACKED_DESC_F_AVAIL | 1 << VRING_PACKED_DESC_F_USED;
+	EXPECT_EQ(ring_send(&fast, frame, 60), 1);
+	EXPECT(world_broken(&w, g.port));
+	EXPECT_TEXT(world_status(&w, g.port).reason, "more descriptors are available than");
+	EXPECT_EQ(world_drops(&w, fast.port, NETMAP_DIR_TX, RP_DROP_BROKEN), 1);
+	publish_at_last(to);
+	ring_user_close(&fast);
+	world_close(&w);
+	fake_guest_close(&g);
+	fake_choose_format(0);
 }

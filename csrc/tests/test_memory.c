@@ -394,7 +394,7 @@ static void *stream(void *arg)
 	return NULL;
 }
 
-TEST(memory_is_added_and_removed_while_frames_flow)
+TEST_RINGS(memory_is_added_and_removed_while_frames_flow)
 {
 	struct stream s = { 0 };
 	struct rp_mem_slot more = { 0x1000, 4 * PAGE, 0x1000, 0 };
@@ -420,7 +420,7 @@ TEST(memory_is_added_and_removed_while_frames_flow)
 }
 
 /* The rings lie in another mapping of the same memory each time. */
-TEST(rings_move_while_frames_flow)
+TEST_FORMATS(rings_move_while_frames_flow)
 {
 	struct stream s = { 0 };
 	struct rp_mem_slot whole, half[2];
@@ -471,7 +471,7 @@ static void replace_guest(struct fake_guest *g)
 	fake_guest_connect(g, dp, port);
 }
 
-TEST(a_sender_that_cuts_off_its_memory_breaks_its_port_alone)
+TEST_FORMATS(a_sender_that_cuts_off_its_memory_breaks_its_port_alone)
 {
 	struct rp_err err;
 
@@ -491,7 +491,7 @@ TEST(a_sender_that_cuts_off_its_memory_breaks_its_port_alone)
 	close_three();
 }
 
-TEST(a_receiver_that_cuts_off_its_memory_breaks_its_port_alone)
+TEST_FORMATS(a_receiver_that_cuts_off_its_memory_breaks_its_port_alone)
 {
 	struct rp_err err;
 
@@ -511,7 +511,7 @@ TEST(a_receiver_that_cuts_off_its_memory_breaks_its_port_alone)
 	close_three();
 }
 
-TEST(memory_is_cut_off_while_frames_flow)
+TEST_RINGS(memory_is_cut_off_while_frames_flow)
 {
 	open_three();
 	for (unsigned i = 0; i < 40; i++) {

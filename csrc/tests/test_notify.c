@@ -112,12 +112,12 @@ static void expect_calls(bool event_idx)
 	close_pair();
 }
 
-TEST(a_call_is_made_when_the_event_index_asks_for_it)
+TEST_FORMATS(a_call_is_made_when_the_event_index_asks_for_it)
 {
 	expect_calls(true);
 }
 
-TEST(a_call_is_made_unless_the_flag_forbids_it)
+TEST_FORMATS(a_call_is_made_unless_the_flag_forbids_it)
 {
 	expect_calls(false);
 }
@@ -138,12 +138,12 @@ static void expect_kicks(bool event_idx)
 	close_pair();
 }
 
-TEST(a_worker_that_sleeps_asks_for_a_kick_by_event_index)
+TEST_FORMATS(a_worker_that_sleeps_asks_for_a_kick_by_event_index)
 {
 	expect_kicks(true);
 }
 
-TEST(a_worker_that_sleeps_asks_for_a_kick_by_flag)
+TEST_FORMATS(a_worker_that_sleeps_asks_for_a_kick_by_flag)
 {
 	expect_kicks(false);
 }
@@ -162,20 +162,20 @@ static void expect_no_kicks(bool event_idx, int policy)
 	close_pair();
 }
 
-TEST(a_worker_that_never_sleeps_asks_for_no_kicks)
+TEST_FORMATS(a_worker_that_never_sleeps_asks_for_no_kicks)
 {
 	expect_no_kicks(true, RP_POLICY_BUSY);
 	expect_no_kicks(false, RP_POLICY_BUSY);
 }
 
-TEST(a_worker_that_naps_asks_for_no_kicks)
+TEST_FORMATS(a_worker_that_naps_asks_for_no_kicks)
 {
 	expect_no_kicks(true, RP_POLICY_SLEEP);
 	expect_no_kicks(false, RP_POLICY_SLEEP);
 }
 
 /* Flags ask for kicks until they are taken back. */
-TEST(a_worker_that_wakes_up_takes_back_what_it_asked_for)
+TEST_FORMATS(a_worker_that_wakes_up_takes_back_what_it_asked_for)
 {
 	open_pair(false, RP_POLICY_NOTIFY);
 	settle();
@@ -188,7 +188,7 @@ TEST(a_worker_that_wakes_up_takes_back_what_it_asked_for)
 	close_pair();
 }
 
-TEST(a_ring_without_a_kick_descriptor_is_polled)
+TEST_FORMATS(a_ring_without_a_kick_descriptor_is_polled)
 {
 	struct rp_vring_config cfg;
 	struct rp_err err;
@@ -206,7 +206,7 @@ TEST(a_ring_without_a_kick_descriptor_is_polled)
 	close_pair();
 }
 
-TEST(a_ring_without_a_call_descriptor_is_not_called)
+TEST_FORMATS(a_ring_without_a_call_descriptor_is_not_called)
 {
 	struct rp_err err;
 
@@ -226,7 +226,7 @@ TEST(a_ring_without_a_call_descriptor_is_not_called)
 	close_pair();
 }
 
-TEST(a_guest_that_kicked_before_its_ring_started_is_served)
+TEST_FORMATS(a_guest_that_kicked_before_its_ring_started_is_served)
 {
 	const struct fake_guest_config plain = { 0 };
 
@@ -323,15 +323,15 @@ static void play_for(bool event_idx, int policy, unsigned balls, long ns)
 	close_pair();
 }
 
-TEST(no_wake_up_is_lost_when_everybody_sleeps_at_once)
+TEST_FORMATS(no_wake_up_is_lost_when_everybody_sleeps_at_once)
 {
 	for (unsigned balls = 1; balls < 20; balls += 9) {
-		play_for(true, RP_POLICY_NOTIFY, balls, 100000000);
-		play_for(false, RP_POLICY_NOTIFY, balls, 100000000);
+		play_for(true, RP_POLICY_NOTIFY, balls, 50000000);
+		play_for(false, RP_POLICY_NOTIFY, balls, 50000000);
 	}
 }
 
-TEST(no_wake_up_is_lost_when_the_worker_spins_a_while)
+TEST_RINGS(no_wake_up_is_lost_when_the_worker_spins_a_while)
 {
 	play_for(true, RP_POLICY_ADAPTIVE, 1, 100000000);
 	play_for(false, RP_POLICY_ADAPTIVE, 7, 100000000);
@@ -351,7 +351,7 @@ static uint64_t now_ns(void)
  */
 static void tease(bool event_idx)
 {
-	const uint64_t end = now_ns() + 300000000;
+	const uint64_t end = now_ns() + 200000000;
 	unsigned delay = 0;
 
 	open_pair(event_idx, RP_POLICY_NOTIFY);
@@ -373,7 +373,7 @@ static void tease(bool event_idx)
 	close_pair();
 }
 
-TEST(no_wake_up_is_lost_when_a_frame_comes_as_the_worker_falls_asleep)
+TEST_RINGS(no_wake_up_is_lost_when_a_frame_comes_as_the_worker_falls_asleep)
 {
 	tease(true);
 	tease(false);

@@ -122,7 +122,7 @@ TEST(ports_come_and_go_while_others_talk)
 	end_talk();
 }
 
-TEST(guests_come_and_go_while_others_talk)
+TEST_FORMATS(guests_come_and_go_while_others_talk)
 {
 	uint8_t frame[60];
 
@@ -145,7 +145,7 @@ TEST(guests_come_and_go_while_others_talk)
 	end_talk();
 }
 
-TEST(a_guests_rings_stop_and_start_while_others_send_to_it)
+TEST_FORMATS(a_guests_rings_stop_and_start_while_others_send_to_it)
 {
 	uint8_t frame[60];
 	struct fake_guest g;
@@ -173,7 +173,7 @@ TEST(a_guests_rings_stop_and_start_while_others_send_to_it)
 	fake_guest_close(&g);
 }
 
-TEST(workers_and_policies_change_while_others_talk)
+TEST_RINGS(workers_and_policies_change_while_others_talk)
 {
 	static const int policies[] = { RP_POLICY_NOTIFY, RP_POLICY_BUSY, RP_POLICY_SLEEP,
 					RP_POLICY_ADAPTIVE };

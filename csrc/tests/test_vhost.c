@@ -96,7 +96,7 @@ static const struct fake_layout layouts[] = {
 
 enum { LAYOUTS = sizeof(layouts) / sizeof(layouts[0]) };
 
-TEST(a_frame_may_be_in_any_descriptors_on_both_sides)
+TEST_FORMATS(a_frame_may_be_in_any_descriptors_on_both_sides)
 {
 	uint32_t number = 0;
 
@@ -115,7 +115,7 @@ TEST(a_frame_may_be_in_any_descriptors_on_both_sides)
 	close_pair();
 }
 
-TEST(every_set_of_features_moves_frames)
+TEST_FORMATS(every_set_of_features_moves_frames)
 {
 	static const uint64_t without[] = {
 		0,
@@ -148,7 +148,7 @@ TEST(every_set_of_features_moves_frames)
 	}
 }
 
-TEST(a_legacy_header_has_ten_bytes)
+TEST_FORMATS(a_legacy_header_has_ten_bytes)
 {
 	struct fake_guest_config legacy = {
 		.features = fake_features() &
@@ -176,7 +176,7 @@ TEST(a_legacy_header_has_ten_bytes)
 	close_pair();
 }
 
-TEST(a_64_kb_frame_takes_as_many_buffers_as_it_needs)
+TEST_FORMATS(a_64_kb_frame_takes_as_many_buffers_as_it_needs)
 {
 	static const uint32_t sizes[] = { 100, 512, 1526, 2048, 4096, 65536 };
 	const struct fake_guest_config cfg = {
@@ -199,7 +199,7 @@ TEST(a_64_kb_frame_takes_as_many_buffers_as_it_needs)
 	close_pair();
 }
 
-TEST(frames_take_buffers_of_many_sizes_in_their_order)
+TEST_FORMATS(frames_take_buffers_of_many_sizes_in_their_order)
 {
 	enum { FRAMES = 40 };
 
@@ -219,7 +219,7 @@ TEST(frames_take_buffers_of_many_sizes_in_their_order)
 }
 
 /* Any division of the receive buffers, and the virtio-net header across two of them. */
-TEST(mergeable_buffers_may_be_smaller_than_the_header)
+TEST_FORMATS(mergeable_buffers_may_be_smaller_than_the_header)
 {
 	open_pair();
 	fake_guest_post(&b, 10, 8, FAKE_PLAIN);
@@ -229,7 +229,7 @@ TEST(mergeable_buffers_may_be_smaller_than_the_header)
 	close_pair();
 }
 
-TEST(a_buffer_that_is_too_small_and_may_not_be_merged_costs_the_frame_only)
+TEST_FORMATS(a_buffer_that_is_too_small_and_may_not_be_merged_costs_the_frame_only)
 {
 	const struct fake_guest_config plain = { 0 };
 	const struct fake_guest_config single = {
@@ -249,7 +249,7 @@ TEST(a_buffer_that_is_too_small_and_may_not_be_merged_costs_the_frame_only)
 	close_pair();
 }
 
-TEST(short_frames_are_dropped_and_given_back)
+TEST_FORMATS(short_frames_are_dropped_and_given_back)
 {
 	const uint32_t shortest = 12 + FRAME_ETH;
 	uint32_t number = 0;
@@ -270,7 +270,7 @@ TEST(short_frames_are_dropped_and_given_back)
 	close_pair();
 }
 
-TEST(frames_longer_than_any_frame_are_dropped_as_mtu)
+TEST_FORMATS(frames_longer_than_any_frame_are_dropped_as_mtu)
 {
 	const struct fake_guest_config cfg = { .queue_size = 16, .tx_buf_bytes = 66000 };
 	const uint32_t longest = 65536 + 256;
@@ -288,7 +288,7 @@ TEST(frames_longer_than_any_frame_are_dropped_as_mtu)
 	close_pair();
 }
 
-TEST(a_frame_may_have_as_many_pieces_as_a_batch)
+TEST_FORMATS(a_frame_may_have_as_many_pieces_as_a_batch)
 {
 	const struct fake_guest_config cfg = { .queue_size = 4096 };
 	const struct fake_layout bytes = { 1, 1, false };
@@ -303,7 +303,7 @@ TEST(a_frame_may_have_as_many_pieces_as_a_batch)
 	close_pair();
 }
 
-TEST(a_longer_chain_is_dropped_between_others)
+TEST_FORMATS(a_longer_chain_is_dropped_between_others)
 {
 	const struct fake_guest_config cfg = { .queue_size = 4096, .tx_buf_bytes = 4096 };
 	const struct fake_layout bytes = { 1, 1, false };
@@ -409,7 +409,7 @@ TEST(header_bits_without_a_meaning_do_not_reach_the_receiver)
 	close_pair();
 }
 
-TEST(an_offload_never_reaches_a_netmap_ring)
+TEST_FORMATS(an_offload_never_reaches_a_netmap_ring)
 {
 	const struct virtio_net_hdr header = HDR(CSUM, 0, 0, 0, 34, 16);
 	struct ring_user user;
@@ -431,7 +431,7 @@ TEST(an_offload_never_reaches_a_netmap_ring)
 	close_pair();
 }
 
-TEST(a_frame_between_guests_is_copied_once)
+TEST_FORMATS(a_frame_between_guests_is_copied_once)
 {
 	uint64_t delivered = 0, copied;
 	uint32_t next = 0;
@@ -464,7 +464,7 @@ TEST(a_frame_between_guests_is_copied_once)
 	close_pair();
 }
 
-TEST(frames_sent_are_delivered_or_dropped_for_a_reason)
+TEST_FORMATS(frames_sent_are_delivered_or_dropped_for_a_reason)
 {
 	const struct virtio_net_hdr lie = HDR(CSUM, 0, 0, 0, 60, 60);
 	uint64_t taken, delivered, dropped;
@@ -492,7 +492,7 @@ TEST(frames_sent_are_delivered_or_dropped_for_a_reason)
 	close_pair();
 }
 
-TEST(a_stopped_ring_says_where_it_stopped_and_starts_there_again)
+TEST_FORMATS(a_stopped_ring_says_where_it_stopped_and_starts_there_again)
 {
 	struct rp_err err;
 	uint32_t base;
@@ -520,7 +520,7 @@ TEST(a_stopped_ring_says_where_it_stopped_and_starts_there_again)
 	close_pair();
 }
 
-TEST(a_ring_that_never_ran_stops_at_0)
+TEST_FORMATS(a_ring_that_never_ran_stops_at_0)
 {
 	struct rp_err err;
 	uint32_t base = 77;
@@ -563,7 +563,7 @@ TEST(a_ring_may_start_with_chains_that_are_never_given_back)
 	close_pair();
 }
 
-TEST(indexes_wrap_at_65536_in_both_directions)
+TEST_FORMATS(indexes_wrap_at_65536_in_both_directions)
 {
 	enum { BURST = 64 };
 	uint32_t number = 0;
@@ -585,7 +585,7 @@ TEST(indexes_wrap_at_65536_in_both_directions)
 	close_pair();
 }
 
-TEST(a_disabled_ring_moves_nothing_until_it_is_enabled)
+TEST_FORMATS(a_disabled_ring_moves_nothing_until_it_is_enabled)
 {
 	struct rp_err err;
 
