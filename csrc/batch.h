@@ -35,9 +35,17 @@ struct rp_frame {
 	uint32_t len; /* bytes, from the Ethernet header on */
 	uint16_t seg; /* first piece */
 	uint16_t nseg;
-	uint16_t dest;		    /* where it goes, as the switch numbers it */
+	uint16_t segment; /* held back in the middle: the next one to deliver; see offload.h */
 	struct virtio_net_hdr vnet; /* checked; all zero when the sender has none */
 };
+
+/* What a frame may cost, in bytes copied: it takes as long to make a segment as to copy so many. */
+static inline uint32_t rp_frame_weight(const struct rp_frame *f)
+{
+	enum { SEGMENT = 512 };
+
+	return f->vnet.gso_type ? f->len + f->len / f->vnet.gso_size * SEGMENT : f->len;
+}
 
 /* A descriptor chain to give back. */
 struct rp_taken {

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "endpoint.h"
+#include "offload.h"
 #include "quiet.h"
 #include "switch.h"
 
@@ -18,6 +19,7 @@ struct rp_caller {
 	uint32_t now_s; /* CLOCK_MONOTONIC; for ageing, so a coarse clock will do */
 	struct rp_forward forward;
 	struct rp_lease lease;
+	struct rp_offload offload;
 };
 
 /* Costs a quarter of a frame's way through the switch: not for every batch. */

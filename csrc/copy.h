@@ -21,31 +21,8 @@ static inline void rp_copy_bytes(uint8_t *restrict to, const uint8_t *restrict f
 	}
 }
 
-/* Piece by piece; @len bytes fit both lists, by whoever built them. */
-static inline void rp_copy_pieces(const struct rp_seg *to, const struct rp_seg *from, uint32_t len)
-{
-	uint32_t to_at = 0, from_at = 0;
-
-	while (len) {
-		uint32_t n = to->len - to_at < from->len - from_at ? to->len - to_at :
-								     from->len - from_at;
-
-		if (n > len)
-			n = len;
-		memcpy(to->addr + to_at, from->addr + from_at, n);
-		len -= n;
-		to_at += n;
-		from_at += n;
-		if (to_at == to->len) {
-			to++;
-			to_at = 0;
-		}
-		if (from_at == from->len) {
-			from++;
-			from_at = 0;
-		}
-	}
-}
+/* rp_copy_pieces() - piece by piece; @len bytes fit both lists, by whoever built them */
+void rp_copy_pieces(const struct rp_seg *to, const struct rp_seg *from, uint32_t len);
 
 /**
  * rp_copy_frame() - copy one frame

@@ -23,6 +23,13 @@ struct rp_port *rp_find_port(rp_dataplane *dp, int port, struct rp_err *err)
 	return NULL;
 }
 
+static int check_mtu(uint32_t mtu, struct rp_err *err)
+{
+	return mtu > UINT16_MAX ? rp_fail(err, EINVAL, "an MTU of %u; no packet is longer than %d",
+					  mtu, UINT16_MAX) :
+				  0;
+}
+
 static int check(const struct rp_port_config *cfg, struct rp_err *err)
 {
 	if (!memchr(cfg->name, '\0', sizeof(cfg->name)))
@@ -41,7 +48,7 @@ static int check(const struct rp_port_config *cfg, struct rp_err *err)
 			       cfg->tx_rings, cfg->rx_rings);
 	if (cfg->full != RP_FULL_HOLD && cfg->full != RP_FULL_DROP)
 		return rp_fail(err, EINVAL, "there is no policy %d for full receivers", cfg->full);
-	return 0;
+	return check_mtu(cfg->mtu, err);
 }
 
 /* A record in the counters and a ring state beside it, both for one ring. */
@@ -156,6 +163,7 @@ int rp_port_add(rp_dataplane *dp, const struct rp_port_config *cfg, struct rp_er
 	p->ops = kinds[cfg->kind];
 	p->worker = cfg->worker;
 	p->hold_ns = cfg->full == RP_FULL_HOLD ? cfg->hold_us * UINT64_C(1000) : 0;
+	p->longest = rp_port_longest(cfg->mtu);
 	p->event_fd = dp->event_fd;
 	ret = add_endpoints(dp, p, cfg, err);
 	if (ret == 0)
@@ -178,6 +186,20 @@ int rp_port_set_full(rp_dataplane *dp, int port, int full, uint32_t hold_us, str
 	p = rp_find_port(dp, port, err);
 	if (p)
 		rp_store(&p->hold_ns, full == RP_FULL_HOLD ? hold_us * UINT64_C(1000) : 0);
+	pthread_mutex_unlock(&dp->lock);
+	return p ? 0 : -ENOENT;
+}
+
+int rp_port_set_mtu(rp_dataplane *dp, int port, uint32_t mtu, struct rp_err *err)
+{
+	struct rp_port *p;
+
+	if (check_mtu(mtu, err) < 0)
+		return -EINVAL;
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_port(dp, port, err);
+	if (p)
+		rp_store(&p->longest, rp_port_longest(mtu));
 	pthread_mutex_unlock(&dp->lock);
 	return p ? 0 : -ENOENT;
 }

@@ -37,9 +37,17 @@ enum {
 };
 
 struct rp_slice {
-	uint16_t frame; /* index in the sender's batch */
+	uint16_t frame; /* index in the batch */
 	uint16_t seg;
 	uint16_t nseg;
+};
+
+/* Why a lease ends where it ends. */
+enum rp_lease_stop {
+	RP_LEASE_ALL,	 /* every frame is dealt with, or the port broke */
+	RP_LEASE_FULL,	 /* the ring is full */
+	RP_LEASE_PIECES, /* seg[] is: go on with the next lease */
+	RP_LEASE_OFFLOAD /* the receiver does not take the next frame as it is: see offload.h */
 };
 
 /* Room in a receiver's ring: slice[i] takes frame slice[i].frame of the batch. */
@@ -47,8 +55,8 @@ struct rp_lease {
 	uint32_t ticket;
 	uint16_t n;
 	uint16_t nsegs;
-	bool open;	/* something was reserved: publish it */
-	bool congested; /* it stopped because the ring is full, not for want of pieces */
+	bool open; /* something was reserved: publish it */
+	enum rp_lease_stop stopped;
 	uint64_t bytes;
 	struct rp_slice slice[RP_BATCH];
 	struct rp_seg seg[RP_LEASE_SEGS];
@@ -66,13 +74,14 @@ struct rp_endpoint_ops {
 	void (*arm)(struct rp_endpoint *ep);
 	void (*disarm)(struct rp_endpoint *ep);
 	/**
-	 * @lease: reserve room for @order[0..n), frames of @from's batch, in
-	 * this order. A frame that this receiver can't take is counted at the
-	 * sender and passed over. Return: how many of @order are dealt with;
-	 * the others did not fit
+	 * @lease: reserve room for @order[0..n), frames of @b, in this order. @b
+	 * is the batch of the sender @from, or was made of it in software. A
+	 * frame that is too long for this receiver is counted at the sender and
+	 * passed over. Return: how many of @order are dealt with; l->stopped says
+	 * why the others are not
 	 */
 	unsigned (*lease)(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
-			  const uint16_t *order, unsigned n);
+			  const struct rp_batch *b, const uint16_t *order, unsigned n);
 	/** @publish: Return: true when the front end asked to be called */
 	bool (*publish)(struct rp_endpoint *ep, struct rp_lease *l);
 	void (*notify)(struct rp_endpoint *ep);

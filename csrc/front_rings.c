@@ -81,7 +81,9 @@ static uint32_t take_plain(const struct rp_kring *ring, struct rp_batch *b, uint
 			   uint32_t head)
 {
 	const struct rp_kring k = *ring; /* what the compiler may keep in registers */
-	uint32_t most = rp_min(RP_BATCH - b->nframes, (head > pos ? head : k.slots) - pos);
+	const uint32_t full = (RP_BATCH_BYTES - b->bytes + k.buf_bytes - 1) / k.buf_bytes;
+	const uint32_t most =
+		rp_min(rp_min(RP_BATCH - b->nframes, full), (head > pos ? head : k.slots) - pos);
 	const struct netmap_slot *slot = &k.ring->slot[pos];
 	struct rp_frame *frame = &b->frame[b->nframes];
 	struct rp_seg *seg = &b->seg[b->nsegs];
@@ -119,10 +121,10 @@ static unsigned rings_pull(struct rp_endpoint *ep)
 		rp_port_break(ep->port, "a tx ring's head is outside the slots that its user owns");
 		return 0;
 	}
-	while (pos != head && b->nframes < RP_BATCH &&
+	while (pos != head && b->nframes < RP_BATCH && b->bytes < RP_BATCH_BYTES &&
 	       b->nsegs + RP_BATCH + NETMAP_MAX_FRAGS <= RP_BATCH_SEGS) {
 		pos = take_plain(&r->k, b, pos, head);
-		if (pos != head && b->nframes < RP_BATCH)
+		if (pos != head && b->nframes < RP_BATCH && b->bytes < RP_BATCH_BYTES)
 			pos = take_frame(r, b, pos, head);
 	}
 	b->next_pos = pos;
@@ -170,14 +172,13 @@ static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lea
 	return true;
 }
 
-/* Why a frame can't go into this ring whatever room there is, or RP_DROP_REASONS. */
-static enum rp_drop unfit(const struct rp_kring *k, const struct rp_frame *f)
+/* Can a frame go into this ring at all, and how? */
+static enum rp_fit fit(const struct front_ring *r, const struct rp_frame *f)
 {
-	if (f->vnet.flags || f->vnet.gso_type)
-		return RP_DROP_OFFLOAD;
-	if (f->len > NETMAP_MAX_FRAGS * k->buf_bytes || f->len > (k->slots - 1) * k->buf_bytes)
-		return RP_DROP_MTU;
-	return RP_DROP_REASONS;
+	const uint64_t slots = rp_min(NETMAP_MAX_FRAGS, r->k.slots - 1);
+	enum rp_fit fit = rp_port_fit(r->ep.port, f);
+
+	return fit == RP_FIT_AS_IT_IS && f->len > slots * r->k.buf_bytes ? RP_FIT_TOO_LONG : fit;
 }
 
 /*
@@ -185,11 +186,12 @@ static enum rp_drop unfit(const struct rp_kring *k, const struct rp_frame *f)
  * to the ring's end at most. Return: how many of @order; the next one needs a
  * closer look.
  */
-static unsigned reserve_plain(const struct rp_kring *ring, struct rp_lease *l,
+static unsigned reserve_plain(const struct front_ring *r, struct rp_lease *l,
 			      const struct rp_batch *b, const uint16_t *order, unsigned n,
 			      uint32_t *pos, uint32_t *room)
 {
-	const struct rp_kring k = *ring; /* what the compiler may keep in registers */
+	const struct rp_kring k = r->k; /* what the compiler may keep in registers */
+	const uint32_t longest = rp_min(k.buf_bytes, rp_load(&r->ep.port->longest));
 	uint32_t most = rp_min(rp_min(n, *room), rp_min(k.slots - *pos, RP_LEASE_SEGS - l->nsegs));
 	struct netmap_slot *slot = &k.ring->slot[*pos];
 	struct rp_slice *slice = &l->slice[l->n];
@@ -201,7 +203,7 @@ static unsigned reserve_plain(const struct rp_kring *ring, struct rp_lease *l,
 		const struct rp_frame *f = &b->frame[order[i]];
 		uint32_t buf_idx = rp_load(&slot[i].buf_idx);
 
-		if (!rp_kring_has(&k, buf_idx) || f->len > k.buf_bytes || f->vnet.flags ||
+		if (!rp_kring_has(&k, buf_idx) || f->len > longest || f->vnet.flags ||
 		    f->vnet.gso_type)
 			break;
 		rp_store(&slot[i].len, (uint16_t)f->len);
@@ -233,7 +235,7 @@ static uint32_t room_at(struct front_ring *r, uint32_t pos, uint32_t want)
 
 /* Reserve room for @order[0..n) from slot *@pos on; see rp_endpoint_ops.lease. */
 static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endpoint *from,
-			const uint16_t *order, unsigned n, uint32_t *pos)
+			const struct rp_batch *b, const uint16_t *order, unsigned n, uint32_t *pos)
 {
 	const struct rp_kring *k = &r->k;
 	uint32_t room = room_at(r, *pos, n);
@@ -241,23 +243,28 @@ static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endp
 
 	for (;;) {
 		const struct rp_frame *f;
-		enum rp_drop why;
+		enum rp_fit how;
 		uint32_t slots;
 
-		i += reserve_plain(k, l, from->batch, order + i, n - i, pos, &room);
+		i += reserve_plain(r, l, b, order + i, n - i, pos, &room);
 		if (i == n)
 			break;
-		f = &from->batch->frame[order[i]];
-		why = unfit(k, f);
-		if (why != RP_DROP_REASONS) {
-			rp_drop(from, why, 1);
+		f = &b->frame[order[i]];
+		how = fit(r, f);
+		if (how == RP_FIT_TOO_LONG) {
+			rp_drop(from, RP_DROP_MTU, 1);
 			i++;
 			continue;
 		}
-		slots = (f->len + k->buf_bytes - 1) / k->buf_bytes;
+		slots = how == RP_FIT_OFFLOAD ? 1 : (f->len + k->buf_bytes - 1) / k->buf_bytes;
 		room = room_at(r, *pos, slots);
-		l->congested = slots > room;
-		if (l->congested || l->nsegs + slots > RP_LEASE_SEGS)
+		if (slots > room)
+			l->stopped = RP_LEASE_FULL;
+		else if (how == RP_FIT_OFFLOAD)
+			l->stopped = RP_LEASE_OFFLOAD;
+		else if (l->nsegs + slots > RP_LEASE_SEGS)
+			l->stopped = RP_LEASE_PIECES;
+		if (l->stopped != RP_LEASE_ALL)
 			break;
 		l->slice[l->n] = (struct rp_slice){ .frame = order[i], .seg = l->nsegs };
 		if (!take_room(r->ep.port, k, l, f->len, pos))
@@ -271,18 +278,19 @@ static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endp
 }
 
 static unsigned rings_lease(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
-			    const uint16_t *order, unsigned n)
+			    const struct rp_batch *b, const uint16_t *order, unsigned n)
 {
 	struct rp_ring_state *st = ep->state;
-	unsigned done;
+	unsigned done = 0;
 	uint32_t pos;
 
 	l->n = l->nsegs = 0;
 	l->bytes = 0;
 	rp_lock_take(&ep->lock);
-	l->congested = !rp_lease_room(st);
+	l->stopped = rp_lease_room(st) ? RP_LEASE_ALL : RP_LEASE_FULL;
 	pos = st->reserved;
-	done = l->congested ? 0 : reserve(of(ep), l, from, order, n, &pos);
+	if (l->stopped == RP_LEASE_ALL)
+		done = reserve(of(ep), l, from, b, order, n, &pos);
 	l->open = l->n > 0;
 	if (l->open) {
 		st->reserved = pos;

@@ -124,7 +124,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	struct rp_batch *b = ep->batch;
 	uint16_t pos = (uint16_t)ep->state->reserved;
 	const struct rp_guestmem *mem;
-	uint32_t pieces = 0;
+	uint32_t pieces = 0, weight = 0;
 
 	b->nframes = b->nsegs = b->taken = b->held = 0;
 	b->bytes = 0;
@@ -132,7 +132,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	b->mem_gen = rp_load_acquire(&ep->port->mem_gen);
 	mem = rp_load_acquire(&ep->port->mem);
 	/* Refused frames count, too: however many pieces a guest makes, others get their turn. */
-	while (b->taken < RP_BATCH && pieces < RP_BATCH_SEGS) {
+	while (b->taken < RP_BATCH && pieces < RP_BATCH_SEGS && weight < RP_BATCH_BYTES) {
 		struct rp_frame *f = &b->frame[b->nframes];
 		struct rp_chain chain;
 		enum rp_pop ret = rp_virtq_pop(&v->q, mem, pos, &chain, &b->seg[b->nsegs],
@@ -152,6 +152,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 		__builtin_prefetch(b->seg[f->seg].addr);
 		b->nsegs += chain.nsegs;
 		b->bytes += f->len;
+		weight += rp_frame_weight(f);
 		b->nframes++;
 	}
 	ep->state->reserved = pos;
@@ -262,11 +263,22 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 	return FITS;
 }
 
+/* Frames for segments and checksums are made only if there is room for one of them. */
+static enum rp_lease_stop stop_for_offload(struct front_vhost *v, uint16_t pos)
+{
+	if (rp_virtq_ready(&v->q, pos))
+		return RP_LEASE_OFFLOAD;
+	if (v->q.broken)
+		break_port(v);
+	return RP_LEASE_FULL;
+}
+
 static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
-			    const uint16_t *order, unsigned n)
+			    const struct rp_batch *b, const uint16_t *order, unsigned n)
 {
 	struct front_vhost *v = of(ep);
 	const struct rp_guestmem *mem = rp_load_acquire(&ep->port->mem);
+	const uint32_t longest = rp_load(&ep->port->longest);
 	struct rp_ring_state *st = ep->state;
 	uint16_t pos, used;
 	unsigned i;
@@ -274,29 +286,33 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	l->n = l->nsegs = 0;
 	l->bytes = 0;
 	rp_lock_take(&ep->lock);
-	l->congested = !rp_lease_room(st);
+	l->stopped = rp_lease_room(st) ? RP_LEASE_ALL : RP_LEASE_FULL;
 	pos = (uint16_t)st->reserved;
 	/* Entries are used in the order in which they were made available. */
 	used = (uint16_t)(st->lease_head == st->lease_tail ?
 				  st->published :
 				  st->lease[(st->lease_tail - 1) % RP_LEASES].end);
-	for (i = 0; i < n && !l->congested; i++) {
-		const struct rp_frame *f = &from->batch->frame[order[i]];
+	for (i = 0; i < n && l->stopped == RP_LEASE_ALL; i++) {
+		const struct rp_frame *f = &b->frame[order[i]];
 		struct rp_slice *slice = &l->slice[l->n];
-		enum fit fit;
+		enum rp_fit take = RP_FIT_AS_IT_IS;
+		enum fit fit = TOO_LONG;
 
-		if (!rp_vnet_agrees(&f->vnet, ep->port->features)) {
-			rp_drop(from, RP_DROP_OFFLOAD, 1);
-			continue;
+		if (f->len > longest || f->vnet.flags || f->vnet.gso_type)
+			take = rp_port_fit(ep->port, f);
+		if (take == RP_FIT_OFFLOAD) {
+			l->stopped = stop_for_offload(v, pos);
+			break;
 		}
 		*slice = (struct rp_slice){ .frame = order[i], .seg = l->nsegs };
-		fit = take_room(v, mem, l, f, slice, &pos, &used);
+		if (take == RP_FIT_AS_IT_IS)
+			fit = take_room(v, mem, l, f, slice, &pos, &used);
 		if (fit == TOO_LONG) {
 			rp_drop(from, RP_DROP_MTU, 1);
 			continue;
 		}
 		if (fit != FITS) {
-			l->congested = fit == FULL;
+			l->stopped = fit == FULL ? RP_LEASE_FULL : RP_LEASE_PIECES;
 			break;
 		}
 		l->bytes += f->len;

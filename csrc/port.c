@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "vnet.h"
+
 void rp_port_break(struct rp_port *p, const char *reason)
 {
 	const uint64_t one = 1;
@@ -20,4 +22,21 @@ void rp_port_break(struct rp_port *p, const char *reason)
 	rp_store_release(&p->state, RP_PORT_BROKEN);
 	if (write(p->event_fd, &one, sizeof(one)) < 0)
 		return; /* its counter is full: the event is pending anyway */
+}
+
+enum rp_fit rp_port_fit(const struct rp_port *p, const struct rp_frame *f)
+{
+	enum { TCP_MIN = 20 };
+	const struct virtio_net_hdr *h = &f->vnet;
+	uint32_t len = f->len;
+
+	if (h->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+		uint32_t segment = (uint32_t)h->csum_start + TCP_MIN + h->gso_size;
+
+		len = segment < len ? segment : len;
+	}
+	if (len > rp_load(&p->longest))
+		return RP_FIT_TOO_LONG;
+	/* Whose first segments were delivered never goes as a whole. */
+	return f->segment || !rp_vnet_agrees(h, p->features) ? RP_FIT_OFFLOAD : RP_FIT_AS_IT_IS;
 }

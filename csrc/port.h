@@ -38,7 +38,8 @@ struct rp_port {
 	int worker; /* -1: none */
 
 	uint64_t hold_ns;	  /* 0: drop when full */
-	uint64_t features;	  /* vhost: negotiated virtio features */
+	uint32_t longest;	  /* frame, by the port's MTU; UINT32_MAX: any */
+	uint64_t features;	  /* vhost: negotiated virtio features; others take no offload */
 	struct rp_guestmem *mem;  /* vhost; replaced, never changed */
 	uint32_t mem_gen;	  /* grows when mem is replaced */
 	struct rp_region *region; /* rings */
@@ -60,6 +61,28 @@ void rp_port_break(struct rp_port *p, const char *reason);
 static inline bool rp_port_broken(const struct rp_port *p)
 {
 	return rp_load_acquire(&p->state) == RP_PORT_BROKEN;
+}
+
+enum rp_fit {
+	RP_FIT_AS_IT_IS,
+	RP_FIT_TOO_LONG, /* drop it as mtu */
+	RP_FIT_OFFLOAD	 /* see offload.h */
+};
+
+/**
+ * rp_port_fit() - does a port take a frame?
+ *
+ * What goes to segments later is measured by their size, as far as the
+ * virtio-net header tells it: with TCP options they may be 40 bytes longer.
+ */
+enum rp_fit rp_port_fit(const struct rp_port *p, const struct rp_frame *f);
+
+/* rp_port_longest() - the frame that an MTU allows: Linux's measure, with one VLAN tag */
+static inline uint32_t rp_port_longest(uint32_t mtu)
+{
+	enum { VLAN_TAG = 4 };
+
+	return mtu ? mtu + RP_ETH_MIN + VLAN_TAG : UINT32_MAX;
 }
 
 /**

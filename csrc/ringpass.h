@@ -19,13 +19,14 @@ enum rp_limits {
 	RP_MAX_SWITCHES = 64,
 	RP_MAX_PORTS = 1024,
 	RP_MAX_WORKERS = 64,
-	RP_MAX_THREADS = 128,	/* workers and embedded callers */
-	RP_PORT_RINGS = 16,	/* in each direction */
-	RP_MAX_MEM_SLOTS = 509, /* guest memory regions of a port */
-	RP_MAX_VRING = 32768,	/* entries of a virtqueue */
-	RP_MAX_SLOTS = 4096,	/* of a netmap ring */
-	RP_BATCH = 256,		/* frames moved at a time */
-	RP_BATCH_SEGS = 2048	/* pieces that the frames of a batch may have in all */
+	RP_MAX_THREADS = 128,	 /* workers and embedded callers */
+	RP_PORT_RINGS = 16,	 /* in each direction */
+	RP_MAX_MEM_SLOTS = 509,	 /* guest memory regions of a port */
+	RP_MAX_VRING = 32768,	 /* entries of a virtqueue */
+	RP_MAX_SLOTS = 4096,	 /* of a netmap ring */
+	RP_BATCH = 256,		 /* frames moved at a time */
+	RP_BATCH_SEGS = 2048,	 /* pieces that the frames of a batch may have in all */
+	RP_BATCH_BYTES = 1 << 20 /* a batch that has so many gets no more frames */
 };
 
 enum rp_policy {
@@ -79,6 +80,7 @@ struct rp_port_config {
 	uint32_t buf_bytes; /* of each netmap buffer, a multiple of 64 */
 	int32_t full;	    /* enum rp_full */
 	uint32_t hold_us;
+	uint32_t mtu; /* a longer packet is not for this port; 0: no bound */
 };
 
 struct rp_port_status {
@@ -155,6 +157,7 @@ int rp_worker_del(rp_dataplane *dp, int worker, struct rp_err *err);
 /* Ports. */
 int rp_port_add(rp_dataplane *dp, const struct rp_port_config *cfg, struct rp_err *err);
 int rp_port_set_full(rp_dataplane *dp, int port, int full, uint32_t hold_us, struct rp_err *err);
+int rp_port_set_mtu(rp_dataplane *dp, int port, uint32_t mtu, struct rp_err *err);
 int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err);
 int rp_port_status(rp_dataplane *dp, int port, struct rp_port_status *out, struct rp_err *err);
 int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err);

@@ -160,9 +160,9 @@ static inline void prefetch_slice(const struct rp_lease *l, unsigned i, const st
 	}
 }
 
-static void copy_slices(const struct rp_lease *l, struct rp_endpoint *from)
+static void copy_slices(const struct rp_lease *l, struct rp_endpoint *from,
+			const struct rp_batch *b)
 {
-	const struct rp_batch *b = from->batch;
 	uint64_t copied = 0;
 
 	for (unsigned i = 0; i < l->n; i++) {
@@ -185,21 +185,35 @@ static bool flooded(const struct rp_forward *fw, uint16_t frame)
 	return run->dest == RP_FLOOD;
 }
 
+/* What is still to be delivered: frames of the sender's batch. */
+struct rest {
+	const uint16_t *order;
+	unsigned n;
+	uint16_t segment; /* of the first one; those before it were delivered */
+};
+
+static void go_on(struct rest *r, struct rp_offload_place at)
+{
+	*r = (struct rest){ .order = r->order + at.i, .n = r->n - at.i, .segment = at.segment };
+}
+
 /*
  * The receiver is full: if it wants senders held back, keep what only it gets;
  * a flooded frame that waited for one port would reach the others twice.
  */
-static void congested(struct rp_caller *c, struct rp_endpoint *to, const uint16_t *order,
-		      unsigned n)
+static void congested(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
+		      const struct rest *r)
 {
 	bool hold = rp_endpoint_hold(to, rp_now_ns(), rp_load(&to->port->hold_ns));
 	struct rp_forward *fw = &c->forward;
 	unsigned drops = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		if (hold && !flooded(fw, order[i])) {
-			fw->kept[order[i]] = 1;
+	for (unsigned i = 0; i < r->n; i++) {
+		if (hold && !flooded(fw, r->order[i])) {
+			fw->kept[r->order[i]] = 1;
 			fw->nkept++;
+			if (i == 0 && r->segment)
+				from->batch->frame[r->order[i]].segment = r->segment;
 		} else {
 			drops++;
 		}
@@ -217,27 +231,66 @@ static void unreachable(struct rp_endpoint *from, const struct rp_port *to, unsi
 	rp_drop(from, rp_port_broken(to) ? RP_DROP_BROKEN : RP_DROP_DOWN, n);
 }
 
+/* Lease, copy, publish: once. Return: how many of order[0..@n), frames of @b, are dealt with */
+static unsigned fill(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
+		     const struct rp_batch *b, const uint16_t *order, unsigned n, bool *call)
+{
+	struct rp_lease *l = &c->lease;
+	unsigned taken = to->ops->lease(to, l, from, b, order, n);
+
+	if (l->open) {
+		copy_slices(l, from, b);
+		*call |= to->ops->publish(to, l);
+	}
+	return taken;
+}
+
+/*
+ * The receiver does not take the next frame as it is: deliver what software
+ * makes of it and of those behind it. @r is what the receiver had no room for.
+ */
+static void fill_made(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
+		      struct rest *r, bool *call)
+{
+	struct rp_offload *o = &c->offload;
+	const struct rp_batch *made = &o->batch;
+	const uint16_t *order = c->forward.in_order;
+	bool stuck = false;
+
+	rp_offload_from(o, from->batch, r->order, r->n, 0);
+	while (o->next.i < r->n && !stuck) {
+		unsigned at = 0;
+
+		rp_offload_make(o, from, r->order, r->n, rp_load(&to->port->features));
+		do
+			at += fill(c, from, to, made, order + at, made->nframes - at, call);
+		while (at < made->nframes && c->lease.stopped == RP_LEASE_PIECES);
+		stuck = c->lease.stopped == RP_LEASE_FULL || !rp_endpoint_live(to);
+		/* The receiver may also have changed its features since: make them again. */
+		if (at < made->nframes)
+			o->next = o->made_of[at];
+	}
+	go_on(r, o->next);
+}
+
 static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
 		    const uint16_t *order, unsigned n)
 {
-	struct rp_lease *l = &c->lease;
+	struct rest r = { .order = order, .n = n };
 	bool call = false;
 
-	while (n) {
-		unsigned taken = to->ops->lease(to, l, from, order, n);
+	while (r.n) {
+		unsigned done = fill(c, from, to, from->batch, r.order, r.n, &call);
 
-		if (l->open) {
-			copy_slices(l, from);
-			call |= to->ops->publish(to, l);
-		}
-		order += taken;
-		n -= taken;
-		if (n && !rp_endpoint_live(to)) {
-			unreachable(from, to->port, n);
+		go_on(&r, (struct rp_offload_place){ .i = (uint16_t)done });
+		if (r.n && c->lease.stopped == RP_LEASE_OFFLOAD)
+			fill_made(c, from, to, &r, &call);
+		if (r.n && !rp_endpoint_live(to)) {
+			unreachable(from, to->port, r.n);
 			break;
 		}
-		if (n && l->congested) {
-			congested(c, to, order, n);
+		if (r.n && c->lease.stopped == RP_LEASE_FULL) {
+			congested(c, from, to, &r);
 			break;
 		}
 	}

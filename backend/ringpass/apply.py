@@ -91,7 +91,8 @@ class PortSet(Struct, frozen=True, tag="port.set"):
     config: Port
 
     def __str__(self) -> str:
-        return f"~ port {self.name}: full {self.config.full}, hold_us {self.config.hold_us}"
+        port = self.config
+        return f"~ port {self.name}: full {port.full}, hold_us {port.hold_us}, mtu {port.mtu}"
 
 
 class PortRemove(Struct, frozen=True, tag="port.remove"):
@@ -118,7 +119,7 @@ Action = (
 )
 
 #: What of a port can be changed while its front end stays connected.
-LIVE = frozenset({"full", "hold_us"})
+LIVE = frozenset({"full", "hold_us", "mtu"})
 
 
 def plan(running: Config, wanted: Config, placed: Mapping[str, Placed]) -> list[Action]:

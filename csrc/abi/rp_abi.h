@@ -134,12 +134,11 @@ struct rp_directory {
 
 /* Why a frame was not delivered. The names in rp_drop_name() are these, too. */
 enum rp_drop {
-	RP_DROP_FULL,	 /* the receiver had no free slot or buffer */
-	RP_DROP_SHORT,	 /* shorter than an Ethernet header */
-	RP_DROP_MTU,	 /* longer than the receiver's buffers, or than any frame may be */
-	RP_DROP_FRAGS,	 /* in more pieces than a batch or a chain may have */
-	RP_DROP_HEADER,	 /* its virtio-net header contradicts itself or what was agreed */
-	RP_DROP_OFFLOAD, /* needs an offload that the receiver did not agree to */
+	RP_DROP_FULL,  /* the receiver had no free slot or buffer */
+	RP_DROP_SHORT, /* shorter than an Ethernet header */
+	RP_DROP_MTU,   /* longer than the receiver's MTU or its buffers, or than any frame may be */
+	RP_DROP_FRAGS, /* in more pieces than a batch or a chain may have */
+	RP_DROP_HEADER, /* its virtio-net header contradicts itself, its own headers or what was agreed */
 	RP_DROP_SELF,	 /* addressed to the port that it came from */
 	RP_DROP_NOBODY,	 /* to be flooded, and no other port of the switch is up */
 	RP_DROP_DOWN,	 /* the receiver's rings are stopped */
@@ -147,7 +146,7 @@ enum rp_drop {
 	RP_DROP_RESET,	 /* held back when its ring or memory went away */
 	RP_DROP_DISCARD, /* taken by a null port: thrown away on purpose */
 	RP_DROP_REASONS,
-	RP_DROP_SPACE = 24 /* room in struct rp_ring_counters */
+	RP_DROP_SPACE = 20 /* room in struct rp_ring_counters */
 };
 
 /*
@@ -163,12 +162,14 @@ struct rp_ring_counters {
 	uint64_t frames; /* tx: taken from the front end; rx: given to it */
 	uint64_t bytes;	 /* of Ethernet frames, without virtio-net headers */
 	uint64_t batches;
-	uint64_t kicks;	 /* notifications from the front end */
-	uint64_t calls;	 /* notifications to it */
-	uint64_t copied; /* tx: payload bytes copied on behalf of this ring */
-	uint64_t holds;	 /* rx: times that a sender was held back, because this ring was full */
-	uint64_t pad1;
-	uint64_t drops[24]; /* by enum rp_drop; at the sender, but for full */
+	uint64_t kicks;	    /* notifications from the front end */
+	uint64_t calls;	    /* notifications to it */
+	uint64_t copied;    /* tx: payload bytes copied on behalf of this ring */
+	uint64_t holds;	    /* rx: times that a sender was held back, because this ring was full */
+	uint64_t checksums; /* tx: completed in software, for receivers that do not */
+	uint64_t segments; /* tx: made in software of longer frames, for receivers that take none */
+	uint64_t pad1[3];
+	uint64_t drops[20]; /* by enum rp_drop; at the sender, but for full */
 };
 
 struct rp_worker_counters {
@@ -184,7 +185,7 @@ struct rp_worker_counters {
 };
 
 enum rp_counters_constants {
-	RP_COUNTERS_VERSION = 1,
+	RP_COUNTERS_VERSION = 2,
 	RP_COUNTERS_RINGS = 4096,
 	RP_COUNTERS_WORKERS = 64
 };
@@ -197,8 +198,8 @@ struct rp_counters {
 	uint32_t reasons;      /* RP_DROP_REASONS */
 	uint64_t rings_offset; /* of struct rp_ring_counters[], from the file's start */
 	uint64_t workers_offset;
-	char reason_names[24][16];
-	uint8_t pad[88];
+	char reason_names[20][16];
+	uint8_t pad[152];
 	struct rp_worker_counters workers[64];
 	struct rp_ring_counters rings[4096];
 };

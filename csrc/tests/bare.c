@@ -64,6 +64,7 @@ struct rp_port *bare_add(struct bare *b, struct rp_region *region)
 		.ntx = 1,
 		.nrx = 1,
 		.region = region,
+		.longest = UINT32_MAX,
 		.event_fd = -1,
 	};
 	p->tx[0] = add_endpoint(b, p, NETMAP_DIR_TX);

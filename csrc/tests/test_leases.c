@@ -216,7 +216,7 @@ static void reserve_slowly(struct rp_endpoint *to)
 	slow.batch.nframes = slow.batch.nsegs = 1;
 	slow.batch.frame[0] = (struct rp_frame){ .len = 60, .nseg = 1 };
 	slow.batch.seg[0] = (struct rp_seg){ .addr = slow.frame, .len = 60 };
-	EXPECT_EQ(to->ops->lease(to, &slow.lease, &slow.from, &order, 1), 1);
+	EXPECT_EQ(to->ops->lease(to, &slow.lease, &slow.from, &slow.batch, &order, 1), 1);
 	EXPECT(slow.lease.open);
 }
 

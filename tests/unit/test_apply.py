@@ -51,7 +51,7 @@ def test_everything_is_removed_in_an_order_that_works() -> None:
     ]
 
 
-@pytest.mark.parametrize("setting", ['full = "drop"', "hold_us = 7"])
+@pytest.mark.parametrize("setting", ['full = "drop"', "hold_us = 7", "mtu = 9000"])
 def test_what_can_be_changed_in_place_disconnects_nobody(setting: str) -> None:
     (action,) = plan(RUNNING + setting)
     assert action.startswith("~ port vale0:vm2: full ")

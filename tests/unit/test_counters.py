@@ -39,7 +39,7 @@ def _codes(text: str) -> list[tuple[int, str]]:
 
 
 RING_FIELDS = ["port", "active", "dir", "ring", "frames", "bytes", "batches", "kicks", "calls"]
-RING_FIELDS += ["copied", "holds"]
+RING_FIELDS += ["copied", "holds", "checksums", "segments"]
 WORKER_FIELDS = ["active", "policy", "cpu", "tid", "loops", "busy", "sleeps", "wakes"]
 HEADER_FIELDS = ["magic", "version", "ring_records", "worker_records", "reasons", "rings_offset"]
 HEADER_FIELDS += ["workers_offset"]
@@ -62,7 +62,7 @@ def test_the_layout_of_rings_is_the_compilers() -> None:
     name = "struct rp_ring_counters"
     drops = ffi.offsetof(name, "drops")
     expected = [ffi.offsetof(name, field) for field in RING_FIELDS]
-    expected += [drops + 8 * reason for reason in range(24)]
+    expected += [drops + 8 * reason for reason in range(20)]
     assert offsets(counters.RING) == expected
     assert counters.RING.size == ffi.sizeof(name)
     assert counters.WORKER.size == ffi.sizeof("struct rp_worker_counters")
@@ -113,7 +113,11 @@ def test_without_a_file_no_daemon_runs(path: Path) -> None:
         (b"x" * 10, "too short"),
         (bytes(4096), "no counters file"),
         (struct.pack("=QIIII", counters.MAGIC, 99, 0, 0, 0) + bytes(600), "version 99"),
-        (counters.HEADER.pack(counters.MAGIC, 1, 10, 1, 3, 512, 512) + bytes(1000), "shorter"),
+        (
+            counters.HEADER.pack(counters.MAGIC, counters.VERSION, 10, 1, 3, 512, 512)
+            + bytes(1000),
+            "shorter",
+        ),
     ],
 )
 def test_a_file_that_is_something_else_is_refused(path: Path, content: bytes, why: str) -> None:

@@ -134,6 +134,8 @@ def _traffic(traffic: Traffic) -> str:
         f"{traffic.frames} frames, {traffic.bytes} bytes, {traffic.batches} batches, "
         f"{traffic.kicks} kicks, {traffic.calls} calls"
     )
+    if traffic.checksums or traffic.segments:
+        text += f"; in software: {traffic.checksums} checksums, {traffic.segments} segments"
     for reason, count in traffic.drops.items():
         text += f"; dropped {count}: {reason}"
     return text

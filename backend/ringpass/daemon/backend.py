@@ -232,6 +232,8 @@ class Backend:
                 live = self._ports[name]
                 full = _FULL[port_config.full]
                 self._dataplane.set_port_full(live.id, full, port_config.hold_us)
+                self._dataplane.set_port_mtu(live.id, port_config.mtu)
+                live.control.set_mtu(port_config.mtu)
                 live.config = port_config
             case apply.PortRemove(name):
                 live = self._ports.pop(name)
@@ -252,6 +254,7 @@ class Backend:
                 rx_rings=config.queues,
                 full=_FULL[config.full],
                 hold_us=config.hold_us,
+                mtu=config.mtu,
             )
         )
         assert config.mac is not None

@@ -72,6 +72,8 @@ class PortSpec(NamedTuple):
     buf_bytes: int = 2048
     full: Full = Full.HOLD
     hold_us: int = 1000
+    mtu: int = 0
+    """Longer packets are not for this port; 0: no bound."""
 
 
 class PortStatus(NamedTuple):
@@ -220,6 +222,7 @@ class DataPlane:
                 "buf_bytes": spec.buf_bytes,
                 "full": spec.full,
                 "hold_us": spec.hold_us,
+                "mtu": spec.mtu,
             },
         )
         port = PortId(self._call(f"cannot add port {spec.name}", lib.rp_port_add, config))
@@ -229,6 +232,10 @@ class DataPlane:
     def set_port_full(self, port: PortId, full: Full, hold_us: int) -> None:
         """Change what happens to frames for the full port."""
         self._port_call("cannot change", port, lib.rp_port_set_full, full, hold_us)
+
+    def set_port_mtu(self, port: PortId, mtu: int) -> None:
+        """Change which packets are too long for the port; 0: none is."""
+        self._port_call("cannot change", port, lib.rp_port_set_mtu, mtu)
 
     def remove_port(self, port: PortId) -> None:
         """Remove a port and all its rings; frames held for it are dropped and counted."""

@@ -17,14 +17,14 @@ from ringpass.errors import NotFound, RingpassError
 FILE_NAME = "counters"
 
 MAGIC = int.from_bytes(b"rpcountr", "little")
-VERSION = 1
+VERSION = 2
 
 #: magic, version, ring_records, worker_records, reasons, rings_offset, workers_offset
 HEADER = struct.Struct("=QIIIIQQ")
 REASON_NAMES_OFFSET = HEADER.size
 REASON_NAME_BYTES = 16
 #: port, active, dir, ring, then from byte 128 on the numbers, then the drops by reason
-RING = struct.Struct("=64sIHH56x7Q8x24Q")
+RING = struct.Struct("=64sIHH56x9Q24x20Q")
 #: active, policy, cpu, tid, loops, busy, sleeps, wakes
 WORKER = struct.Struct("=IIii4Q80x")
 
@@ -50,6 +50,10 @@ class RingCounters:
     """Bytes of payload that were copied for this ring."""
     holds: int
     """Times that a sender was held back because this ring was full."""
+    checksums: int
+    """Checksums completed in software, for receivers that do not complete them."""
+    segments: int
+    """Frames made in software of longer ones, for receivers that do not take these."""
     drops: dict[str, int]
     """Frames that were not delivered, by reason; reasons that never came up are left out."""
 
@@ -112,7 +116,7 @@ class Counters:
         port, active, direction, ring, *numbers = RING.unpack_from(self._map, offset)
         if not active:
             return None
-        frames, size, batches, kicks, calls, copied, holds, *drops = numbers
+        frames, size, batches, kicks, calls, copied, holds, checksums, segments, *drops = numbers
         return RingCounters(
             port=_text(port),
             tx=direction == DIRECTION_TX,
@@ -124,6 +128,8 @@ class Counters:
             calls=calls,
             copied=copied,
             holds=holds,
+            checksums=checksums,
+            segments=segments,
             drops={name: n for name, n in zip(self.reasons, drops, strict=False) if n},
         )
 

@@ -22,6 +22,10 @@ class Traffic(Struct, frozen=True):
     calls: int
     copied: int
     holds: int
+    checksums: int
+    """Completed in software, for receivers that do not complete them."""
+    segments: int
+    """Frames made in software of longer ones, for receivers that do not take these."""
     drops: dict[str, int]
 
 
@@ -131,24 +135,18 @@ class Status(Struct, frozen=True):
     ports: list[PortStatus]
 
 
+_NUMBERS = [field for field in Traffic.__struct_fields__ if field != "drops"]
+
+
 def traffic(rings: Iterable[RingCounters]) -> Traffic:
     """Return the sum of `rings`."""
     total: Counter[str] = Counter()
     drops: Counter[str] = Counter()
     for ring in rings:
-        for field in ("frames", "bytes", "batches", "kicks", "calls", "copied", "holds"):
+        for field in _NUMBERS:
             total[field] += getattr(ring, field)
         drops.update(ring.drops)
-    return Traffic(
-        frames=total["frames"],
-        bytes=total["bytes"],
-        batches=total["batches"],
-        kicks=total["kicks"],
-        calls=total["calls"],
-        copied=total["copied"],
-        holds=total["holds"],
-        drops=dict(drops),
-    )
+    return Traffic(**{field: total[field] for field in _NUMBERS}, drops=dict(drops))
 
 
 def problems(ports: Iterable[PortStatus]) -> list[str]:

@@ -42,7 +42,7 @@ _CONFIG = struct.Struct("<6sHHH")
 
 
 class Device(NamedTuple):
-    """What is fixed for as long as a port exists."""
+    """What a driver is told; all but the MTU is fixed for as long as a port exists."""
 
     features: Feature
     """Every virtio feature bit that a front end may take."""

@@ -136,6 +136,12 @@ class VhostUserPort:
             self.front_end.close()
             self.front_end = None
 
+    def set_mtu(self, mtu: int) -> None:
+        """Change what drivers are told that ask for the MTU from now on."""
+        self.device = self.device._replace(mtu=mtu)
+        if self.front_end is not None:
+            self.front_end.session.device = self.device
+
     def set_access(self, access: Access) -> None:
         """Change who may connect."""
         if isinstance(self._endpoint, Listener):
