@@ -15,7 +15,7 @@ FRAMES = 20_000
 
 @pytest.fixture(params=FORMATS)
 def loops(request: pytest.FixtureRequest) -> Iterator[VhostLoops]:
-    with path(FORMATS[request.param]) as made:
+    with path(FORMATS[request.param].features) as made:
         yield made
 
 

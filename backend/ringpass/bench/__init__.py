@@ -32,6 +32,13 @@ BENCHES = (
         seconds=0.1,
     ),
     Bench(
+        name="vhost",
+        summary="From virtqueue to virtqueue through a VALE switch, beside DPDK and Open vSwitch.",
+        module="ringpass.bench.vhost",
+        runs=7,
+        seconds=0.2,
+    ),
+    Bench(
         name="g2g",
         summary="From a real guest to a real guest through a daemon: flood, TCP, RTT, idle.",
         module="ringpass.bench.g2g",

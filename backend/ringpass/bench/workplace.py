@@ -28,6 +28,17 @@ PATIENCE_S = 20.0
 REAPER = str(reaper_script.__file__)
 
 
+class NotInstalled(RingpassError):
+    """A program that some bench needs, of the Debian package `package`, is missing."""
+
+    def __init__(self, program: str, package: str) -> None:
+        super().__init__(
+            f"cannot run {program}",
+            "it is not installed",
+            f"run `make packages-bench`, or `apt-get install {package}`",
+        )
+
+
 class Workplace:
     """The directory `name`, which one process uses at a time. Use it as a context manager.
 
@@ -65,6 +76,8 @@ class Workplace:
         self, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run `argv` as the process `name`; yield its reaper, and end it if it has not ended."""
+        pid = self.directory / f"{name}.pid"
+        pid.unlink(missing_ok=True)
         with (self.directory / f"{name}.log").open("wb") as log:
             reaper = subprocess.Popen(
                 self.reaped(name, argv),
@@ -75,6 +88,8 @@ class Workplace:
                 start_new_session=True,  # Ctrl-C is for us, who stop things in their order
             )
         try:
+            while not pid.exists() and reaper.poll() is None:
+                time.sleep(0.01)
             yield reaper
         finally:
             reaper.terminate()
