@@ -19,10 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from ringpass.bench import switch, vhost
 from ringpass.bench.machine import one_cpu
 from ringpass.bench.measure import Options
 from ringpass.bench.report import Goal, Row, row
-from ringpass.bench.switch import path
 from ringpass.dataplane.loops import Loop
 from ringpass.errors import RingpassError
 
@@ -30,7 +30,7 @@ SIZE = 60
 FRAMES = 20_000
 BATCHES = (1, 256)
 #: The functions of csrc/bench that are such a loop: callgrind counts inside them only.
-LOOPS = ("port_one",)
+LOOPS = ("port_one", "vhost_one")
 #: Longer than any run under valgrind takes.
 PATIENCE_S = 600
 
@@ -53,6 +53,7 @@ class Part(NamedTuple):
 
 #: The verbs by which the switch reaches a ring: what they take is the ring's.
 RINGS_TX, RINGS_RX = ("rings_pull", "rings_complete"), ("rings_lease", "rings_publish")
+VHOST_TX, VHOST_RX = ("vhost_pull", "vhost_complete"), ("vhost_lease", "vhost_publish")
 
 PARTS = (
     Part("switch", "netmap", ["vale_txsync"], [*RINGS_TX, *RINGS_RX]),
@@ -64,14 +65,22 @@ PARTS = (
         ["rp_port_txsync", "rp_port_rxsync"],
         ["vale_txsync", "rings_rxsync"],
     ),
+    Part("vhost-split-tx", "split", VHOST_TX),
+    Part("vhost-split-rx", "split", VHOST_RX),
+    Part("vhost-packed-tx", "packed", VHOST_TX),
+    Part("vhost-packed-rx", "packed", VHOST_RX),
 )
 
 #: Instructions a frame by part, for each of BATCHES.
 BOUNDS: Mapping[str, tuple[float, float]] = {
-    "switch": (483, 62),
-    "netmap-tx": (230, 34),
-    "netmap-rx": (308, 45),
-    "netmap-sync": (131, 0.52),
+    "switch": (494, 62),
+    "netmap-tx": (250, 33),
+    "netmap-rx": (316, 46),
+    "netmap-sync": (139, 0.54),
+    "vhost-split-tx": (728, 384),
+    "vhost-split-rx": (607, 412),
+    "vhost-packed-tx": (816, 444),
+    "vhost-packed-rx": (693, 470),
 }
 
 Talk = Callable[[str], None]
@@ -118,7 +127,7 @@ def part_row(part: Part, batch: int, counted: Counted) -> Row:
         ref_samples=[bound],
         goal=Goal(f"at most {bound} instructions", 1.0),
         threads={"sender, switch, receiver": f"{one_cpu()}"},
-        via="rings-vale",
+        via="rings-vale" if part.run == "netmap" else "vhost-vale",
         label="native",
         metric="instructions",
     )
@@ -167,18 +176,26 @@ def costs(dump: str) -> Counter[str]:
 
 def run_all() -> None:
     """Run every loop once, for valgrind to watch; print kind, batch and frames of each."""
+    cpu = one_cpu()
     runs = []
-    with path() as loops:
+    with switch.path() as rings:
         for batch in BATCHES:
-            done = loops.run(
+            done = rings.run(
                 Loop.PORT_ONE,
                 size=SIZE,
                 batch=batch,
                 seconds=PATIENCE_S,
-                cpus=(one_cpu(), one_cpu()),
+                cpus=(cpu, cpu),
                 frames=FRAMES,
             )
             runs.append(("netmap", batch, done.frames))
+    for kind in ("split", "packed"):
+        with vhost.path(vhost.FORMATS[kind]) as drivers:
+            for batch in BATCHES:
+                done = drivers.run(
+                    size=SIZE, batch=batch, seconds=PATIENCE_S, cpu=cpu, frames=FRAMES
+                )
+                runs.append((kind, batch, done.frames))
     sys.stdout.write(json.dumps(runs))
 
 
