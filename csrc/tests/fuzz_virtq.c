@@ -3,8 +3,9 @@
  * DOC: Two guests write what they like into their memories, rings included,
  * between the syncs of a switch.
  *
- * Input: a byte of features, one for the size of the queues, two for the
- * positions they start at; then steps:
+ * Input: a byte of features and formats, one for the size of the queues and
+ * whether they are used in order, two for the positions they start at (as
+ * SET_VRING_BASE has them); then steps:
  *
  *   0 at at n bytes...    guest A writes n bytes at a guest address below 65536
  *   1 at at n bytes...    guest B
@@ -91,10 +92,18 @@ static void write_memory(const struct guest *g, struct input *in)
 	}
 }
 
-static void start(const struct guest *g, uint32_t size, uint16_t base)
+/* Indexes beyond the ring are refused, and are not worth an input. */
+static uint32_t legal_base(const struct guest *g, uint32_t size, uint16_t base)
 {
-	const struct rp_vring_config rx = { size, base, RX_DESC, RX_AVAIL, RX_USED, -1, -1 };
-	const struct rp_vring_config tx = { size, base, TX_DESC, TX_AVAIL, TX_USED, -1, -1 };
+	if (!(g->port->features & RP_FEATURE(VIRTIO_F_RING_PACKED)))
+		return base;
+	return (base & 0x8000u) | ((base & 0x7fffu) & (size - 1));
+}
+
+static void start(const struct guest *g, uint32_t size, uint32_t rx_base, uint32_t tx_base)
+{
+	const struct rp_vring_config rx = { size, rx_base, RX_DESC, RX_AVAIL, RX_USED, -1, -1 };
+	const struct rp_vring_config tx = { size, tx_base, TX_DESC, TX_AVAIL, TX_USED, -1, -1 };
 	struct rp_err err;
 
 	if (rp_front_vhost_start(g->port->rx[0], &rx, &err) < 0 ||
@@ -103,12 +112,17 @@ static void start(const struct guest *g, uint32_t size, uint16_t base)
 	g->port->tx[0]->live = g->port->rx[0]->live = !rp_port_broken(g->port);
 }
 
-static uint16_t stop(const struct guest *g)
+static void stop(const struct guest *g)
 {
 	g->port->tx[0]->live = g->port->rx[0]->live = 0;
 	rp_front_vhost_stop(g->port->rx[0]);
 	rp_front_vhost_stop(g->port->tx[0]);
-	return (uint16_t)rp_front_vhost_base(g->port->tx[0]);
+}
+
+static void restart(const struct guest *g, uint32_t size)
+{
+	stop(g);
+	start(g, size, rp_front_vhost_base(g->port->rx[0]), rp_front_vhost_base(g->port->tx[0]));
 }
 
 static void step(struct input *in, uint32_t queue_size)
@@ -121,13 +135,13 @@ static void step(struct input *in, uint32_t queue_size)
 	else if (what < 4)
 		bare_txsync(&b, g->port);
 	else if (what < 6)
-		start(g, queue_size, stop(g));
+		restart(g, queue_size);
 	else
 		rp_fdb_learn(&b.sw.fdb, UINT64_C(0x020000000002), guest[1].port->sw_port, 0);
 	bare_check(&b);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static uint64_t choose_features(uint8_t chosen, bool packed, bool in_order)
 {
 	static const uint64_t features[] = {
 		RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF),
@@ -136,28 +150,47 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		RP_FEATURE(VIRTIO_F_VERSION_1),
 		RP_VNET_FEATURES,
 	};
+	uint64_t all = (packed ? RP_FEATURE(VIRTIO_F_RING_PACKED) : 0) |
+		       (in_order ? RP_FEATURE(VIRTIO_F_IN_ORDER) : 0);
+
+	for (unsigned f = 0; f < sizeof(features) / sizeof(features[0]); f++)
+		all |= chosen & 1 << f ? features[f] : 0;
+	return all;
+}
+
+/* Its memory is zero, but for the used indexes of split rings. */
+static void clear_memory(const struct guest *g, uint16_t base)
+{
+	uint8_t *r0 = g->mem->region[0].host;
+
+	for (unsigned r = 0; r < g->mem->n; r++)
+		memset(g->mem->region[r].host, 0, g->mem->region[r].bytes);
+	if (g->port->features & RP_FEATURE(VIRTIO_F_RING_PACKED))
+		return;
+	memcpy(r0 + RX_USED + 2, &base, sizeof(base));
+	memcpy(r0 + TX_USED + 2, &base, sizeof(base));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
 	struct input in = { data, size };
 	const uint8_t chosen = take(&in);
-	const uint32_t queue_size = 1u << take(&in) % 7; /* up to 64 */
+	const uint8_t queues = take(&in);
+	const uint32_t queue_size = 1u << (queues & 0x7f) % 7; /* up to 64 */
 	const uint16_t base = take16(&in);
 
 	if (!b.n)
 		set_up();
 	bare_reset(&b);
 	for (unsigned i = 0; i < GUESTS; i++) {
-		struct rp_port *p = guest[i].port;
+		const struct guest *g = &guest[i];
+		uint32_t at;
 
-		for (unsigned r = 0; r < guest[i].mem->n; r++)
-			memset(guest[i].mem->region[r].host, 0, guest[i].mem->region[r].bytes);
-		p->features = 0;
-		for (unsigned f = 0; f < 5; f++)
-			p->features |= chosen & 1 << f ? features[f] : 0;
-		p->hold_ns = chosen & 0x80 ? 1000 : 0;
-		if (base) {
-			memcpy(guest[i].mem->region[0].host + RX_USED + 2, &base, sizeof(base));
-			memcpy(guest[i].mem->region[0].host + TX_USED + 2, &base, sizeof(base));
-		}
-		start(&guest[i], queue_size, base);
+		g->port->features = choose_features(chosen, chosen & 0x20 << i, queues & 0x80);
+		g->port->hold_ns = chosen & 0x80 ? 1000 : 0;
+		at = legal_base(g, queue_size, base);
+		clear_memory(g, base);
+		start(g, queue_size, at, at);
 	}
 	for (unsigned n = 0; in.left && n < STEPS; n++)
 		step(&in, queue_size);
