@@ -12,11 +12,21 @@ enum { TEST_SECONDS = 60 };
 
 static struct rp_test *first;
 static struct rp_test **last = &first;
+static char note[160];
 
 void rp_test_add(struct rp_test *test)
 {
 	*last = test;
 	last = &test->next;
+}
+
+void rp_test_note(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(note, sizeof(note), fmt, args);
+	va_end(args);
 }
 
 void rp_test_fail(const char *file, int line, const char *fmt, ...)
@@ -27,7 +37,7 @@ void rp_test_fail(const char *file, int line, const char *fmt, ...)
 	va_start(args, fmt);
 	vprintf(fmt, args);
 	va_end(args);
-	printf("\n");
+	printf("%s%s\n", note[0] ? "\nwith " : "", note);
 	fflush(stdout);
 	_Exit(1); /* other threads still run: no destructors, no leak check */
 }
@@ -60,6 +70,7 @@ static bool run(const struct rp_test *t, unsigned i, const char *part)
 		return false;
 	printf("%-90s ", name);
 	fflush(stdout);
+	note[0] = '\0';
 	alarm(TEST_SECONDS);
 	t->run();
 	alarm(0);

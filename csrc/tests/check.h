@@ -43,6 +43,9 @@ void rp_test_fail(const char *file, int line, const char *fmt, ...)
 	}                                                                       \
 	static void test(void)
 
+/* rp_test_note() - what is tried now: named if an expectation fails before the test ends */
+void rp_test_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 #define EXPECT(condition)                                                                 \
 	do {                                                                              \
 		if (!(condition))                                                         \
