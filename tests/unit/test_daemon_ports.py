@@ -20,7 +20,9 @@ VM1, VM2, VM3 = "vale0:vm1", "vale0:vm2", "vale0:vm3"
 CONFIG = f"""
 [switch.vale0]
 [port."{VM1}"]
+mtu = 9000
 [port."{VM2}"]
+mtu = 9000
 [port."{VM3}"]
 queues = 2
 [port."vale0:sink"]
