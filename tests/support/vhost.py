@@ -75,6 +75,9 @@ class CheckedPlane:
         assert vring in self.rings
         self.rings[vring] = self.rings[vring]._replace(call_fd=call_fd)
 
+    def runs(self, vring: int) -> bool:
+        return vring in self.rings and self.reason is None
+
     def stop_ring(self, vring: int) -> int:
         self._consider("stop_ring")
         return (self.rings.pop(vring).base + self.progress.get(vring, 0)) & 0xFFFF

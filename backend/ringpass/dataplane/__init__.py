@@ -351,6 +351,12 @@ class VhostPort:
         what = f"cannot notify virtqueue {vring} of"
         self._call(what, lib.rp_vhost_ring_call, vring, call_fd)
 
+    def runs(self, vring: int) -> bool:
+        """Return whether a virtqueue moves frames."""
+        status = self._dp.port_status(self._port)
+        live = status.tx_live if vring % 2 else status.rx_live
+        return bool(live >> vring // 2 & 1)
+
     def stop_ring(self, vring: int) -> int:
         """Stop a virtqueue; return the avail index at which to start it again."""
         base = ffi.new("uint32_t *")

@@ -76,6 +76,7 @@ class Plane(Protocol):
     def remove_memory(self, slot: MemorySlot) -> None: ...
     def start_ring(self, vring: int, config: VringConfig) -> None: ...
     def set_call(self, vring: int, call_fd: int) -> None: ...
+    def runs(self, vring: int) -> bool: ...
     def stop_ring(self, vring: int) -> int: ...
 
 
@@ -98,12 +99,14 @@ class Ring:
     enabled: bool | None = None
     """The last ENABLE, or None. It outlives everything but a reset of the device."""
     running: bool = False
+    adrift: bool = False
+    """Its memory was taken away while it ran; it goes on when that is back."""
 
     def forget_kick(self) -> None:
         """Go back to where a ring waits for KICK."""
         if self.kick is not None:
             self.kick.close()
-        self.kick, self.kicked = None, False
+        self.kick, self.kicked, self.adrift = None, False, False
 
     def forget_call(self) -> None:
         """Do not notify the front end."""
@@ -291,13 +294,11 @@ class Session:
             )
         for row, slot in enumerate(payload.rows):
             _check_slot(slot, payload.rows[:row])
-        if not payload.rows:
-            self._stop_all()
         if self._plane.broken() is None:
             self._plane.set_memory(payload.rows, [fd.fileno() for fd in message.fds])
         self._forget_memory()
         self._memory = [Region(slot, message.take_fd()) for slot in payload.rows]
-        self._settle_all()
+        self._settle_in_memory()
 
     def get_max_mem_slots(self, _payload: Empty, _message: Message) -> Number:
         return Number(MAX_MEMORY_SLOTS)
@@ -315,7 +316,7 @@ class Session:
         if self._plane.broken() is None:
             self._plane.add_memory(payload.slot, message.fds[0].fileno())
         self._memory.append(Region(payload.slot, message.take_fd()))
-        self._settle_all()
+        self._settle_in_memory()
 
     def rem_mem_reg(self, payload: MemoryRow, _message: Message) -> None:
         for region in self._memory:
@@ -327,6 +328,7 @@ class Session:
             self._plane.remove_memory(region.slot)
         self._memory.remove(region)
         region.fd.close()
+        self._settle_in_memory()
 
     # Virtqueues
 
@@ -361,7 +363,7 @@ class Session:
     def set_vring_addr(self, payload: VringAddress, _message: Message) -> None:
         ring = self._ring(payload.index)
         self._stop(ring)
-        ring.address = payload
+        ring.address, ring.adrift = payload, False
         self._settle(ring)
 
     def set_vring_kick(self, payload: VringFile, message: Message) -> None:
@@ -420,24 +422,36 @@ class Session:
         for ring in self.rings:
             self._settle(ring)
 
+    def _settle_in_memory(self) -> None:
+        """Settle all rings after a change of memory, which stops those that it has no place for."""
+        for ring in self.rings:
+            if ring.running and not self._plane.runs(ring.index) and not self._plane.broken():
+                self._stop(ring)
+                ring.adrift = True
+        self._settle_all()
+
     def _start(self, ring: Ring) -> None:
         assert ring.address is not None
         if not any(other.running for other in self.rings):
             # Nothing is left of what broke the port, if anything did: the front end starts anew.
             self._repair_port()
-        self._plane.start_ring(
-            ring.index,
-            VringConfig(
-                size=ring.size,
-                base=ring.base,
-                desc=ring.address.desc,
-                avail=ring.address.avail,
-                used=ring.address.used,
-                kick_fd=-1 if ring.kick is None else ring.kick.fileno(),
-                call_fd=-1 if ring.call is None else ring.call.fileno(),
-            ),
+        config = VringConfig(
+            size=ring.size,
+            base=ring.base,
+            desc=ring.address.desc,
+            avail=ring.address.avail,
+            used=ring.address.used,
+            kick_fd=-1 if ring.kick is None else ring.kick.fileno(),
+            call_fd=-1 if ring.call is None else ring.call.fileno(),
         )
-        ring.running = True
+        try:
+            self._plane.start_ring(ring.index, config)
+        except RingpassError:
+            # No fault of this message: another ring broke the port, or memory comes in pieces.
+            if ring.adrift or self._plane.broken():
+                return
+            raise
+        ring.running, ring.adrift = True, False
 
     def _repair_port(self) -> None:
         """Repair the port if it is broken; no ring runs.
