@@ -92,13 +92,21 @@ class MiniGuest:
     `private` it keeps what it writes to itself, as QEMU does without share=on.
     """
 
-    def __init__(self, path: Path, pairs: int = 1, mac: str = "", *, private: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        pairs: int = 1,
+        mac: str = "",
+        *,
+        private: bool = False,
+        connect: Callable[[Path], RawFrontEnd] = RawFrontEnd.connect,
+    ) -> None:
         self.mac = bytes.fromhex(mac.replace(":", ""))
         self.memory_fd = memfd(2 * pairs * RING_BYTES)
         mapped = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
         self.memory = mmap.mmap(self.memory_fd, 2 * pairs * RING_BYTES, mapped)
         self.rings = [Ring(self.memory, index) for index in range(2 * pairs)]
-        self.front_end = RawFrontEnd.connect(path)
+        self.front_end = connect(path)
 
     def __enter__(self) -> Self:
         self.start()

@@ -4,7 +4,7 @@
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from ringpass.vhostuser.device import Device, offered
 from ringpass.vhostuser.messages import Feature, ProtocolError, ProtocolFeature, Request
 from ringpass.vhostuser.session import Session
 from tests.support.vhost import CheckedPlane, memfd, message, open_fds
+from tests.support.vhost_model import PAIRS, Message
+from tests.support.vhost_said import MESSAGES, descriptor
 
 SERVED = Feature.CSUM | Feature.GUEST_CSUM | Feature.MRG_RXBUF | Feature.VERSION_1
 ALL = offered(SERVED, 1, ["csum"])
@@ -450,92 +452,26 @@ def test_a_refusal_of_the_data_plane_is_passed_on_and_leaks_nothing(
         start_and_stop()
 
 
-# Anything at all
-
-KINDS = ("eventfd", "memfd", "socket", "null")
+# Anything at all, while the data plane refuses some of it
 
 
-def _descriptor(kind: str) -> int:
-    match kind:
-        case "eventfd":
-            return os.eventfd(0)
-        case "memfd":
-            return memfd()
-        case "socket":
-            return socket.socket(socket.AF_UNIX).detach()
-        case _:
-            return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-
-
-Step = tuple[int, m.Payload | bytes, list[str]]
-
-SMALL = st.integers(0, 4)
-SIZE = st.sampled_from([0, 0x1000, 0x2000])
-ADDRESS = st.sampled_from([0, 0x1000, 0x2000, 0x7F0000000000, 2**64 - 0x1000])
-ROW = st.builds(MemorySlot, ADDRESS, SIZE, ADDRESS, ADDRESS)
-TABLE = st.builds(m.MemoryTable, st.lists(ROW, max_size=2).map(tuple))
-MASK = st.sampled_from([0, 0x8, 0x228, 1 << 14, ALL, SERVED, 1 << 40])
-SIZES = st.sampled_from([0, 3, 256])
-ADDRESSES = st.builds(m.VringAddress, SMALL, SMALL, ADDRESS, ADDRESS, ADDRESS, SMALL)
-FILE = st.builds(m.VringFile, st.sampled_from([0, 1, 2, NO_FD]))
-CONFIG = st.builds(m.ConfigSpace, SMALL, SMALL, st.binary(max_size=16))
-NONE: tuple[str, ...] = ()
-
-
-def _steps(
-    request: Request, payload: st.SearchStrategy[m.Payload], *fds: Sequence[str]
-) -> st.SearchStrategy[Step]:
-    """Return messages that may well be right; `fds` are the kinds of descriptors they may have."""
-    return st.tuples(
-        st.just(int(request)), payload, st.sampled_from([list(kinds) for kinds in fds or [()]])
-    )
-
-
-PROBABLE = (
-    _steps(Request.SET_FEATURES, st.builds(m.Number, MASK)),
-    _steps(Request.SET_PROTOCOL_FEATURES, st.builds(m.Number, MASK)),
-    _steps(Request.SET_VRING_NUM, st.builds(m.VringState, SMALL, SIZES)),
-    _steps(Request.SET_VRING_BASE, st.builds(m.VringState, SMALL, st.integers(0, 70000))),
-    _steps(Request.SET_VRING_ENABLE, st.builds(m.VringState, SMALL, st.integers(0, 2))),
-    _steps(Request.GET_VRING_BASE, st.builds(m.VringState, SMALL, SMALL)),
-    _steps(Request.SET_VRING_ADDR, ADDRESSES),
-    _steps(Request.SET_VRING_KICK, FILE, ["eventfd"], NONE, ["null"]),
-    _steps(Request.SET_VRING_CALL, FILE, ["eventfd"], ["socket"], NONE),
-    _steps(Request.SET_VRING_ERR, FILE, ["eventfd"], NONE),
-    _steps(Request.SET_MEM_TABLE, TABLE, NONE, ["memfd"], ["memfd", "memfd"]),
-    _steps(Request.ADD_MEM_REG, st.builds(m.MemoryRow, ROW), NONE, ["memfd"]),
-    _steps(Request.REM_MEM_REG, st.builds(m.MemoryRow, ROW), NONE, ["memfd"]),
-    _steps(Request.SET_STATUS, st.builds(m.Number, st.sampled_from([0, 0xF]))),
-    _steps(Request.GET_STATUS, st.just(m.Empty())),
-    _steps(Request.RESET_DEVICE, st.just(m.Empty())),
-    _steps(Request.SET_OWNER, st.just(m.Empty())),
-    _steps(Request.SET_BACKEND_REQ_FD, st.just(m.Empty()), ["socket"]),
-    _steps(Request.GET_CONFIG, CONFIG),
-)
-STEP = st.one_of(
-    *PROBABLE,
-    st.tuples(
-        st.integers(0, 45), st.binary(max_size=48), st.lists(st.sampled_from(KINDS), max_size=3)
-    ),
-)
-
-
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(STEP, st.booleans()), max_size=40),
+    st.lists(st.tuples(MESSAGES, st.booleans()), max_size=40),
     st.sets(st.sampled_from(["set_memory", "add_memory", "start_ring", "stop_ring", "set_call"])),
     st.booleans(),
 )
-def test_any_messages_leave_the_data_plane_clean_and_no_descriptor_open(
-    steps: list[tuple[Step, bool]], refuse: set[str], broken: bool
+def test_whatever_the_data_plane_refuses_it_is_left_clean_and_no_descriptor_open(
+    conversation: list[tuple[Message, bool]], refuse: set[str], broken: bool
 ) -> None:
     before = open_fds()
-    driver = Driver(pairs=2)
+    driver = Driver(pairs=PAIRS)
     driver.plane.refuse = refuse
     driver.plane.reason = "broken" if broken else None
-    for (request, payload, kinds), need_reply in steps:
+    for said, need_reply in conversation:
+        fds = [memfd() if kind == "memory" else descriptor(kind, -1) for kind in said.fds]
         try:
-            driver.send(request, payload, [_descriptor(k) for k in kinds], need_reply=need_reply)
+            driver.send(said.request, said.payload, fds, need_reply=need_reply)
         except RingpassError:
             break
         running = [ring.index for ring in driver.session.rings if ring.running]
