@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A switch between a driver's transmit queue and a netmap ring, all in this process.
+
+The driver's memory, one descriptor at a time:
+
+    0        4096      8192      12288
+    | desc   | avail   | used    | virtio-net header, frame ...
+"""
+
+import mmap
+import os
+import struct
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ringpass.dataplane import (
+    DataPlane,
+    FrontEndKind,
+    MemorySlot,
+    PortId,
+    PortSpec,
+    VringConfig,
+    vhost_features,
+)
+from ringpass.observe.counters import Counters
+from ringpass.vhostuser.messages import Feature
+from tests.support.rings import RingUser
+from tests.support.vhost import memfd
+
+AVAIL, USED, BUFFER, MEMORY_BYTES = 4096, 8192, 12288, 1 << 18
+RING_SLOTS = 4096
+WITHOUT = Feature.RING_PACKED | Feature.IN_ORDER
+
+
+class VnetPath:
+    """`forward` passes frames from a vhost port to one with netmap rings. A context manager."""
+
+    def __init__(self, mtu: int = 0) -> None:
+        self._counters_fd = os.memfd_create("counters", os.MFD_CLOEXEC)
+        self._memory_fd = memfd(MEMORY_BYTES)
+        self._memory = mmap.mmap(self._memory_fd, MEMORY_BYTES)
+        self._sent = 0
+        self.dataplane = DataPlane(self._counters_fd)
+        self._caller = self.dataplane.caller()
+        switch = self.dataplane.add_switch("vale0")
+        rings = PortSpec(
+            "out", front_end=FrontEndKind.RINGS, switch=switch, slots=RING_SLOTS, mtu=mtu
+        )
+        self.receiver = self.dataplane.add_port(rings)
+        self._user = RingUser(self.dataplane, self._caller, self.receiver)
+        self.sender = self.dataplane.add_port(PortSpec("in", switch=switch))
+        self._start(self.sender)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._caller.close()
+        self.dataplane.close()
+        self._memory.close()
+        os.close(self._memory_fd)
+        os.close(self._counters_fd)
+
+    def forward(self, vnet: bytes, frame: bytes) -> list[bytes]:
+        """Return what becomes of a frame with this virtio-net header."""
+        data = vnet + bytes(2) + frame  # num_buffers means nothing here
+        self._memory[BUFFER : BUFFER + len(data)] = data
+        struct.pack_into("<QIHH", self._memory, 0, BUFFER, len(data), 0, 0)
+        self._sent = (self._sent + 1) & 0xFFFF
+        struct.pack_into("<HH", self._memory, AVAIL, 1, self._sent)
+        self._caller.txsync(self.sender)
+        assert struct.unpack_from("<H", self._memory, USED + 2) == (self._sent,)
+        return self._user.receive(RING_SLOTS)
+
+    def drops(self) -> Counter[str]:
+        """Return how many frames were dropped so far, by reason."""
+        with Counters(Path(f"/proc/self/fd/{self._counters_fd}")) as counters:
+            return sum((Counter(ring.drops) for ring in counters.rings()), Counter[str]())
+
+    def _start(self, port: PortId) -> None:
+        vhost = self.dataplane.vhost(port)
+        vhost.set_features(vhost_features() & ~int(WITHOUT))
+        vhost.set_memory([MemorySlot(0, MEMORY_BYTES, 0, 0)], [self._memory_fd])
+        vhost.start_ring(1, VringConfig(1, 0, 0, AVAIL, USED, -1, -1))
