@@ -88,13 +88,47 @@ static void cut_front(struct rp_seg **seg, uint16_t *nseg, uint32_t n, uint8_t *
 	}
 }
 
+static void skip_front(struct rp_seg *s, uint32_t n)
+{
+	s->addr += n;
+	s->len -= n;
+}
+
+/* Cut the header, @n bytes, off the front of a transmit chain. */
+static inline struct virtio_net_hdr read_header(struct rp_seg **seg, uint16_t *nseg, uint32_t n)
+{
+	struct virtio_net_hdr_mrg_rxbuf header;
+
+	if ((*seg)->len > n) {
+		memcpy(&header.hdr, (*seg)->addr, sizeof(header.hdr));
+		skip_front(*seg, n);
+	} else {
+		cut_front(seg, nseg, n, (uint8_t *)&header, NULL);
+	}
+	return header.hdr;
+}
+
+/* Put the header, @n bytes, into the front of a frame's receive buffers. */
+static inline void write_header(struct rp_seg **seg, uint16_t *nseg, uint32_t n,
+				const struct virtio_net_hdr *vnet, uint16_t buffers)
+{
+	const struct virtio_net_hdr_mrg_rxbuf header = { .hdr = *vnet, .num_buffers = buffers };
+
+	if ((*seg)->len > n && n == sizeof(header)) {
+		memcpy((*seg)->addr, &header, sizeof(header));
+		skip_front(*seg, n);
+	} else {
+		cut_front(seg, nseg, n, NULL, (const uint8_t *)&header);
+	}
+}
+
 /* Make a frame of a transmit chain. False: it is malformed, and counted. */
 static bool make_frame(struct front_vhost *v, const struct rp_chain *chain, struct rp_frame *f)
 {
 	struct rp_batch *b = v->ep.batch;
 	struct rp_seg *seg = &b->seg[b->nsegs];
-	uint8_t header[sizeof(struct virtio_net_hdr_mrg_rxbuf)];
 	uint16_t nseg = chain->nsegs;
+	struct virtio_net_hdr header;
 
 	if (chain->bytes < v->net_header + RP_ETH_MIN) {
 		rp_refuse(&v->ep, RP_DROP_SHORT);
@@ -104,17 +138,17 @@ static bool make_frame(struct front_vhost *v, const struct rp_chain *chain, stru
 		rp_refuse(&v->ep, RP_DROP_MTU);
 		return false;
 	}
-	cut_front(&seg, &nseg, v->net_header, header, NULL);
+	header = read_header(&seg, &nseg, v->net_header);
+	if (!rp_vnet_check(&header, v->ep.port->features, (uint32_t)chain->bytes - v->net_header)) {
+		rp_refuse(&v->ep, RP_DROP_HEADER);
+		return false;
+	}
 	*f = (struct rp_frame){
 		.len = (uint32_t)chain->bytes - v->net_header,
 		.seg = (uint16_t)(seg - b->seg),
 		.nseg = nseg,
+		.vnet = header,
 	};
-	memcpy(&f->vnet, header, sizeof(f->vnet));
-	if (!rp_vnet_check(&f->vnet, v->ep.port->features, f->len)) {
-		rp_refuse(&v->ep, RP_DROP_HEADER);
-		return false;
-	}
 	return true;
 }
 
@@ -225,7 +259,6 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 			  uint16_t *used)
 {
 	const uint64_t need = (uint64_t)f->len + v->net_header;
-	struct virtio_net_hdr_mrg_rxbuf header = { .hdr = f->vnet };
 	struct rp_seg *seg = &l->seg[slice->seg];
 	uint16_t nseg = 0, chains = 0, slots = 0;
 	uint64_t room = 0;
@@ -254,8 +287,7 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 		chains++;
 	}
 	l->nsegs = slice->seg + nseg;
-	header.num_buffers = chains;
-	cut_front(&seg, &nseg, v->net_header, NULL, (const uint8_t *)&header);
+	write_header(&seg, &nseg, v->net_header, &f->vnet, chains);
 	slice->seg = (uint16_t)(seg - l->seg);
 	slice->nseg = nseg;
 	*pos += slots;

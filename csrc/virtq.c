@@ -134,11 +134,10 @@ static bool ready_split(struct rp_virtq *q, uint16_t pos)
 
 static bool ready_packed(struct rp_virtq *q, uint16_t pos)
 {
-	enum { AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL, USED = 1 << VRING_PACKED_DESC_F_USED };
 	/* Pairs with the driver's barrier before it writes the flags. */
 	const uint16_t flags = rp_load_acquire(&q->ring[pos & (q->size - 1)].flags);
 
-	if ((flags & (AVAIL | USED)) != (pos & q->size ? USED : AVAIL))
+	if ((flags & RP_PACKED_FLAGS) != rp_packed_available(q, pos))
 		return false;
 	if ((uint16_t)(pos - q->used_pos) >= q->size)
 		q->broken = "more descriptors are available than the ring has";
@@ -239,8 +238,8 @@ static bool follow(const struct rp_virtq *q, const struct desc *d, const struct 
 	return true;
 }
 
-enum rp_pop rp_virtq_pop(struct rp_virtq *q, const struct rp_guestmem *mem, uint16_t pos,
-			 struct rp_chain *chain, struct rp_seg *seg, uint32_t max)
+enum rp_pop rp_virtq_pop_any(struct rp_virtq *q, const struct rp_guestmem *mem, uint16_t pos,
+			     struct rp_chain *chain, struct rp_seg *seg, uint32_t max)
 {
 	struct table table = { .direct = (const struct raw_desc *)q->desc, .n = q->size };
 	uint32_t i = pos & (q->size - 1), left = q->size;

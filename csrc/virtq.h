@@ -76,6 +76,19 @@ struct rp_virtq {
 	const char *broken; /* which rule the driver broke; NULL: none */
 };
 
+/* Flags of a packed ring's descriptors: for whom they are, this lap. */
+enum {
+	RP_PACKED_AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL,
+	RP_PACKED_USED = 1 << VRING_PACKED_DESC_F_USED,
+	RP_PACKED_FLAGS = RP_PACKED_AVAIL | RP_PACKED_USED
+};
+
+/* rp_packed_available() - the flags of a descriptor at @pos that is available, not used */
+static inline uint16_t rp_packed_available(const struct rp_virtq *q, uint16_t pos)
+{
+	return pos & q->size ? RP_PACKED_USED : RP_PACKED_AVAIL;
+}
+
 struct rp_chain {
 	uint16_t id;	/* what the driver knows it by */
 	uint16_t slots; /* positions that it takes */
@@ -122,6 +135,56 @@ uint32_t rp_virtq_base(const struct rp_virtq *q, uint16_t pos);
 /* rp_virtq_ready() - is there a chain at @pos? No as well when the driver lies: see q->broken. */
 bool rp_virtq_ready(struct rp_virtq *q, uint16_t pos);
 
+/* rp_virtq_pop_any() - rp_virtq_pop() for every chain there may be */
+enum rp_pop rp_virtq_pop_any(struct rp_virtq *q, const struct rp_guestmem *mem, uint16_t pos,
+			     struct rp_chain *chain, struct rp_seg *seg, uint32_t max);
+
+/*
+ * The usual chain: one descriptor, in one piece, in the region of the one
+ * before. False says no more than that it is none; nothing was taken.
+ */
+static inline bool rp_virtq_pop_usual(const struct rp_virtq *q, const struct rp_guestmem *mem,
+				      uint16_t pos, struct rp_chain *chain, struct rp_seg *seg)
+{
+	enum { OTHER = VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE };
+	const uint32_t mask = q->size - 1, direction = q->writable ? VRING_DESC_F_WRITE : 0;
+	const struct rp_mem_region *r = &mem->region[q->hint];
+	uint32_t i = pos & mask, len;
+	uint64_t addr, offset;
+
+	if (q->packed) {
+		const struct vring_packed_desc *d = &q->ring[i];
+
+		if ((rp_load_acquire(&d->flags) & (OTHER | RP_PACKED_FLAGS)) !=
+			    (rp_packed_available(q, pos) | direction) ||
+		    (uint16_t)(pos - q->used_pos) > mask)
+			return false;
+		chain->id = rp_load(&d->id);
+		addr = rp_load(&d->addr);
+		len = rp_load(&d->len);
+	} else {
+		const struct vring_desc *d = q->desc;
+
+		if (q->avail_idx == pos)
+			return false;
+		i = rp_load(&q->avail->ring[i]);
+		if (i > mask || (rp_load(&d[i].flags) & OTHER) != direction)
+			return false;
+		chain->id = (uint16_t)i;
+		addr = rp_load(&d[i].addr);
+		len = rp_load(&d[i].len);
+	}
+	if (q->hint >= mem->n)
+		return false;
+	offset = addr - r->guest_addr;
+	if (offset >= r->bytes || len > r->bytes - offset)
+		return false;
+	chain->slots = chain->nsegs = 1;
+	chain->bytes = len;
+	*seg = (struct rp_seg){ .addr = r->host + offset, .len = len };
+	return true;
+}
+
 /**
  * rp_virtq_pop() - read the chain at position @pos
  * @seg:	gets its pieces
@@ -129,8 +192,14 @@ bool rp_virtq_ready(struct rp_virtq *q, uint16_t pos);
  *
  * Nothing is consumed: the caller moves its own position on, by chain->slots.
  */
-enum rp_pop rp_virtq_pop(struct rp_virtq *q, const struct rp_guestmem *mem, uint16_t pos,
-			 struct rp_chain *chain, struct rp_seg *seg, uint32_t max);
+static inline enum rp_pop rp_virtq_pop(struct rp_virtq *q, const struct rp_guestmem *mem,
+				       uint16_t pos, struct rp_chain *chain, struct rp_seg *seg,
+				       uint32_t max)
+{
+	if (__builtin_expect(max && rp_virtq_pop_usual(q, mem, pos, chain, seg), 1))
+		return RP_POP_CHAIN;
+	return rp_virtq_pop_any(q, mem, pos, chain, seg, max);
+}
 
 /**
  * rp_virtq_fill() - write the used entry at position @pos

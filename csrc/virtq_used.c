@@ -2,10 +2,7 @@
 /* Virtqueues, from the device to the driver: chains that were used, and who wants to be told. */
 #include "virtq.h"
 
-enum {
-	WRAP = 1 << VRING_PACKED_EVENT_F_WRAP_CTR,
-	BOTH_FLAGS = 1 << VRING_PACKED_DESC_F_AVAIL | 1 << VRING_PACKED_DESC_F_USED
-};
+enum { WRAP = 1 << VRING_PACKED_EVENT_F_WRAP_CTR };
 
 /* A position, as packed rings and their event structures name it. */
 static uint16_t index_and_wrap(const struct rp_virtq *q, uint16_t pos)
@@ -36,7 +33,7 @@ void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos)
 	for (uint16_t at = first; at != pos;) {
 		const struct rp_used *u = &q->filled[at & mask];
 		struct vring_packed_desc *d = &q->ring[at & mask];
-		const uint16_t flags = (uint16_t)((at & q->size ? 0 : BOTH_FLAGS) |
+		const uint16_t flags = (uint16_t)((at & q->size ? 0 : RP_PACKED_FLAGS) |
 						  (u->len ? VRING_DESC_F_WRITE : 0));
 
 		d->id = u->id;

@@ -29,7 +29,7 @@ static bool has(uint64_t features, uint64_t need)
 	return need && (features & need) == need;
 }
 
-bool rp_vnet_check(struct virtio_net_hdr *h, uint64_t features, uint32_t len)
+bool rp_vnet_check_offload(struct virtio_net_hdr *h, uint64_t features, uint32_t len)
 {
 	h->flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	if (h->flags) {

@@ -17,6 +17,9 @@
 	 RP_FEATURE(VIRTIO_NET_F_GUEST_ECN) | RP_FEATURE(VIRTIO_NET_F_HOST_TSO4) |   \
 	 RP_FEATURE(VIRTIO_NET_F_HOST_TSO6) | RP_FEATURE(VIRTIO_NET_F_HOST_ECN))
 
+/* rp_vnet_check_offload() - rp_vnet_check() for a header that asks for something */
+bool rp_vnet_check_offload(struct virtio_net_hdr *h, uint64_t features, uint32_t len);
+
 /**
  * rp_vnet_check() - is a header from a guest consistent, and within what was agreed?
  * @h:		our copy of it
@@ -25,7 +28,13 @@
  *
  * On success what a receiver has no use for is cleared from @h.
  */
-bool rp_vnet_check(struct virtio_net_hdr *h, uint64_t features, uint32_t len);
+static inline bool rp_vnet_check(struct virtio_net_hdr *h, uint64_t features, uint32_t len)
+{
+	if ((h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || h->gso_type != VIRTIO_NET_HDR_GSO_NONE)
+		return rp_vnet_check_offload(h, features, len);
+	*h = (struct virtio_net_hdr){ 0 };
+	return true;
+}
 
 /**
  * rp_vnet_agrees() - may a frame with this header go to a receiver as it is?
