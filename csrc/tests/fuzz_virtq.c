@@ -3,9 +3,9 @@
  * DOC: Two guests write what they like into their memories, rings included,
  * between the syncs of a switch.
  *
- * Input: a byte of features and formats, one for the size of the queues and
- * whether they are used in order, two for the positions they start at (as
- * SET_VRING_BASE has them); then steps:
+ * Input: a byte of features and formats; one for the size of the queues,
+ * whether they are used in order, and whether B takes what A may send; two for
+ * the positions they start at (as SET_VRING_BASE has them); then steps:
  *
  *   0 at at n bytes...    guest A writes n bytes at a guest address below 65536
  *   1 at at n bytes...    guest B
@@ -176,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = { data, size };
 	const uint8_t chosen = take(&in);
 	const uint8_t queues = take(&in);
-	const uint32_t queue_size = 1u << (queues & 0x7f) % 7; /* up to 64 */
+	const uint32_t queue_size = 1u << (queues & 0x1f) % 7; /* up to 64 */
 	const uint16_t base = take16(&in);
 
 	if (!b.n)
@@ -187,6 +187,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		uint32_t at;
 
 		g->port->features = choose_features(chosen, chosen & 0x20 << i, queues & 0x80);
+		if (i && queues & 0x40) /* software does what A left undone */
+			g->port->features &= ~RP_VNET_FEATURES;
+		g->port->longest = rp_port_longest(i && queues & 0x20 ? 500 : 0);
 		g->port->hold_ns = chosen & 0x80 ? 1000 : 0;
 		at = legal_base(g, queue_size, base);
 		clear_memory(g, base);
