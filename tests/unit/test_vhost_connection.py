@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A socket that yields vhost-user messages, in pieces and with descriptors."""
 
+import itertools
 import os
+import resource
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import pytest
 from hypothesis import given, settings
@@ -89,6 +91,22 @@ def test_descriptors_in_the_middle_of_a_message_are_refused(pair: Pair, split: i
         pair.connection.receive()
 
 
+def test_descriptors_that_the_daemon_has_no_room_for_are_no_fault_of_the_front_end(
+    pair: Pair,
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pair.front_end.send(1, b"x", [0, 0, 0])
+    room = os.dup(0)
+    os.close(room)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (room + 2, limits[1]))
+    try:
+        with pytest.raises(ProtocolError, match="the daemon has too many open") as caught:
+            pair.connection.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "LimitNOFILE" in caught.value.fix
+
+
 def test_the_end_between_messages_is_no_error(pair: Pair) -> None:
     pair.front_end.send(1)
     pair.front_end.socket.close()
@@ -138,7 +156,63 @@ def test_a_front_end_that_is_gone_gets_no_reply(pair: Pair) -> None:
         pair.connection.send(bytes(20))
 
 
-@settings(max_examples=200)
+MESSAGES = st.lists(
+    st.tuples(
+        st.integers(0, 45), st.binary(max_size=60) | st.just(bytes(MAX_PAYLOAD)), st.integers(0, 3)
+    ),
+    max_size=6,
+)
+CUTS = st.sets(st.integers(1, 300)) | st.just(frozenset(range(300)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(MESSAGES, CUTS, st.none() | st.integers(0, 300))
+def test_any_cut_of_a_stream_yields_its_messages_and_their_descriptors(
+    messages: list[tuple[int, bytes, int]], cuts: Set[int], stray_at: int | None
+) -> None:
+    """Descriptors come with a message's first byte; anywhere else they end the session."""
+    before = open_fds()
+    files = [os.memfd_create("given", os.MFD_CLOEXEC) for _ in range(4)]
+    stream, given = b"", {}
+    for request, body, count in messages:
+        given[len(stream)] = files[:count]
+        stream += encode(request, body)
+    # A message with descriptors has a sendmsg() of its own; else a piece may begin anywhere.
+    begins = {at for at in cuts if at < len(stream)} | {at for at, fds in given.items() if fds}
+    if stray_at is not None and stray_at < len(stream) and stray_at not in given:
+        begins.add(stray_at)
+        given[stray_at] = files[3:]
+    pieces = itertools.pairwise(sorted(begins | {0, len(stream)}))
+    expected = [(r, body, [os.fstat(fd).st_ino for fd in files[:n]]) for r, body, n in messages]
+    got: list[tuple[int, bytes, list[int]]] = []
+    pair = Pair()
+    try:
+        for begin, end in pieces:
+            fds = given.get(begin, [])
+            pair.front_end.send_raw(stream[begin:end], fds)
+            if fds == files[3:]:
+                with pytest.raises(ProtocolError, match="middle of a message"):
+                    _collect(pair.connection, got)
+                break
+            _collect(pair.connection, got)
+        else:
+            assert len(got) == len(expected)
+        assert got == expected[: len(got)]
+    finally:
+        pair.close()
+        for fd in files:
+            os.close(fd)
+    assert open_fds() == before
+
+
+def _collect(connection: Connection, got: list[tuple[int, bytes, list[int]]]) -> None:
+    while (message := connection.receive()) is not None:
+        with message:
+            inodes = [os.fstat(fd.fileno()).st_ino for fd in message.fds]
+            got.append((message.header.request, message.body, inodes))
+
+
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=64), st.integers(0, 3)), max_size=8))
 def test_any_stream_is_messages_or_refused_and_leaks_nothing(
     parts: list[tuple[bytes, int]],

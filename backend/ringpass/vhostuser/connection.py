@@ -138,8 +138,13 @@ class Connection:
             arrived = _descriptors(ancillary)
             misplaced = arrived and (self._header is not None or self._buffer)
             self._fds += arrived
-            if flags & socket.MSG_CTRUNC or len(self._fds) > MAX_TABLE_ROWS:
+            if len(self._fds) > MAX_TABLE_ROWS:
                 raise ProtocolError(f"more than {MAX_TABLE_ROWS} descriptors with one message")
+            if flags & socket.MSG_CTRUNC:
+                raise ProtocolError(
+                    "its descriptors did not all arrive: the daemon has too many open",
+                    "raise the limit of open files: LimitNOFILE= of its systemd unit, or ulimit -n",
+                )
             if misplaced:
                 raise ProtocolError("descriptors in the middle of a message")
             if not data:
