@@ -143,7 +143,7 @@ enum rp_pop rp_virtq_pop_any(struct rp_virtq *q, const struct rp_guestmem *mem, 
  * The usual chain: one descriptor, in one piece, in the region of the one
  * before. False says no more than that it is none; nothing was taken.
  */
-static inline bool rp_virtq_pop_usual(const struct rp_virtq *q, const struct rp_guestmem *mem,
+static inline bool rp_virtq_pop_usual(struct rp_virtq *q, const struct rp_guestmem *mem,
 				      uint16_t pos, struct rp_chain *chain, struct rp_seg *seg)
 {
 	enum { OTHER = VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE };
@@ -165,7 +165,7 @@ static inline bool rp_virtq_pop_usual(const struct rp_virtq *q, const struct rp_
 	} else {
 		const struct vring_desc *d = q->desc;
 
-		if (q->avail_idx == pos)
+		if (q->avail_idx == pos && !rp_virtq_ready(q, pos))
 			return false;
 		i = rp_load(&q->avail->ring[i]);
 		if (i > mask || (rp_load(&d[i].flags) & OTHER) != direction)
