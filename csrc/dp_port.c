@@ -97,6 +97,7 @@ static void free_port(rp_dataplane *dp, struct rp_port *p)
 		ep->ops->free(ep);
 	}
 	rp_guestmem_free(p->mem);
+	rp_dirty_free(p->log);
 	rp_region_free(p->region);
 	free(p);
 }
@@ -298,10 +299,12 @@ static void repair(rp_dataplane *dp, struct rp_port *p)
 		for (uint32_t i = 0; i < p->nrx; i++)
 			rp_store_release(&p->rx[i]->live, 1);
 	} else {
-		/* The front end describes its memory and starts its rings again. */
+		/* The front end describes its memory and log, and starts its rings again. */
 		rp_vhost_stop_rings(dp, p);
 		rp_guestmem_free(p->mem);
+		rp_dirty_free(p->log);
 		p->mem = NULL;
+		p->log = NULL;
 	}
 }
 

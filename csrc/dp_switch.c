@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "announce.h"
 #include "dataplane.h"
 
 struct rp_switch *rp_find_switch(rp_dataplane *dp, int sw, struct rp_err *err)
@@ -135,5 +136,35 @@ int rp_switch_part(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, st
 
 	if (ret == 0)
 		rp_fdb_forget(&sw->fdb, p->sw_port);
+	return ret;
+}
+
+static int announce(rp_dataplane *dp, struct rp_port *p, const uint8_t *mac, struct rp_err *err)
+{
+	rp_caller *c = rp_caller_new(dp, err);
+	int ret;
+
+	if (!c)
+		return err ? -err->code : -ENOMEM;
+	rp_quiet_enter(&dp->quiet, c->quiet);
+	c->now_s = rp_now_s();
+	ret = rp_announce(c, p, mac);
+	rp_quiet_leave(c->quiet);
+	rp_caller_free(c);
+	return ret < 0 ? rp_fail(err, -ret, "out of memory") : 0;
+}
+
+int rp_port_announce(rp_dataplane *dp, int port, const uint8_t mac[6], struct rp_err *err)
+{
+	struct rp_port *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_port(dp, port, err);
+	if (!p)
+		ret = -ENOENT;
+	else if (p->sw) /* elsewhere nobody listens */
+		ret = announce(dp, p, mac, err);
+	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }

@@ -139,6 +139,19 @@ static int replace_memory(rp_dataplane *dp, struct rp_port *p, struct rp_guestme
 	return 0;
 }
 
+/* Whatever is written can be logged, then, and nobody has to ask. */
+static int check_log(const struct rp_dirty *log, const struct rp_guestmem *mem, struct rp_err *err)
+{
+	uint64_t covered = log ? log->pages * RP_DIRTY_PAGE : UINT64_MAX;
+
+	if (rp_guestmem_end(mem) <= covered)
+		return 0;
+	return rp_fail(
+		err, EINVAL,
+		"the dirty log covers guest addresses up to %#llx, the guest's memory ends at %#llx",
+		(unsigned long long)covered, (unsigned long long)rp_guestmem_end(mem));
+}
+
 static int set_memory(rp_dataplane *dp, struct rp_port *p, const struct rp_mem_slot *slots,
 		      const int32_t *fds, uint32_t n, struct rp_err *err)
 {
@@ -148,6 +161,10 @@ static int set_memory(rp_dataplane *dp, struct rp_port *p, const struct rp_mem_s
 
 	if (!now)
 		return err ? -err->code : -EINVAL;
+	if (check_log(p->log, now, err) < 0) {
+		rp_guestmem_free(now);
+		return -EINVAL;
+	}
 	return replace_memory(dp, p, now, err);
 }
 
@@ -228,6 +245,47 @@ int rp_vhost_mem_del(rp_dataplane *dp, int port, const struct rp_mem_slot *slot,
 			      (unsigned long long)slot->bytes);
 	else if (p)
 		ret = set_memory(dp, p, slots, fds, kept, err);
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+static void log_lost(void *owner)
+{
+	rp_port_break(owner, "the front end truncated its dirty log");
+}
+
+static void mark_all(const struct rp_dirty *log, const struct rp_guestmem *mem)
+{
+	for (uint32_t i = 0; mem && i < mem->n; i++)
+		rp_dirty_mark(log, mem->region[i].guest_addr, mem->region[i].bytes);
+}
+
+int rp_vhost_log(rp_dataplane *dp, int port, int32_t fd, uint64_t offset, uint64_t bytes,
+		 int everything, struct rp_err *err)
+{
+	struct rp_dirty *log = NULL;
+	struct rp_port *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	p = find_vhost(dp, port, err);
+	if (!p)
+		ret = -ENOENT;
+	else if (fd >= 0 && !(log = rp_dirty_new(fd, offset, bytes, log_lost, p, err)))
+		ret = -EINVAL;
+	else
+		ret = check_log(log, p->mem, err);
+	if (ret == 0) {
+		struct rp_dirty *old = p->log;
+
+		/* Whoever wrote without a log, or with the old one, is done when this returns. */
+		rp_store_release(&p->log, log);
+		rp_quiet_wait(&dp->quiet);
+		if (log && everything)
+			mark_all(log, p->mem);
+		log = old;
+	}
+	rp_dirty_free(log);
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }

@@ -28,6 +28,7 @@
 #include "ringpass.h"
 #include "state.h"
 
+struct rp_guestmem;
 struct rp_port;
 struct rp_endpoint;
 
@@ -40,6 +41,7 @@ struct rp_slice {
 	uint16_t frame; /* index in the batch */
 	uint16_t seg;
 	uint16_t nseg;
+	uint32_t len; /* of the frame */
 };
 
 /* Why a lease ends where it ends. */
@@ -58,6 +60,7 @@ struct rp_lease {
 	bool open; /* something was reserved: publish it */
 	enum rp_lease_stop stopped;
 	uint64_t bytes;
+	const struct rp_guestmem *mem; /* virtqueues: the table that gave the pieces */
 	struct rp_slice slice[RP_BATCH];
 	struct rp_seg seg[RP_LEASE_SEGS];
 };

@@ -208,7 +208,7 @@ static unsigned reserve_plain(const struct front_ring *r, struct rp_lease *l,
 			break;
 		rp_store(&slot[i].len, (uint16_t)f->len);
 		rp_store(&slot[i].flags, 0);
-		slice[i] = (struct rp_slice){ order[i], (uint16_t)(l->nsegs + i), 1 };
+		slice[i] = (struct rp_slice){ order[i], (uint16_t)(l->nsegs + i), 1, f->len };
 		seg[i].addr = rp_kring_buf(&k, buf_idx);
 		seg[i].len = f->len;
 		bytes += f->len;
@@ -266,7 +266,8 @@ static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endp
 			l->stopped = RP_LEASE_PIECES;
 		if (l->stopped != RP_LEASE_ALL)
 			break;
-		l->slice[l->n] = (struct rp_slice){ .frame = order[i], .seg = l->nsegs };
+		l->slice[l->n] =
+			(struct rp_slice){ .frame = order[i], .seg = l->nsegs, .len = f->len };
 		if (!take_room(r->ep.port, k, l, f->len, pos))
 			break;
 		room -= slots;

@@ -63,29 +63,20 @@ static void break_port(struct front_vhost *v)
 	rp_port_break(v->ep.port, text);
 }
 
-/* Cut @n bytes off the front of a piece list; into @to, or from it, if not NULL. */
-static void cut_front(struct rp_seg **seg, uint16_t *nseg, uint32_t n, uint8_t *read_to,
-		      const uint8_t *write_from)
+/* Cut @n bytes at most off the front of a piece list. Return: how many; @at: where they are */
+static uint32_t cut_front(struct rp_seg **seg, uint16_t *nseg, uint32_t n, uint8_t **at)
 {
-	while (n) {
-		struct rp_seg *s = *seg;
-		uint32_t part = s->len < n ? s->len : n;
+	struct rp_seg *s = *seg;
+	uint32_t part = s->len < n ? s->len : n;
 
-		if (read_to) {
-			memcpy(read_to, s->addr, part);
-			read_to += part;
-		} else {
-			memcpy(s->addr, write_from, part);
-			write_from += part;
-		}
-		s->addr += part;
-		s->len -= part;
-		n -= part;
-		if (s->len == 0 && *nseg > 1) {
-			++*seg;
-			--*nseg;
-		}
+	*at = s->addr;
+	s->addr += part;
+	s->len -= part;
+	if (s->len == 0 && *nseg > 1) {
+		++*seg;
+		--*nseg;
 	}
+	return part;
 }
 
 static void skip_front(struct rp_seg *s, uint32_t n)
@@ -98,27 +89,41 @@ static void skip_front(struct rp_seg *s, uint32_t n)
 static inline struct virtio_net_hdr read_header(struct rp_seg **seg, uint16_t *nseg, uint32_t n)
 {
 	struct virtio_net_hdr_mrg_rxbuf header;
+	uint8_t *at;
 
 	if ((*seg)->len > n) {
 		memcpy(&header.hdr, (*seg)->addr, sizeof(header.hdr));
 		skip_front(*seg, n);
 	} else {
-		cut_front(seg, nseg, n, (uint8_t *)&header, NULL);
+		for (uint32_t done = 0, part; done < n; done += part) {
+			part = cut_front(seg, nseg, n - done, &at);
+			memcpy((uint8_t *)&header + done, at, part);
+		}
 	}
 	return header.hdr;
 }
 
-/* Put the header, @n bytes, into the front of a frame's receive buffers. */
-static inline void write_header(struct rp_seg **seg, uint16_t *nseg, uint32_t n,
+/* Put the header into the front of a frame's receive buffers, which lie in @mem. */
+static inline void write_header(struct front_vhost *v, const struct rp_guestmem *mem,
+				struct rp_seg **seg, uint16_t *nseg,
 				const struct virtio_net_hdr *vnet, uint16_t buffers)
 {
 	const struct virtio_net_hdr_mrg_rxbuf header = { .hdr = *vnet, .num_buffers = buffers };
+	const struct rp_dirty *log = rp_load_acquire(&v->ep.port->log);
+	const uint32_t n = v->net_header;
+	uint32_t hint = 0;
+	uint8_t *at;
 
-	if ((*seg)->len > n && n == sizeof(header)) {
+	if ((*seg)->len > n && n == sizeof(header) && !log) {
 		memcpy((*seg)->addr, &header, sizeof(header));
 		skip_front(*seg, n);
-	} else {
-		cut_front(seg, nseg, n, NULL, (const uint8_t *)&header);
+		return;
+	}
+	for (uint32_t done = 0, part; done < n; done += part) {
+		part = cut_front(seg, nseg, n - done, &at);
+		memcpy(at, (const uint8_t *)&header + done, part);
+		if (log)
+			rp_dirty_mark(log, rp_guestmem_addr(mem, &hint, at), part);
 	}
 }
 
@@ -287,9 +292,10 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 		chains++;
 	}
 	l->nsegs = slice->seg + nseg;
-	write_header(&seg, &nseg, v->net_header, &f->vnet, chains);
+	write_header(v, mem, &seg, &nseg, &f->vnet, chains);
 	slice->seg = (uint16_t)(seg - l->seg);
 	slice->nseg = nseg;
+	slice->len = f->len;
 	*pos += slots;
 	*used += slots;
 	return FITS;
@@ -317,6 +323,7 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 
 	l->n = l->nsegs = 0;
 	l->bytes = 0;
+	l->mem = mem;
 	rp_lock_take(&ep->lock);
 	l->stopped = rp_lease_room(st) ? RP_LEASE_ALL : RP_LEASE_FULL;
 	pos = (uint16_t)st->reserved;
@@ -360,12 +367,31 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	return i;
 }
 
+/* Mark the frames that were copied; used entries are marked when they are published. */
+static void mark_frames(const struct rp_dirty *log, const struct rp_lease *l)
+{
+	uint32_t hint = 0;
+
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct rp_slice *slice = &l->slice[i];
+		const struct rp_seg *seg = &l->seg[slice->seg];
+
+		for (uint32_t left = slice->len, n; left; left -= n, seg++) {
+			n = seg->len < left ? seg->len : left;
+			rp_dirty_mark(log, rp_guestmem_addr(l->mem, &hint, seg->addr), n);
+		}
+	}
+}
+
 static bool vhost_publish(struct rp_endpoint *ep, struct rp_lease *l)
 {
 	struct front_vhost *v = of(ep);
 	struct rp_ring_state *st = ep->state;
+	const struct rp_dirty *log = rp_load_acquire(&ep->port->log);
 	bool call = false;
 
+	if (log)
+		mark_frames(log, l);
 	rp_lock_take(&ep->lock);
 	if (rp_lease_close(st, l->ticket)) {
 		uint16_t to = (uint16_t)st->published;
@@ -461,6 +487,7 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 		rp_virtq_close(&v->q);
 		return -EBADF;
 	}
+	v->q.log = &ep->port->log;
 	v->cfg = *cfg;
 	v->mergeable = features & RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF);
 	/* Before VERSION_1 the header had its last field only with mergeable buffers. */

@@ -232,3 +232,18 @@ void *rp_guestmem_user(const struct rp_guestmem *mem, uint64_t user_addr, uint64
 	}
 	return NULL;
 }
+
+uint64_t rp_guestmem_addr(const struct rp_guestmem *mem, uint32_t *hint, const void *at)
+{
+	/* Not in the order of pointers; but they are few, and the next one is often the same. */
+	for (uint32_t i = 0; i < mem->n; i++) {
+		uint32_t k = (*hint + i) % mem->n;
+		uint64_t offset = (uint64_t)((const uint8_t *)at - mem->region[k].host);
+
+		if (offset < mem->region[k].bytes) {
+			*hint = k;
+			return mem->region[k].guest_addr + offset;
+		}
+	}
+	return UINT64_MAX;
+}

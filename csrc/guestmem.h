@@ -63,6 +63,21 @@ void rp_guestmem_free(struct rp_guestmem *mem);
 void *rp_guestmem_user(const struct rp_guestmem *mem, uint64_t user_addr, uint64_t bytes);
 
 /**
+ * rp_guestmem_addr() - back from a pointer that this table gave
+ * @hint:	index of the region that served the last call; updated
+ *
+ * Return: its guest-physical address; UINT64_MAX when it is of another table
+ */
+uint64_t rp_guestmem_addr(const struct rp_guestmem *mem, uint32_t *hint, const void *at);
+
+/* rp_guestmem_end() - the first guest-physical address behind all regions */
+static inline uint64_t rp_guestmem_end(const struct rp_guestmem *mem)
+{
+	return mem && mem->n ? mem->region[mem->n - 1].guest_addr + mem->region[mem->n - 1].bytes :
+			       0;
+}
+
+/**
  * rp_guestmem_at() - a guest-physical address
  * @hint:	index of the region that served the last call, looked at first; updated
  * @bytes:	in: wanted, at least 1; out: how many of them lie in one piece

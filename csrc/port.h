@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dirty.h"
 #include "endpoint.h"
 #include "guestmem.h"
 #include "region.h"
@@ -42,6 +43,7 @@ struct rp_port {
 	uint64_t features;	  /* vhost: negotiated virtio features; others take no offload */
 	struct rp_guestmem *mem;  /* vhost; replaced, never changed */
 	uint32_t mem_gen;	  /* grows when mem is replaced */
+	struct rp_dirty *log;	  /* vhost: NULL: the guest does not migrate; replaced, too */
 	struct rp_region *region; /* rings */
 
 	uint32_t state; /* enum rp_port_state */

@@ -161,6 +161,8 @@ int rp_port_set_mtu(rp_dataplane *dp, int port, uint32_t mtu, struct rp_err *err
 int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err);
 int rp_port_status(rp_dataplane *dp, int port, struct rp_port_status *out, struct rp_err *err);
 int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err);
+/* Learn @mac at a port of a switch, and tell all others of it: a reverse ARP request to everybody. */
+int rp_port_announce(rp_dataplane *dp, int port, const uint8_t mac[6], struct rp_err *err);
 int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err);
 
 /* vhost-user front end. Virtqueue 2k is the port's rx ring k, 2k+1 its tx ring k. */
@@ -178,6 +180,12 @@ int rp_vhost_ring_call(rp_dataplane *dp, int port, uint32_t vring, int32_t call_
 int rp_vhost_ring_enable(rp_dataplane *dp, int port, uint32_t vring, int on, struct rp_err *err);
 int rp_vhost_ring_stop(rp_dataplane *dp, int port, uint32_t vring, uint32_t *base,
 		       struct rp_err *err);
+/*
+ * The front end's dirty log, @bytes at @offset of @fd; -1: none any more. @everything: mark all
+ * memory to begin with. Rings go on meanwhile.
+ */
+int rp_vhost_log(rp_dataplane *dp, int port, int32_t fd, uint64_t offset, uint64_t bytes,
+		 int everything, struct rp_err *err);
 uint64_t rp_vhost_offered(void); /* every virtio feature bit that the data plane serves */
 
 /* Embedded use: the caller's own thread runs the syncs. A caller belongs to one thread. */

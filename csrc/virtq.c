@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "err.h"
@@ -76,6 +77,9 @@ int rp_virtq_map(struct rp_virtq *q, const struct rp_guestmem *mem,
 	q->avail = driver;
 	q->used = device;
 	q->size = cfg->size;
+	q->device_addr = rp_guestmem_addr(mem, &q->hint, device);
+	q->entries_addr = p ? rp_guestmem_addr(mem, &q->hint, desc) :
+			      q->device_addr + offsetof(struct vring_used, ring);
 	return 0;
 }
 
@@ -98,7 +102,10 @@ int rp_virtq_open(struct rp_virtq *q, uint64_t features, bool writable,
 		  const struct rp_guestmem *mem, const struct rp_vring_config *cfg,
 		  struct rp_err *err)
 {
+	static struct rp_dirty *no_log;
+
 	*q = (struct rp_virtq){
+		.log = &no_log,
 		.packed = features & RP_FEATURE(VIRTIO_F_RING_PACKED),
 		.in_order = features & RP_FEATURE(VIRTIO_F_IN_ORDER),
 		.indirect = features & RP_FEATURE(VIRTIO_RING_F_INDIRECT_DESC),

@@ -41,6 +41,7 @@
 
 #include "abi/rp_barrier.h"
 #include "batch.h"
+#include "dirty.h"
 #include "guestmem.h"
 
 /* An entry of a packed ring that is written when it is published, not before. */
@@ -64,6 +65,10 @@ struct rp_virtq {
 		struct vring_packed_desc_event *device;
 	};
 	struct rp_used *filled; /* packed: by index */
+	/* While the guest migrates, what is written in the areas is marked there; *log NULL: not. */
+	struct rp_dirty *const *log;
+	uint64_t entries_addr; /* guest address of used entries: split: of the used ring's */
+	uint64_t device_addr;  /* and of the device area */
 	uint32_t size;
 	uint32_t hint;	    /* for rp_guestmem_at() */
 	uint16_t avail_idx; /* split: as last read */
@@ -218,14 +223,20 @@ static inline void rp_virtq_fill(struct rp_virtq *q, uint16_t pos, uint16_t id, 
 }
 
 void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos);
+void rp_virtq_mark_used(const struct rp_virtq *q, const struct rp_dirty *log, uint16_t pos);
 
 /* rp_virtq_flush() - publish the used entries before @pos, all at once */
 static inline void rp_virtq_flush(struct rp_virtq *q, uint16_t pos)
 {
+	const struct rp_dirty *log;
+
 	if (q->packed)
 		rp_virtq_flush_packed(q, pos);
 	else
 		rp_store_release(&q->used->idx, pos); /* pairs with the driver's read of idx */
+	log = rp_load_acquire(q->log);
+	if (log)
+		rp_virtq_mark_used(q, log, pos);
 	q->used_pos = pos;
 }
 

@@ -2,6 +2,8 @@
 /* Virtqueues, from the device to the driver: chains that were used, and who wants to be told. */
 #include "virtq.h"
 
+#include <stddef.h>
+
 enum { WRAP = 1 << VRING_PACKED_EVENT_F_WRAP_CTR };
 
 /* A position, as packed rings and their event structures name it. */
@@ -48,6 +50,29 @@ void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos)
 		rp_store_release(&q->ring[first & mask].flags, first_flags);
 }
 
+void rp_virtq_mark_used(const struct rp_virtq *q, const struct rp_dirty *log, uint16_t pos)
+{
+	const uint64_t entry =
+		q->packed ? sizeof(struct vring_packed_desc) : sizeof(struct vring_used_elem);
+	const uint32_t first = q->used_pos & (q->size - 1), n = (uint16_t)(pos - q->used_pos);
+	const uint32_t to_end = n < q->size - first ? n : q->size - first;
+
+	rp_dirty_mark(log, q->entries_addr + first * entry, to_end * entry);
+	rp_dirty_mark(log, q->entries_addr, (n - to_end) * entry);
+	if (!q->packed)
+		rp_dirty_mark(log, q->device_addr + offsetof(struct vring_used, idx),
+			      sizeof(q->used->idx));
+}
+
+/* Mark what was written @offset bytes into the device area, a word or two. */
+static void mark_event(const struct rp_virtq *q, uint64_t offset)
+{
+	const struct rp_dirty *log = rp_load_acquire(q->log);
+
+	if (log)
+		rp_dirty_mark(log, q->device_addr + offset, sizeof(struct vring_packed_desc_event));
+}
+
 static bool notify_packed(const struct rp_virtq *q, uint16_t from, uint16_t to)
 {
 	/* Pairs with the driver, which writes the position first. */
@@ -79,17 +104,23 @@ void rp_virtq_arm(struct rp_virtq *q, uint16_t pos)
 		rp_store(&q->device->off_wrap, index_and_wrap(q, pos));
 		rp_store_release(&q->device->flags, q->event_idx ? VRING_PACKED_EVENT_FLAG_DESC :
 								   VRING_PACKED_EVENT_FLAG_ENABLE);
+		mark_event(q, 0);
 	} else if (q->event_idx) {
 		rp_store((uint16_t *)&q->used->ring[q->size], pos);
+		mark_event(q, offsetof(struct vring_used, ring[q->size]));
 	} else {
 		rp_store(&q->used->flags, 0);
+		mark_event(q, offsetof(struct vring_used, flags));
 	}
 }
 
 void rp_virtq_disarm(struct rp_virtq *q)
 {
+	if (!q->packed && q->event_idx)
+		return; /* an old index asks for no kick */
 	if (q->packed)
 		rp_store(&q->device->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
-	else if (!q->event_idx) /* else nothing is to be done: an old index asks for no kick */
+	else
 		rp_store(&q->used->flags, VRING_USED_F_NO_NOTIFY);
+	mark_event(q, 0);
 }

@@ -44,6 +44,7 @@
 #define rp_fence_full()	       __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define rp_claim(p)	       (__atomic_exchange_n((p), 1, __ATOMIC_ACQ_REL) == 0)
 #define rp_add_fetch(p, n)     __atomic_add_fetch((p), (n), __ATOMIC_SEQ_CST)
+#define rp_set_bits(p, mask)   ((void)__atomic_fetch_or((p), (mask), __ATOMIC_SEQ_CST))
 #if defined(__x86_64__) || defined(__i386__)
 #define rp_cpu_relax() __builtin_ia32_pause()
 #else

@@ -22,15 +22,15 @@ ROOT = Path(__file__).parents[2]
 # are paths below csrc/, a file is of the first layer that matches. The facade's header is the
 # vocabulary of all layers (limits, configurations, reasons); what it declares is defined on top.
 PARTS = """
-    batch call copy csum endpoint err guestmem idle kring lock offload quiet region sigbus state
-    stats virtq virtq_used vnet
+    batch call copy csum dirty endpoint err guestmem idle kring lock offload quiet region sigbus
+    state stats virtq virtq_used vnet
 """
 C_LAYERS: Mapping[str, Sequence[str]] = {
     "abi": ["abi/*"],
     "vocabulary": ["ringpass.h"],
     "parts": [f"{name}.[ch]" for name in PARTS.split()],
     "port": ["port.[ch]"],
-    "port kinds, switch": ["port_*", "switch.[ch]", "caller.[ch]", "fdb.[ch]"],
+    "port kinds, switch": ["announce.[ch]", "caller.[ch]", "fdb.[ch]", "port_*", "switch.[ch]"],
     "front ends": ["front_*"],
     "worker": ["worker.[ch]"],
     "facade": ["dataplane.[ch]", "dp_*.c"],
