@@ -25,6 +25,12 @@ class CheckedPlane:
     def __init__(self) -> None:
         self.features: int | None = None
         self.memory: list[MemorySlot] = []
+        self.log: tuple[int, int] | None = None
+        """Offset and size of the dirty log."""
+        self.everything = False
+        """Whether all memory was marked when it began."""
+        self.logs = 0
+        self.announced: list[bytes] = []
         self.rings: dict[int, VringConfig] = {}
         self.reason: str | None = None
         self.repairs = 0
@@ -41,6 +47,7 @@ class CheckedPlane:
         assert not self.rings, "rings of a broken port are stopped before it is repaired"
         self.reason = None
         self.memory = []
+        self.log = None
         self.repairs += 1
 
     def set_features(self, features: int) -> None:
@@ -60,6 +67,21 @@ class CheckedPlane:
     def remove_memory(self, slot: MemorySlot) -> None:
         self._consider("remove_memory")
         self.memory.remove(slot)
+
+    def start_log(self, fd: int, offset: int, size: int, *, everything: bool) -> None:
+        self._consider("start_log", [fd])
+        self.log = (offset, size)
+        self.everything = everything
+        self.logs += 1
+
+    def stop_log(self) -> None:
+        self._consider("stop_log")
+        assert self.log is not None, "a log is stopped once"
+        self.log = None
+
+    def announce(self, mac: bytes) -> None:
+        self._consider("announce")
+        self.announced.append(mac)
 
     def start_ring(self, vring: int, config: VringConfig) -> None:
         fds = [fd for fd in (config.kick_fd, config.call_fd) if fd >= 0]

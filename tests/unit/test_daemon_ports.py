@@ -87,13 +87,16 @@ def test_two_queue_pairs_serve_one_port(daemon: Daemon) -> None:
         assert guest.receive() == frame(C, A, b"back")
 
 
-def test_a_second_front_end_is_turned_away(
+def test_a_third_front_end_is_turned_away(
     daemon: Daemon, guests: tuple[MiniGuest, MiniGuest]
 ) -> None:
     refused = daemon.call("port.show", name=VM1)["refused"]
     with RawFrontEnd.connect(daemon.socket(VM1)) as second:
-        assert second.closed()
-    assert daemon.call("port.show", name=VM1)["refused"] == refused + 1
+        assert second.ask(Request.GET_QUEUE_NUM) == bytes([1] + 7 * [0])
+        with RawFrontEnd.connect(daemon.socket(VM1)) as third:
+            assert third.closed()
+        assert daemon.call("port.show", name=VM1)["refused"] == refused + 1
+        assert second.ask(Request.GET_QUEUE_NUM) == bytes([1] + 7 * [0])
     exchange(*guests)
 
 

@@ -8,7 +8,7 @@ import typer
 from ringpass.cli import output
 from ringpass.cli.status import moment, print_ports
 from ringpass.client import Client
-from ringpass.observe.status import PortStatus, Traffic, diagnosis
+from ringpass.observe.status import FrontEndStatus, PortStatus, Traffic, diagnosis
 
 app = typer.Typer(add_completion=False, help="List, show, add, remove and repair ports.")
 
@@ -96,7 +96,6 @@ def repair(name: Name, json: output.Json = False) -> None:
 
 
 def _print(port: PortStatus) -> None:
-    front_end = port.front_end
     fields: list[tuple[str, object]] = [
         ("port", port.name),
         ("kind", port.kind),
@@ -110,23 +109,31 @@ def _print(port: PortStatus) -> None:
         ("sessions", f"{port.sessions}, refused {port.refused}, violations {port.violations}"),
         ("last error", port.last_error),
         ("", moment(port.last_error_at)),
-        ("front end", f"process {front_end.pid}" if front_end else "none"),
+        ("handovers", f"{port.handovers}, the last in {port.pause_s * 1000:.1f} ms"),
+        *_front_end("front end", port.front_end),
+        *_front_end("standby", port.standby),
     ]
-    if front_end:
-        rings = " ".join(
-            f"{ring.index}:{'running' if ring.running else 'stopped'}({ring.size})"
-            for ring in front_end.rings
-        )
-        fields += [
-            ("connected", moment(front_end.since)),
-            ("driver", front_end.driver),
-            ("features", front_end.features),
-            ("protocol", front_end.protocol_features),
-            ("memory", f"{front_end.memory_bytes} bytes in {front_end.memory_regions} regions"),
-            ("virtqueues", rings),
-        ]
     fields += [("from guest", _traffic(port.tx)), ("to guest", _traffic(port.rx))]
     output.print_fields(fields)
+
+
+def _front_end(role: str, front_end: FrontEndStatus | None) -> list[tuple[str, object]]:
+    if front_end is None:
+        return [(role, "none")]
+    rings = " ".join(
+        f"{ring.index}:{'running' if ring.running else 'stopped'}({ring.size})"
+        for ring in front_end.rings
+    )
+    memory = f"{front_end.memory_bytes} bytes in {front_end.memory_regions} regions"
+    return [
+        (role, f"process {front_end.pid}"),
+        ("connected", moment(front_end.since)),
+        ("driver", front_end.driver),
+        ("features", front_end.features),
+        ("protocol", front_end.protocol_features),
+        ("memory", memory + (", writes are logged" if front_end.logging else "")),
+        ("virtqueues", rings),
+    ]
 
 
 def _traffic(traffic: Traffic) -> str:

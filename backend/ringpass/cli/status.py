@@ -59,7 +59,7 @@ def print_ports(ports: list[PortStatus]) -> None:
                 port.name,
                 port.kind,
                 Text(port.state, style=_STYLES[port.state]),
-                f"process {port.front_end.pid}" if port.front_end else None,
+                front_ends(port),
                 port.tx.frames,
                 port.rx.frames,
                 sum(drops(port).values()),
@@ -68,6 +68,14 @@ def print_ports(ports: list[PortStatus]) -> None:
             for port in ordered
         ),
     )
+
+
+def front_ends(port: PortStatus) -> str | None:
+    """Return the processes at the other side of `port`."""
+    if port.front_end is None:
+        return None
+    standby = f", standby {port.standby.pid}" if port.standby else ""
+    return f"process {port.front_end.pid}{standby}"
 
 
 def drops(port: PortStatus) -> dict[str, int]:

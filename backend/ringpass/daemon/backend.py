@@ -35,8 +35,9 @@ from ringpass.observe.status import (
 )
 from ringpass.vhostuser.device import Device, offered
 from ringpass.vhostuser.endpoint import Access
+from ringpass.vhostuser.frontend import FrontEnd
 from ringpass.vhostuser.messages import DeviceStatus, Feature, ProtocolFeature, words
-from ringpass.vhostuser.port import FrontEnd, VhostUserPort
+from ringpass.vhostuser.port import VhostUserPort
 
 log = logging.getLogger(__name__)
 
@@ -186,10 +187,13 @@ class Backend:
             queues=config.queues,
             mtu=config.mtu,
             mac=str(config.mac),
-            front_end=None if front_end is None else _front_end(front_end),
+            front_end=_front_end(front_end),
+            standby=_front_end(control.standby),
             sessions=control.history.sessions,
             refused=control.history.refused,
             violations=control.history.violations,
+            handovers=control.history.handovers,
+            pause_s=control.history.pause_s,
             last_error=control.history.last_error,
             last_error_at=control.history.last_error_at,
             tx=traffic(self._rings(status.tx_records)),
@@ -316,8 +320,11 @@ def _policy(worker: Worker) -> tuple[Policy, int]:
     return Policy[name.upper()], int(sleep_us or 0)
 
 
-def _front_end(front_end: FrontEnd) -> FrontEndStatus:
+def _front_end(front_end: FrontEnd | None) -> FrontEndStatus | None:
+    if front_end is None:
+        return None
     session = front_end.session
+    attachment = session.attachment
     return FrontEndStatus(
         pid=front_end.pid,
         since=front_end.since,
@@ -327,6 +334,8 @@ def _front_end(front_end: FrontEnd) -> FrontEndStatus:
         memory_regions=len(session.memory),
         memory_bytes=sum(slot.size for slot in session.memory),
         memory_private=front_end.memory_private,
+        logging=attachment.logging,
+        waits=attachment.wants_port and not attachment.holds_port,
         rings=[
             RingStatus(ring.index, ring.size, ring.enabled, ring.kicked, ring.running)
             for ring in session.rings

@@ -328,6 +328,24 @@ class VhostPort:
         row = ffi.new("struct rp_mem_slot *", _memory_row(slot))
         self._call("cannot unmap memory of", lib.rp_vhost_mem_del, row)
 
+    def start_log(self, fd: int, offset: int, size: int, *, everything: bool) -> None:
+        """Log what is written to guest memory from now on, in the bitmap that the file holds.
+
+        `size` bytes at `offset`, one bit a page of 4 KiB; with `everything` all memory is marked
+        first. Rings go on. It takes an earlier log's place; when the call returns nobody marks
+        that one any more.
+        """
+        what = "cannot log the writes of"
+        self._call(what, lib.rp_vhost_log, fd, offset, size, everything)
+
+    def stop_log(self) -> None:
+        """Log no more."""
+        self._call("cannot end the log of", lib.rp_vhost_log, -1, 0, 0, 0)
+
+    def announce(self, mac: bytes) -> None:
+        """Tell the switch and all its other ports that `mac` is to be found here."""
+        self._call("cannot announce an address of", lib.rp_port_announce, mac)
+
     def start_ring(self, vring: int, config: VringConfig) -> None:
         """Let the data plane move the frames of a virtqueue."""
         row = ffi.new(

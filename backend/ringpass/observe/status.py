@@ -56,6 +56,10 @@ class FrontEndStatus(Struct, frozen=True):
     memory_bytes: int
     memory_private: bool
     """Whether the front end maps it privately, so that nobody else sees what the guest writes."""
+    logging: bool
+    """Whether what is written to the guest's memory is logged: the guest migrates."""
+    waits: bool
+    """Whether its virtqueues should run, and do not because another front end holds the port."""
     rings: list[RingStatus]
 
 
@@ -78,9 +82,16 @@ class PortStatus(Struct, frozen=True):
     mtu: int
     mac: str
     front_end: FrontEndStatus | None
+    """The one that holds the port."""
+    standby: FrontEndStatus | None
+    """A second one, such as the destination of a guest that migrates."""
     sessions: int
     refused: int
     violations: int
+    handovers: int
+    """How often a standby took the port over."""
+    pause_s: float
+    """Seconds that no virtqueue ran in the last handover."""
     last_error: str
     last_error_at: float
     """Seconds since the epoch; 0: never."""
@@ -162,6 +173,11 @@ def diagnosis(port: PortStatus) -> str:
         return f"its guest is up, but the guest's memory {_UNSHARED}"
     if port.front_end is not None and port.front_end.memory_private:
         return f"process {port.front_end.pid} maps the guest's memory privately: it {_UNSHARED}"
+    if port.front_end is not None and port.standby is not None and port.standby.waits:
+        return (
+            f"the guest of process {port.standby.pid} waits for it, which process "
+            f"{port.front_end.pid} holds; give each guest a port of its own"
+        )
     return ""
 
 

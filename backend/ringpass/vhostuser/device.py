@@ -27,6 +27,8 @@ RING_FEATURES = {
 #: Every protocol feature that a front end may take.
 PROTOCOL_FEATURES = (
     ProtocolFeature.MQ
+    | ProtocolFeature.LOG_SHMFD
+    | ProtocolFeature.RARP
     | ProtocolFeature.REPLY_ACK
     | ProtocolFeature.NET_MTU
     | ProtocolFeature.BACKEND_REQ
@@ -51,9 +53,10 @@ class Device(NamedTuple):
     pairs: int
     """Pairs of virtqueues."""
 
-    def config(self, offset: int, size: int) -> bytes:
+    def config(self, offset: int, size: int, *, link_up: bool = True) -> bytes:
         """Return a piece of struct virtio_net_config; zeros after what we know."""
-        known = _CONFIG.pack(self.mac, _LINK_UP, self.pairs, self.mtu)
+        status = _LINK_UP if link_up else 0
+        known = _CONFIG.pack(self.mac, status, self.pairs, self.mtu)
         return known.ljust(offset + size, b"\0")[offset : offset + size]
 
 
@@ -64,8 +67,8 @@ def offered(
 
     `served` is what the data plane can do; of its offloads only those named in `offloads` remain,
     of its ring features only those not named in `withheld`.
-    MQ is offered only where it means something, and GUEST_ANNOUNCE never: both make a driver that
-    sees no control queue refuse the device, and User-mode Linux takes every bit that it is offered.
+    MQ is offered only where it means something: it makes a driver that sees no control queue refuse
+    the device, and User-mode Linux takes every bit that it is offered.
     """
     unwanted = Feature(0)
     for name in withheld:
@@ -73,7 +76,29 @@ def offered(
     for name, bits in OFFLOADS.items():
         if name not in offloads:
             unwanted |= bits
-    own = Feature.MAC | Feature.STATUS | Feature.MTU | Feature.PROTOCOL_FEATURES
+    own = Feature.MAC | Feature.STATUS | Feature.MTU | Feature.PROTOCOL_FEATURES | Feature.LOG_ALL
     if pairs > 1:
         own |= Feature.MQ
     return Feature(served & ~int(unwanted)) | own
+
+
+def features_for(device: Device, *, owned_first: bool) -> Feature:
+    """Return the virtio features that a front end may take.
+
+    QEMU asks before it owns the device, others own it first. That is how they are told apart where
+    what helps the one harms the others: with GUEST_ANNOUNCE a guest that migrated makes itself
+    known; it needs a control queue, which is QEMU's own, and the driver of User-mode Linux, which
+    has none, would refuse the device.
+    """
+    return device.features if owned_first else device.features | Feature.GUEST_ANNOUNCE
+
+
+def protocol_features_for(*, owned_first: bool) -> ProtocolFeature:
+    """Return the protocol features that a front end may take; see `features_for`.
+
+    User-mode Linux cannot do without CONFIG, and of its changes it hears over the backend channel.
+    QEMU warns its user when a network device offers CONFIG, and has no other use for the channel.
+    """
+    if owned_first:
+        return PROTOCOL_FEATURES
+    return PROTOCOL_FEATURES & ~(ProtocolFeature.CONFIG | ProtocolFeature.BACKEND_REQ)

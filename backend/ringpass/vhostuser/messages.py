@@ -36,6 +36,8 @@ class Request(IntEnum):
     SET_OWNER = 3
     RESET_OWNER = 4
     SET_MEM_TABLE = 5
+    SET_LOG_BASE = 6
+    SET_LOG_FD = 7
     SET_VRING_NUM = 8
     SET_VRING_ADDR = 9
     SET_VRING_BASE = 10
@@ -47,6 +49,7 @@ class Request(IntEnum):
     SET_PROTOCOL_FEATURES = 16
     GET_QUEUE_NUM = 17
     SET_VRING_ENABLE = 18
+    SEND_RARP = 19
     NET_SET_MTU = 20
     SET_BACKEND_REQ_FD = 21
     GET_CONFIG = 24
@@ -59,10 +62,18 @@ class Request(IntEnum):
     GET_STATUS = 40
 
 
+class BackendRequest(IntEnum):
+    """What we may ask of the front end, on the channel that it gave us."""
+
+    CONFIG_CHANGE = 2
+
+
 class ProtocolFeature(IntFlag):
     """What GET_PROTOCOL_FEATURES may offer. Masks, not bit numbers."""
 
     MQ = 1 << 0
+    LOG_SHMFD = 1 << 1
+    RARP = 1 << 2
     REPLY_ACK = 1 << 3
     NET_MTU = 1 << 4
     BACKEND_REQ = 1 << 5
@@ -93,6 +104,8 @@ class Feature(IntFlag):
     GUEST_ANNOUNCE = 1 << 21
     MQ = 1 << 22
     NOTIFY_ON_EMPTY = 1 << 24
+    LOG_ALL = 1 << 26
+    """Between front end and back end only: log what is written to guest memory."""
     ANY_LAYOUT = 1 << 27
     INDIRECT_DESC = 1 << 28
     EVENT_IDX = 1 << 29
@@ -273,6 +286,16 @@ class MemoryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LogArea(Fixed):
+    """Where in its file the bitmap of dirty pages is, in bytes."""
+
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("=QQ")
+
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigSpace:
     """A piece of the virtio device configuration; a question is as long as its answer."""
 
@@ -302,8 +325,21 @@ class ConfigSpace:
 
 
 Payload = (
-    Empty | Number | VringState | VringAddress | VringFile | MemoryTable | MemoryRow | ConfigSpace
+    Empty
+    | Number
+    | VringState
+    | VringAddress
+    | VringFile
+    | MemoryTable
+    | MemoryRow
+    | LogArea
+    | ConfigSpace
 )
+
+
+def config_change() -> bytes:
+    """Return the bytes that tell a front end to read the device configuration again."""
+    return Header(BackendRequest.CONFIG_CHANGE, HeaderFlag.VERSION, 0).pack()
 
 
 def reply(request: int, payload: Payload) -> bytes:

@@ -1,27 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A vhost-user port: its endpoint, its front end of the moment, and what became of earlier ones."""
+"""A vhost-user port: its endpoint, its front ends of the moment, and what became of others."""
 
-import asyncio
 import logging
-import select
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ringpass.errors import RingpassError
-from ringpass.vhostuser.connection import Connection, Disconnected, Message
+from ringpass.vhostuser.attachment import Plane
 from ringpass.vhostuser.device import Device
 from ringpass.vhostuser.endpoint import Access, Connector, Listener, peer_pid
-from ringpass.vhostuser.messages import ProtocolError
-from ringpass.vhostuser.session import Plane, Session
-from ringpass.vhostuser.sharing import keeps_to_itself
+from ringpass.vhostuser.frontend import FrontEnd, told
+from ringpass.vhostuser.session import Session
 
 log = logging.getLogger(__name__)
 
-#: Messages of one front end that are served before the others have their turn.
-MESSAGES_A_TURN = 32
 #: Seconds that a port lets no front end come after one that left, or was turned away; and after
 #: one that broke the rules. So that a hostile one costs, and logs, little.
 PAUSE_S = 0.01
@@ -33,11 +27,15 @@ class History:
     """What happened on a port since it was made."""
 
     sessions: int = 0
-    """Front ends that connected, the present one included."""
+    """Front ends that connected, the present ones included."""
     refused: int = 0
-    """Front ends that were turned away because another one was there."""
+    """Front ends that were turned away because two others were there."""
     violations: int = 0
     """Sessions that we closed because of what the front end did."""
+    handovers: int = 0
+    """How often a standby took the port over."""
+    pause_s: float = 0.0
+    """Seconds from the stop of the last ring to the start of the next in the last handover."""
     last_error: str = ""
     last_error_at: float = 0.0
     """Seconds since the epoch."""
@@ -47,67 +45,24 @@ class History:
         self.last_error, self.last_error_at = error, time.time()
 
 
-class FrontEnd:
-    """A connected front end: feeds the messages of its socket to its session, in the event loop.
-
-    `on_end` is called when that is over, with the reason if it is an error; it closes this.
-    """
-
-    def __init__(
-        self, connected: socket.socket, session: Session, on_end: Callable[[str | None], None]
-    ) -> None:
-        self.session = session
-        self.pid = peer_pid(connected)
-        self.since = time.time()
-        self.memory_private = False
-        """Whether the front end shares none of the guest's memory, though it sent its files."""
-        self._connection = Connection(connected)
-        self._on_end = on_end
-        asyncio.get_running_loop().add_reader(self._connection, self._serve)
-
-    def close(self) -> None:
-        """Disconnect."""
-        asyncio.get_running_loop().remove_reader(self._connection)
-        self._connection.close()
-        self.session.close()
-
-    def gone(self) -> bool:
-        """Return whether the other end has hung up; what it said before may still be unread."""
-        poll = select.poll()
-        poll.register(self._connection, select.POLLRDHUP)
-        return bool(poll.poll(0))
-
-    def _serve(self) -> None:
-        reason = None
-        try:
-            for _ in range(MESSAGES_A_TURN):
-                message = self._connection.receive()
-                if message is None:
-                    return
-                answer = self._handle(message)
-                if answer is not None:
-                    self._connection.send(answer)
-            return
-        except Disconnected:
-            pass
-        except RingpassError as error:
-            reason = error.why if isinstance(error, ProtocolError) else f"{error.what}: {error.why}"
-        except Exception:
-            # A bug of ours, met by this front end: the other ports go on.
-            log.exception("event=session-crashed pid=%d", self.pid)
-            reason = "an internal error, see the daemon's log"
-        self._on_end(reason)
-
-    def _handle(self, message: Message) -> bytes | None:
-        described = self.session.memory
-        answer = self.session.handle(message)
-        if self.session.memory != described:
-            self.memory_private = keeps_to_itself(self.pid, self.session.memory_fds)
-        return answer
-
-
 class VhostUserPort:
-    """The control side of a port whose rings are virtqueues. It lives in an event loop."""
+    """The control side of a port whose rings are virtqueues. It lives in an event loop.
+
+    One front end holds the port: what it says of memory and rings is done at once. A second one may
+    be connected, as it is while a guest migrates; what it says is remembered.
+
+                  one comes                    another comes
+        nobody -------------> one: it holds ------------------> a holder and a standby <--+
+           ^                    |      ^                          |         |             |
+           +--------------------+      +--------------------------+         +-------------+
+                it goes                 either goes, the other one            handover: no ring
+                                        holds                                 of the holder's should
+                                                                              run, one of the
+                                                                              standby's should
+
+    A handover makes the holder the standby. So it may take the port back if the guest returns, and
+    keeps it if its own guest only rebooted, or its migration failed, before the standby started.
+    """
 
     def __init__(
         self, name: str, device: Device, plane: Plane, mode: str, path: Path, access: Access
@@ -117,6 +72,9 @@ class VhostUserPort:
         self.path = path
         self.history = History()
         self.front_end: FrontEnd | None = None
+        """The one that holds the port."""
+        self.standby: FrontEnd | None = None
+        self._stopped_at: float | None = None
         self._plane = plane
         self._endpoint: Listener | Connector = (
             Listener(path, access, self._connected)
@@ -130,11 +88,11 @@ class VhostUserPort:
         self._endpoint.open()
 
     def close(self) -> None:
-        """Disconnect the front end and let no other one come."""
+        """Disconnect the front ends and let no other one come."""
         self._endpoint.close()
-        if self.front_end is not None:
-            self.front_end.close()
-            self.front_end = None
+        for front_end in self._front_ends():
+            front_end.close()
+        self.front_end = self.standby = None
 
     def set_mtu(self, mtu: int) -> None:
         """Change what drivers are told that ask for the MTU from now on."""
@@ -154,49 +112,108 @@ class VhostUserPort:
         if self.front_end is None:
             self._plane.repair()
         else:
-            self.front_end.session.repair()
+            self.front_end.session.attachment.repair()
         self.note_broken()
         return True
 
     def note_broken(self) -> None:
-        """Remember why the data plane stopped the port, if it did so since the last call."""
+        """Look whether the data plane stopped the port; remember why, and show it to the guest."""
         broken = self._plane.broken()
         if broken is not None and broken != self._broken:
             self.history.record(broken)
             log.warning("event=port-broken port=%s why=%r", self.name, broken)
+        if (broken is None) != (self._broken is None) and self.front_end is not None:
+            self.front_end.session.tell_link()
         self._broken = broken
 
-    def _connected(self, connected: socket.socket) -> None:
-        if self.front_end is not None and self.front_end.gone():
-            self._ended(None)
-        if self.front_end is not None:
-            self.history.refused += 1
-            log.warning(
-                "event=front-end-refused port=%s pid=%d why=%r",
-                self.name,
-                peer_pid(connected),
-                f"process {self.front_end.pid} is connected",
-            )
-            connected.close()
-            self._endpoint.resume(PAUSE_S)
-            return
-        session = Session(self.device, self._plane)
-        self.front_end = FrontEnd(connected, session, self._ended)
-        self.history.sessions += 1
-        log.info("event=front-end-connected port=%s pid=%d", self.name, self.front_end.pid)
+    def _front_ends(self) -> list[FrontEnd]:
+        return [each for each in (self.front_end, self.standby) if each is not None]
 
-    def _ended(self, reason: str | None) -> None:
+    def _connected(self, connected: socket.socket) -> None:
+        for present in self._front_ends():
+            if present.gone():
+                self._ended(present, None)
+        if self.standby is not None:
+            self._refuse(connected)
+            return
+        standby = self.front_end is not None
+        session = Session(self.device, self._plane, standby=standby)
+        front_end = FrontEnd(connected, session, self._consider_handover, self._ended)
+        if standby:
+            self.standby, self._stopped_at = front_end, None
+        else:
+            self.front_end = front_end
+        self.history.sessions += 1
+        what = "standby" if standby else "front-end"
+        log.info("event=%s-connected port=%s pid=%d", what, self.name, front_end.pid)
+
+    def _refuse(self, connected: socket.socket) -> None:
+        self.history.refused += 1
+        present = " and ".join(str(each.pid) for each in self._front_ends())
+        log.warning(
+            "event=front-end-refused port=%s pid=%d why=%r",
+            self.name,
+            peer_pid(connected),
+            f"processes {present} are connected",
+        )
+        connected.close()
+        self._endpoint.resume(PAUSE_S)
+
+    def _consider_handover(self) -> None:
+        """Hand the port over if the holder's guest stopped, and the standby's is to run."""
+        holder, standby = self.front_end, self.standby
+        if holder is None or standby is None:
+            return
+        if holder.session.attachment.wants_port:
+            self._stopped_at = None
+            return
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+        if not standby.session.attachment.wants_port:
+            return
+        holder.session.attachment.leave_port()
+        self.front_end, self.standby = standby, holder
+        if self._give_port():
+            self.history.handovers += 1
+            self.history.pause_s = time.monotonic() - self._stopped_at
+            log.info(
+                "event=handed-over port=%s from=%d to=%d pause_ms=%.1f",
+                self.name,
+                holder.pid,
+                standby.pid,
+                self.history.pause_s * 1000,
+            )
+        self._stopped_at = None
+
+    def _give_port(self) -> bool:
+        """Let the front end hold the port. One that cannot, for what it described, is ended."""
         assert self.front_end is not None
-        pid = self.front_end.pid
+        try:
+            self.front_end.session.attachment.take_port()
+        except RingpassError as error:
+            self._ended(self.front_end, told(error))
+            return False
+        return True
+
+    def _ended(self, front_end: FrontEnd, reason: str | None) -> None:
         self.note_broken()
-        self.front_end.close()
-        self.front_end = None
+        front_end.close()
         self.note_broken()
+        self._log_end(front_end, reason)
+        if front_end is self.standby:
+            self.standby = None
+        else:
+            self.front_end, self.standby = self.standby, None
+            if self.front_end is not None:
+                log.info("event=standby-holds port=%s pid=%d", self.name, self.front_end.pid)
+                self._give_port()
+        if self.front_end is None or isinstance(self._endpoint, Listener):
+            self._endpoint.resume(PAUSE_S if reason is None else PENALTY_S)
+
+    def _log_end(self, front_end: FrontEnd, reason: str | None) -> None:
         if reason is None:
-            log.info("event=front-end-gone port=%s pid=%d", self.name, pid)
-            self._endpoint.resume(PAUSE_S)
+            log.info("event=front-end-gone port=%s pid=%d", self.name, front_end.pid)
             return
         self.history.violations += 1
         self.history.record(reason)
-        log.warning("event=session-closed port=%s pid=%d why=%r", self.name, pid, reason)
-        self._endpoint.resume(PENALTY_S)
+        log.warning("event=session-closed port=%s pid=%d why=%r", self.name, front_end.pid, reason)

@@ -1,38 +1,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One front end's session: what its messages do to the virtqueues of a port.
+"""One front end's session: what its messages say, and the answers to them.
 
-A handler writes down what it was told, then `_settle` compares what a ring should be with what it
-is, and starts or stops it in the data plane. So the order in which a front end speaks matters
-little, and front ends do differ: QEMU enables rings before anything else about them is known, and
-never again; User-mode Linux enables them last, and takes their memory away after ENABLE(0) without
-GET_VRING_BASE; DPDK does either.
-
-    a ring     NUM, BASE, ADDR, CALL, ENABLE          KICK, and NUM, ADDR, SET_FEATURES,
-               are remembered in any state             a memory table are known
-                    +---------+                              +---------+
-        new ------> | STOPPED | ---------------------------> |  READY  |
-                    +---------+ <--------------------------- +---------+
-                       ^   GET_VRING_BASE, NUM, BASE,          |    ^
-                       |   SET_STATUS(0), RESET_*   ENABLE(1), |    | ENABLE(0)
-                       |                   or bit 30 not taken v    |
-                       |                                     +---------+
-                       +------------------------------------ | RUNNING |  known to the data plane
-                                  as above, or the           +---------+
-                                  session ends
+A handler checks a message and hands what it says to the `Attachment`, which knows what to make of
+it. That one may hold the port or only wait for it: the messages are the same.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import IntFlag
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from ringpass.dataplane import MAX_MEMORY_SLOTS, MAX_VRING_SIZE, MemorySlot, VringConfig
+from ringpass.dataplane import MAX_MEMORY_SLOTS, MAX_VRING_SIZE, MemorySlot
 from ringpass.errors import RingpassError
+from ringpass.vhostuser.attachment import Attachment, Plane
 from ringpass.vhostuser.connection import Fd, Message
-from ringpass.vhostuser.device import PROTOCOL_FEATURES, Device
+from ringpass.vhostuser.device import Device, features_for, protocol_features_for
+from ringpass.vhostuser.memory import SHARE_MEMORY, Log, Region, check_slot
 from ringpass.vhostuser.messages import (
     MAX_TABLE_ROWS,
     ConfigSpace,
@@ -40,6 +25,7 @@ from ringpass.vhostuser.messages import (
     Empty,
     Feature,
     HeaderFlag,
+    LogArea,
     MemoryRow,
     MemoryTable,
     Number,
@@ -50,106 +36,62 @@ from ringpass.vhostuser.messages import (
     VringAddress,
     VringFile,
     VringState,
+    config_change,
     reply,
     words,
 )
+from ringpass.vhostuser.ring import Ring, check_notification, is_channel, is_eventfd, is_socket
 
 log = logging.getLogger(__name__)
 
 _ACK, _NACK = Number(0), Number(1)
 #: Index 0 and wrap counter 1, of the next available and the next used descriptor.
 _NEW_PACKED_RING = 0x8000_8000
-_SHARE_MEMORY = (
-    "start QEMU with -object memory-backend-memfd,id=mem,size=SIZE,share=on "
-    "-machine memory-backend=mem"
-)
-
-
-class Plane(Protocol):
-    """What a session asks of the data plane: `ringpass.dataplane.VhostPort`, and nothing more."""
-
-    def broken(self) -> str | None: ...
-    def repair(self) -> None: ...
-    def set_features(self, features: int) -> None: ...
-    def set_memory(self, slots: Sequence[MemorySlot], fds: Sequence[int]) -> None: ...
-    def add_memory(self, slot: MemorySlot, fd: int) -> None: ...
-    def remove_memory(self, slot: MemorySlot) -> None: ...
-    def start_ring(self, vring: int, config: VringConfig) -> None: ...
-    def set_call(self, vring: int, call_fd: int) -> None: ...
-    def runs(self, vring: int) -> bool: ...
-    def stop_ring(self, vring: int) -> int: ...
 
 
 class Refused(Exception):
     """We do not do what was asked, and the session goes on if the front end waits for an answer."""
 
 
-@dataclass
-class Ring:
-    """A virtqueue as its front end described it."""
-
-    index: int
-    size: int = 0
-    base: int = 0
-    address: VringAddress | None = None
-    call: Fd | None = None
-    kick: Fd | None = None
-    kicked: bool = False
-    """KICK came since the ring was last stopped, with a descriptor or to say that there is none."""
-    enabled: bool | None = None
-    """The last ENABLE, or None. It outlives everything but a reset of the device."""
-    running: bool = False
-    adrift: bool = False
-    """Its memory was taken away while it ran; it goes on when that is back."""
-
-    def forget_kick(self) -> None:
-        """Go back to where a ring waits for KICK."""
-        if self.kick is not None:
-            self.kick.close()
-        self.kick, self.kicked, self.adrift = None, False, False
-
-    def forget_call(self) -> None:
-        """Do not notify the front end."""
-        if self.call is not None:
-            self.call.close()
-        self.call = None
-
-
-class Region(NamedTuple):
-    """A piece of guest memory and its file, kept to map it again when a broken port is repaired."""
-
-    slot: MemorySlot
-    fd: Fd
-
-
 class Session:
     """The state of one front end. `handle` each message in turn, then `close`.
 
-    Methods raise ProtocolError, or the data plane's RingpassError; either means that the session
-    cannot go on.
+    It holds the port from the start, unless it is a standby: then what it is told has no effect
+    until `attachment.take_port`. Methods raise ProtocolError, or the data plane's RingpassError;
+    either means that the session cannot go on.
     """
 
-    def __init__(self, device: Device, plane: Plane) -> None:
+    def __init__(self, device: Device, plane: Plane, *, standby: bool = False) -> None:
         self.device = device
-        self.features: Feature | None = None
         self.protocol_features = ProtocolFeature(0)
         self.status = DeviceStatus(0)
-        self._memory: list[Region] = []
-        self.rings = [Ring(index) for index in range(2 * device.pairs)]
+        self.attachment = Attachment(plane, 2 * device.pairs)
+        if not standby:
+            self.attachment.take_port()
         self._plane = plane
         self._owned = False
-        self._offered: ProtocolFeature | None = None
+        self._owned_first: bool | None = None
         self._backend_channel: Fd | None = None
+
+    @property
+    def features(self) -> Feature | None:
+        """The virtio features that were agreed on; None: not yet."""
+        return self.attachment.features
 
     @property
     def memory(self) -> list[MemorySlot]:
         """The guest memory that the front end described."""
-        return [region.slot for region in self._memory]
+        return self.attachment.memory
 
     @property
     def memory_fds(self) -> list[int]:
         """The files of `memory`, in its order. They stay the session's."""
-        return [region.fd.fileno() for region in self._memory]
+        return self.attachment.memory_fds
+
+    @property
+    def rings(self) -> list[Ring]:
+        """The virtqueues."""
+        return self.attachment.rings
 
     def handle(self, message: Message) -> bytes | None:
         """Do what `message` says; return the bytes to answer, or None."""
@@ -170,29 +112,23 @@ class Session:
                 answer = _ACK
             return None if answer is None else reply(header.request, answer)
 
-    def repair(self) -> None:
-        """Take the port back into service if it is broken, with the rings that it had."""
-        if self._plane.broken() is not None:
-            self._stop_all()
-            self._repair_port()
-            self._settle_all()
+    def tell_link(self) -> None:
+        """Let the guest see whether its port is broken, if its front end wants to hear of that.
+
+        One that does not listen finds out when it reads the configuration the next time.
+        """
+        channel = self._backend_channel
+        if channel is not None and ProtocolFeature.CONFIG in self.protocol_features:
+            with contextlib.suppress(OSError):
+                os.write(channel.fileno(), config_change())
 
     def close(self) -> None:
-        """Take the rings and the memory from the data plane, and close every descriptor.
-
-        A broken port is as good as new for the next front end.
-        """
+        """Leave the port, and close every descriptor."""
         try:
-            self._reset()
-            self._plane.set_memory([], [])
-            if self._plane.broken() is not None:
-                self._plane.repair()
+            self.attachment.leave_port()
         except RingpassError as error:
             log.error("event=session-close-failed why=%r", error.why)
-        for ring in self.rings:
-            ring.forget_kick()
-            ring.forget_call()
-        self._forget_memory()
+        self.attachment.close()
         if self._backend_channel is not None:
             self._backend_channel.close()
 
@@ -215,36 +151,26 @@ class Session:
     # Features and configuration
 
     def get_features(self, _payload: Empty, _message: Message) -> Number:
-        return Number(self.device.features)
+        return Number(self._features())
 
     def set_features(self, payload: Number, _message: Message) -> None:
-        _require_offered("features", payload.value, self.device.features, Feature)
-        if payload.value == self.features:
-            return
-        for ring in self.rings:
-            self._stop(ring)
-        self._plane.set_features(payload.value)
-        self.features = Feature(payload.value)
-        self._settle_all()
+        _require_offered("features", payload.value, self._features(), Feature)
+        self.attachment.set_features(Feature(payload.value))
 
     def get_protocol_features(self, _payload: Empty, _message: Message) -> Number:
-        if self._offered is None:
-            # QEMU warns its user when a network device offers CONFIG, and User-mode Linux cannot do
-            # without. They differ in this: QEMU asks before SET_OWNER (and again for each further
-            # queue pair, after it), User-mode Linux owns the device first.
-            unwanted = ProtocolFeature(0) if self._owned else ProtocolFeature.CONFIG
-            self._offered = PROTOCOL_FEATURES & ~unwanted
-        return Number(self._offered)
+        return Number(protocol_features_for(owned_first=self._manner()))
 
     def set_protocol_features(self, payload: Number, _message: Message) -> None:
-        _require_offered("protocol features", payload.value, PROTOCOL_FEATURES, ProtocolFeature)
+        offered = protocol_features_for(owned_first=self._manner())
+        _require_offered("protocol features", payload.value, offered, ProtocolFeature)
         self.protocol_features = ProtocolFeature(payload.value)
 
     def get_queue_num(self, _payload: Empty, _message: Message) -> Number:
         return Number(self.device.pairs)
 
     def get_config(self, payload: ConfigSpace, _message: Message) -> ConfigSpace:
-        content = self.device.config(payload.offset, len(payload.content))
+        link_up = self.attachment.broken() is None
+        content = self.device.config(payload.offset, len(payload.content), link_up=link_up)
         return ConfigSpace(payload.offset, payload.flags, content)
 
     def set_config(self, _payload: ConfigSpace, _message: Message) -> None:
@@ -256,9 +182,26 @@ class Session:
 
     def set_backend_req_fd(self, _payload: Empty, message: Message) -> None:
         _require_fd(message)
+        if not is_socket(message.fds[0].fileno()):
+            raise ProtocolError("the descriptor of the backend channel is no socket")
         if self._backend_channel is not None:
             self._backend_channel.close()
         self._backend_channel = message.take_fd()
+        os.set_blocking(self._backend_channel.fileno(), False)
+
+    def send_rarp(self, payload: Number, _message: Message) -> None:
+        # Whose rings don't run yet has no place in the network to announce.
+        if self.attachment.usable:
+            self._plane.announce(payload.value.to_bytes(8, "little")[:6])
+
+    def _manner(self) -> bool:
+        """Whether the front end owned the device before it asked its first question."""
+        if self._owned_first is None:
+            self._owned_first = self._owned
+        return self._owned_first
+
+    def _features(self) -> Feature:
+        return features_for(self.device, owned_first=self._manner())
 
     # Life of the device
 
@@ -271,13 +214,22 @@ class Session:
             ring.enabled = None
 
     def get_status(self, _payload: Empty, _message: Message) -> Number:
-        needs_reset = DeviceStatus.NEEDS_RESET if self._plane.broken() else DeviceStatus(0)
-        return Number(self.status | needs_reset)
+        broken = self.attachment.broken() is not None
+        return Number(self.status | (DeviceStatus.NEEDS_RESET if broken else DeviceStatus(0)))
 
     def set_status(self, payload: Number, _message: Message) -> None:
-        self.status = DeviceStatus(payload.value & 0xFF) & ~DeviceStatus.NEEDS_RESET
+        status = DeviceStatus(payload.value & 0xFF) & ~DeviceStatus.NEEDS_RESET
+        if self.features is None:
+            # The driver reads it back, and learns that nothing was agreed on.
+            status &= ~DeviceStatus.FEATURES_OK
+        self.status = status
         if payload.value == 0:
             self._reset()
+
+    def _reset(self) -> None:
+        self.status = DeviceStatus(0)
+        for ring in self.rings:
+            self.attachment.reconfigure(ring)
 
     # Guest memory
 
@@ -286,19 +238,15 @@ class Session:
             raise ProtocolError(
                 f"guest memory is not shared: {len(payload.rows)} regions came with "
                 f"{len(message.fds)} descriptors",
-                _SHARE_MEMORY,
+                SHARE_MEMORY,
             )
         if len(message.fds) > len(payload.rows):
             raise ProtocolError(
                 f"{len(message.fds)} descriptors for {len(payload.rows)} regions of memory"
             )
         for row, slot in enumerate(payload.rows):
-            _check_slot(slot, payload.rows[:row])
-        if self._plane.broken() is None:
-            self._plane.set_memory(payload.rows, [fd.fileno() for fd in message.fds])
-        self._forget_memory()
-        self._memory = [Region(slot, message.take_fd()) for slot in payload.rows]
-        self._settle_in_memory()
+            check_slot(slot, payload.rows[:row])
+        self.attachment.replace_memory([Region(slot, message.take_fd()) for slot in payload.rows])
 
     def get_max_mem_slots(self, _payload: Empty, _message: Message) -> Number:
         return Number(MAX_MEMORY_SLOTS)
@@ -306,29 +254,30 @@ class Session:
     def add_mem_reg(self, payload: MemoryRow, message: Message) -> None:
         if not message.fds:
             raise ProtocolError(
-                "guest memory is not shared: a region came without descriptor", _SHARE_MEMORY
+                "guest memory is not shared: a region came without descriptor", SHARE_MEMORY
             )
         if payload.slot in self.memory:
             return  # QEMU 7.2 says it once for each queue pair
-        if len(self._memory) >= MAX_MEMORY_SLOTS:
+        if len(self.memory) >= MAX_MEMORY_SLOTS:
             raise ProtocolError(f"more than {MAX_MEMORY_SLOTS} regions of memory")
-        _check_slot(payload.slot, self.memory)
-        if self._plane.broken() is None:
-            self._plane.add_memory(payload.slot, message.fds[0].fileno())
-        self._memory.append(Region(payload.slot, message.take_fd()))
-        self._settle_in_memory()
+        check_slot(payload.slot, self.memory)
+        self.attachment.add_memory(Region(payload.slot, message.take_fd()))
 
     def rem_mem_reg(self, payload: MemoryRow, _message: Message) -> None:
-        for region in self._memory:
-            if region.slot[:3] == payload.slot[:3]:
-                break
-        else:
-            return  # QEMU 7.2 says it once for each queue pair
-        if self._plane.broken() is None:
-            self._plane.remove_memory(region.slot)
-        self._memory.remove(region)
-        region.fd.close()
-        self._settle_in_memory()
+        # One that is gone already is no error: QEMU 7.2 says it once for each queue pair.
+        self.attachment.remove_memory(payload.slot)
+
+    def set_log_base(self, payload: LogArea, message: Message) -> Number:
+        if ProtocolFeature.LOG_SHMFD not in self.protocol_features:
+            raise Refused("a dirty log, but LOG_SHMFD was not taken")
+        _require_fd(message)
+        self.attachment.set_log(Log(message.take_fd(), payload.offset, payload.size))
+        return _ACK
+
+    def set_log_fd(self, _payload: Empty, message: Message) -> None:
+        # For being told that pages were written; front ends look at the bitmap when they please.
+        # The descriptor is closed unused.
+        _require_fd(message)
 
     # Virtqueues
 
@@ -340,7 +289,7 @@ class Session:
                 f"virtqueue {ring.index} of {size} entries; "
                 f"it takes a power of two up to {MAX_VRING_SIZE}"
             )
-        self._reconfigure(ring)
+        self.attachment.reconfigure(ring)
         ring.size = size
 
     def set_vring_base(self, payload: VringState, _message: Message) -> None:
@@ -348,7 +297,7 @@ class Session:
         packed = self.features is not None and Feature.RING_PACKED in self.features
         if payload.value > 0xFFFF and not packed:
             raise ProtocolError(f"virtqueue {ring.index} is to begin at index {payload.value}")
-        self._reconfigure(ring)
+        self.attachment.reconfigure(ring)
         ring.base = payload.value
         if packed and not payload.value and ProtocolFeature.CONFIG in self.protocol_features:
             # User-mode Linux, which alone takes CONFIG, says 0 of every new ring; its driver
@@ -357,27 +306,29 @@ class Session:
 
     def get_vring_base(self, payload: VringState, _message: Message) -> VringState:
         ring = self._ring(payload.index)
-        self._reconfigure(ring)
+        self.attachment.reconfigure(ring)
         return VringState(ring.index, ring.base)
 
     def set_vring_addr(self, payload: VringAddress, _message: Message) -> None:
         ring = self._ring(payload.index)
-        self._stop(ring)
+        if ring.running and ring.lies_at(payload):
+            # Only whether its log is wanted may have changed. All that is written is logged once
+            # LOG_ALL is taken, and nobody translates addresses: a used ring is where it is.
+            return
         ring.address, ring.adrift = payload, False
-        self._settle(ring)
+        self.attachment.restart(ring)
 
     def set_vring_kick(self, payload: VringFile, message: Message) -> None:
         ring = self._ring(payload.index)
-        _check_notification(payload, message, "kick", _is_eventfd)
-        self._stop(ring)
+        check_notification(payload, message, "kick", is_eventfd)
         ring.forget_kick()
         ring.kick = message.take_fd() if payload.has_fd else None
         ring.kicked = True
-        self._settle(ring)
+        self.attachment.restart(ring)
 
     def set_vring_call(self, payload: VringFile, message: Message) -> None:
         ring = self._ring(payload.index)
-        _check_notification(payload, message, "call", _is_channel)
+        check_notification(payload, message, "call", is_channel)
         if ring.running:
             self._plane.set_call(ring.index, message.fds[0].fileno() if payload.has_fd else -1)
         ring.forget_call()
@@ -387,105 +338,18 @@ class Session:
         # A front end learns of a broken ring from its device's status. The descriptor is closed
         # unused: writing to it could block us.
         self._ring(payload.index)
-        _check_notification(payload, message, "error", _is_channel)
+        check_notification(payload, message, "error", is_channel)
 
     def set_vring_enable(self, payload: VringState, _message: Message) -> None:
         ring = self._ring(payload.index)
         if payload.value > 1:
             raise ProtocolError(f"virtqueue {ring.index} is to be enabled with {payload.value}")
-        ring.enabled = payload.value == 1
-        self._settle(ring)
-
-    # What a ring should be, and what it is
+        self.attachment.set_enabled(ring, enabled=payload.value == 1)
 
     def _ring(self, index: int) -> Ring:
         if index >= len(self.rings):
             raise ProtocolError(f"virtqueue {index} of a port that has {len(self.rings)}")
         return self.rings[index]
-
-    def _wanted(self, ring: Ring) -> bool:
-        if self.features is None or not self._memory or ring.address is None:
-            return False
-        enabled = ring.enabled
-        if enabled is None:
-            enabled = Feature.PROTOCOL_FEATURES not in self.features
-        return enabled and ring.kicked and ring.size > 0
-
-    def _settle(self, ring: Ring) -> None:
-        wanted = self._wanted(ring)
-        if wanted and not ring.running:
-            self._start(ring)
-        elif ring.running and not wanted:
-            self._stop(ring)
-
-    def _settle_all(self) -> None:
-        for ring in self.rings:
-            self._settle(ring)
-
-    def _settle_in_memory(self) -> None:
-        """Settle all rings after a change of memory, which stops those that it has no place for."""
-        for ring in self.rings:
-            if ring.running and not self._plane.runs(ring.index) and not self._plane.broken():
-                self._stop(ring)
-                ring.adrift = True
-        self._settle_all()
-
-    def _start(self, ring: Ring) -> None:
-        assert ring.address is not None
-        if not any(other.running for other in self.rings):
-            # Nothing is left of what broke the port, if anything did: the front end starts anew.
-            self._repair_port()
-        config = VringConfig(
-            size=ring.size,
-            base=ring.base,
-            desc=ring.address.desc,
-            avail=ring.address.avail,
-            used=ring.address.used,
-            kick_fd=-1 if ring.kick is None else ring.kick.fileno(),
-            call_fd=-1 if ring.call is None else ring.call.fileno(),
-        )
-        try:
-            self._plane.start_ring(ring.index, config)
-        except RingpassError:
-            # No fault of this message: another ring broke the port, or memory comes in pieces.
-            if ring.adrift or self._plane.broken():
-                return
-            raise
-        ring.running, ring.adrift = True, False
-
-    def _repair_port(self) -> None:
-        """Repair the port if it is broken; no ring runs.
-
-        It gets its memory anew, for the data plane forgot it: a front end breaks its port by
-        truncating memory, too.
-        """
-        if self._plane.broken() is not None:
-            self._plane.repair()
-            self._plane.set_memory(self.memory, self.memory_fds)
-
-    def _stop(self, ring: Ring) -> None:
-        if ring.running:
-            ring.base = self._plane.stop_ring(ring.index)
-            ring.running = False
-
-    def _stop_all(self) -> None:
-        for ring in self.rings:
-            self._stop(ring)
-
-    def _reconfigure(self, ring: Ring) -> None:
-        """Stop `ring` until the next KICK, which follows everything that describes a ring."""
-        self._stop(ring)
-        ring.forget_kick()
-
-    def _forget_memory(self) -> None:
-        for region in self._memory:
-            region.fd.close()
-        self._memory = []
-
-    def _reset(self) -> None:
-        self.status = DeviceStatus(0)
-        for ring in self.rings:
-            self._reconfigure(ring)
 
 
 class Entry(NamedTuple):
@@ -505,6 +369,8 @@ TABLE: dict[int, Entry] = {
         (Request.SET_OWNER, Empty, 0, Session.set_owner),
         (Request.RESET_OWNER, Empty, 0, Session.reset_device),
         (Request.SET_MEM_TABLE, MemoryTable, MAX_TABLE_ROWS, Session.set_mem_table),
+        (Request.SET_LOG_BASE, LogArea, 1, Session.set_log_base),
+        (Request.SET_LOG_FD, Empty, 1, Session.set_log_fd),
         (Request.SET_VRING_NUM, VringState, 0, Session.set_vring_num),
         (Request.SET_VRING_ADDR, VringAddress, 0, Session.set_vring_addr),
         (Request.SET_VRING_BASE, VringState, 0, Session.set_vring_base),
@@ -516,6 +382,7 @@ TABLE: dict[int, Entry] = {
         (Request.SET_PROTOCOL_FEATURES, Number, 0, Session.set_protocol_features),
         (Request.GET_QUEUE_NUM, Empty, 0, Session.get_queue_num),
         (Request.SET_VRING_ENABLE, VringState, 0, Session.set_vring_enable),
+        (Request.SEND_RARP, Number, 0, Session.send_rarp),
         (Request.NET_SET_MTU, Number, 0, Session.net_set_mtu),
         (Request.SET_BACKEND_REQ_FD, Empty, 1, Session.set_backend_req_fd),
         (Request.GET_CONFIG, ConfigSpace, 0, Session.get_config),
@@ -539,54 +406,3 @@ def _require_offered(kind: str, taken: int, offered: int, names: type[IntFlag]) 
 def _require_fd(message: Message) -> None:
     if not message.fds:
         raise ProtocolError("the descriptor is missing")
-
-
-def _check_notification(
-    payload: VringFile, message: Message, what: str, accepts: Callable[[int], bool]
-) -> None:
-    """Check the descriptor that notifies of a virtqueue, and make using it never wait."""
-    if payload.has_fd != bool(message.fds):
-        presence = "missing" if payload.has_fd else "there although the message says it is not"
-        raise ProtocolError(f"the {what} descriptor of virtqueue {payload.index} is {presence}")
-    if message.fds:
-        fd = message.fds[0].fileno()
-        if not accepts(fd):
-            raise ProtocolError(f"the {what} descriptor of virtqueue {payload.index} is no eventfd")
-        os.set_blocking(fd, False)
-
-
-def _is_eventfd(fd: int) -> bool:
-    return _file(fd).startswith("anon_inode:[eventfd")
-
-
-def _is_channel(fd: int) -> bool:
-    """Whether `fd` notifies whoever has its other end; User-mode Linux sends a socket."""
-    return _is_eventfd(fd) or _file(fd).startswith("socket:")
-
-
-def _file(fd: int) -> str:
-    """Name the file of `fd` without asking the file: it may be one that never answers."""
-    return str(Path(f"/proc/self/fd/{fd}").readlink())
-
-
-def _check_slot(slot: MemorySlot, others: Sequence[MemorySlot]) -> None:
-    """Refuse a piece of memory that is empty, wraps around, or shares an address with another."""
-    name = _describe(slot)
-    if slot.size == 0:
-        raise ProtocolError(f"{name} is empty")
-    for start in (slot.guest_addr, slot.user_addr, slot.mmap_offset):
-        if start + slot.size > 1 << 64:
-            raise ProtocolError(f"{name} goes beyond the end of the address space")
-    for other in others:
-        if _overlap(slot.guest_addr, slot.size, other.guest_addr, other.size) or _overlap(
-            slot.user_addr, slot.size, other.user_addr, other.size
-        ):
-            raise ProtocolError(f"{name} overlaps {_describe(other)}")
-
-
-def _overlap(start: int, size: int, other_start: int, other_size: int) -> bool:
-    return start < other_start + other_size and other_start < start + size
-
-
-def _describe(slot: MemorySlot) -> str:
-    return f"the memory region of {slot.size:#x} bytes at guest address {slot.guest_addr:#x}"
