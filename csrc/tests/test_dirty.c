@@ -283,7 +283,7 @@ static void migrate_under_traffic(const struct fake_guest_config *cfg, uint32_t 
 	close_guests();
 }
 
-TEST(every_page_that_we_write_is_marked_and_hardly_another)
+TEST_FORMATS(every_page_that_we_write_is_marked_and_hardly_another)
 {
 	static const uint64_t without[] = {
 		0,
@@ -294,7 +294,7 @@ TEST(every_page_that_we_write_is_marked_and_hardly_another)
 
 	for (unsigned i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
 		const struct fake_guest_config cfg = {
-			.features = rp_vhost_offered() & ~without[i],
+			.features = fake_features() & ~without[i],
 			.rx_buf_bytes = 2048,
 		};
 		bool mergeable = cfg.features & RP_FEATURE(VIRTIO_NET_F_MRG_RXBUF);
@@ -303,7 +303,7 @@ TEST(every_page_that_we_write_is_marked_and_hardly_another)
 	}
 }
 
-TEST(a_header_in_a_page_of_its_own_is_marked)
+TEST_FORMATS(a_header_in_a_page_of_its_own_is_marked)
 {
 	const struct fake_guest_config plain = { 0 };
 	struct fake_piece piece[2];
@@ -327,20 +327,29 @@ TEST(a_header_in_a_page_of_its_own_is_marked)
 	close_guests();
 }
 
-TEST(asking_for_a_kick_is_a_write_too)
+/* What the device writes when it asks for a kick, or for none. */
+static uint16_t *kick_word(struct fake_queue *q, uint64_t features)
+{
+	if (features & RP_FEATURE(VIRTIO_F_RING_PACKED))
+		return &q->packed.device->flags;
+	return features & RP_FEATURE(VIRTIO_RING_F_EVENT_IDX) ?
+		       (uint16_t *)&q->split.used->ring[q->size] :
+		       &q->split.used->flags;
+}
+
+TEST_FORMATS(asking_for_a_kick_is_a_write_too)
 {
 	static const uint64_t without[] = { 0, RP_FEATURE(VIRTIO_RING_F_EVENT_IDX) };
 
 	for (unsigned i = 0; i < 2; i++) {
 		const struct fake_guest_config cfg = {
-			.features = rp_vhost_offered() & ~without[i],
+			.features = fake_features() & ~without[i],
 		};
 		uint16_t *event;
 		unsigned idle;
 
 		open_guests(&cfg);
-		event = without[i] ? &moving.tx.used->flags :
-				     (uint16_t *)&moving.tx.used->ring[moving.tx.size];
+		event = kick_word(&moving.tx, cfg.features);
 		*event = 77;
 		start_log();
 		remember();
@@ -383,7 +392,7 @@ TEST(a_log_that_comes_late_begins_with_all_memory)
 	close_guests();
 }
 
-TEST(rings_go_on_while_the_log_comes_and_goes)
+TEST_RINGS(rings_go_on_while_the_log_comes_and_goes)
 {
 	const struct fake_guest_config plain = { 0 };
 	uint32_t next = 0;
