@@ -18,6 +18,9 @@ RINGS = 2 * PAIRS
 ENTRIES = 64
 """Of every virtqueue that there is in the guest's memory."""
 
+LOG_BYTES = 4096
+"""Of the file of every dirty log."""
+
 BIT_30 = Feature.PROTOCOL_FEATURES
 
 
@@ -58,6 +61,15 @@ class Vring:
     """Its memory was taken away while it ran: it goes on when that is back."""
 
 
+@dataclass(frozen=True)
+class Log:
+    """A bitmap that a front end shares."""
+
+    covered: int
+    """Bytes of guest memory."""
+    mappable: bool
+
+
 @dataclass
 class Message:
     """A message and what it is made of."""
@@ -95,8 +107,11 @@ class Model:
         """Begin a session."""
         self.features: int | None = None
         self.protocol = ProtocolFeature(0)
-        self.offered: ProtocolFeature | None = None
         self.owned = False
+        self.owned_first: bool | None = None
+        """Whether it owned the device before its first question, as User-mode Linux does."""
+        self.log: Log | None = None
+        self.logging = False
         self.status = 0
         self.memory: list[Area] = []
         self.rings = [Vring(index) for index in range(RINGS)]
@@ -154,7 +169,7 @@ class Model:
         if self.broken:
             self._stop(*self.rings)
             self.broken = False
-            _require(all(area.mappable for area in self.memory))
+            self._map_anew()
             self._settle(*self.rings)
 
     def receive(self) -> bool:
@@ -176,21 +191,26 @@ class Model:
     # One method a message
 
     def get_features(self, _: Message) -> m.Payload:
-        return m.Number(self.device.features)
+        announce = Feature(0) if self._manner() else Feature.GUEST_ANNOUNCE
+        return m.Number(self.device.features | announce)
 
     def set_features(self, message: Message) -> None:
-        value = _number(message)
-        _require(not value & ~int(self.device.features))
-        if value != self.features:
+        value, before = _number(message), self.features
+        _require(not value & ~int(self.device.features | Feature.GUEST_ANNOUNCE))
+        self.features = value
+        if before is None or (before ^ value) & ~Feature.LOG_ALL:
             self._stop(*self.rings)
-            self.features = value
-            self._settle(*self.rings)
+        self._settle_log()
+        self._settle(*self.rings)
 
     def get_protocol_features(self, _: Message) -> m.Payload:
-        if self.offered is None:
-            hidden = ProtocolFeature(0) if self.owned else ProtocolFeature.CONFIG
-            self.offered = PROTOCOL_FEATURES & ~hidden
-        return m.Number(self.offered)
+        hidden = ProtocolFeature.CONFIG | ProtocolFeature.BACKEND_REQ
+        return m.Number(PROTOCOL_FEATURES & ~(ProtocolFeature(0) if self._manner() else hidden))
+
+    def _manner(self) -> bool:
+        if self.owned_first is None:
+            self.owned_first = self.owned
+        return self.owned_first
 
     def set_protocol_features(self, message: Message) -> None:
         _require(not _number(message) & ~int(PROTOCOL_FEATURES))
@@ -202,7 +222,8 @@ class Model:
     def get_config(self, message: Message) -> m.Payload:
         asked = message.payload
         assert isinstance(asked, m.ConfigSpace)
-        known = self.device.mac + (1).to_bytes(2, "little") + PAIRS.to_bytes(2, "little")
+        link = int(not self.broken).to_bytes(2, "little")
+        known = self.device.mac + link + PAIRS.to_bytes(2, "little")
         known += self.device.mtu.to_bytes(2, "little") + bytes(256)
         content = known[asked.offset : asked.offset + len(asked.content)]
         return m.ConfigSpace(asked.offset, asked.flags, content)
@@ -215,6 +236,23 @@ class Model:
             raise Refused
 
     def set_backend_req_fd(self, message: Message) -> None:
+        _require(message.fds == ("socket",))
+
+    def send_rarp(self, _: Message) -> None:
+        pass
+
+    def set_log_base(self, message: Message) -> m.Payload:
+        if ProtocolFeature.LOG_SHMFD not in self.protocol:
+            raise Refused
+        _require(bool(message.fds))
+        area = message.payload
+        assert isinstance(area, m.LogArea)
+        fits = 0 < area.size <= LOG_BYTES - area.offset
+        self.log = Log(area.size * 8 * 4096, fits and message.fds == ("log",))
+        self._settle_log(changed=True)
+        return m.Number(0)
+
+    def set_log_fd(self, message: Message) -> None:
         _require(bool(message.fds))
 
     def set_owner(self, _: Message) -> None:
@@ -231,7 +269,9 @@ class Model:
 
     def set_status(self, message: Message) -> None:
         self.status = _number(message)
-        if self.status == 0:
+        if self.features is None:
+            self.status &= ~m.DeviceStatus.FEATURES_OK
+        if _number(message) == 0:
             for ring in self.rings:
                 self._await_kick(ring)
 
@@ -282,6 +322,8 @@ class Model:
         payload = message.payload
         assert isinstance(payload, m.VringAddress)
         ring = self._ring(payload.index)
+        if ring.running and ring.addressed and message.addressed:
+            return
         self._stop(ring)
         ring.addressed, ring.adrift = message.addressed, False
         self._settle(ring)
@@ -350,6 +392,7 @@ class Model:
                 self._start(ring)
 
     def _settle_in_memory(self) -> None:
+        _require(self.broken or not self.logging or self._covered())
         for ring in self.rings:
             if ring.running and not self.broken and not self._in_memory(ring):
                 self._stop(ring)
@@ -361,7 +404,7 @@ class Model:
             if any(other.running for other in self.rings):
                 return
             self.broken = False
-            _require(all(area.mappable for area in self.memory))
+            self._map_anew()
         if not self._in_memory(ring):
             _require(ring.adrift)
             return
@@ -370,6 +413,25 @@ class Model:
         # Both halves of a packed ring's base are equal: nothing is in flight when a ring stops.
         ring.base = (ring.base & 0xFFFF) * (0x10001 if self.packed else 1)
         ring.running, ring.adrift = True, False
+        self._settle_log()
+
+    def _map_anew(self) -> None:
+        _require(all(area.mappable for area in self.memory))
+        self.logging = False
+        self._settle_log()
+
+    def _settle_log(self, *, changed: bool = False) -> None:
+        if self.broken:
+            return
+        if not (self.features or 0) & Feature.LOG_ALL:
+            self.logging = False
+        elif self.log and (changed or not self.logging):
+            _require(self.log.mappable and self._covered())
+            self.logging = True
+
+    def _covered(self) -> bool:
+        assert self.log is not None
+        return all(area.slot[0] + area.slot[1] <= self.log.covered for area in self.memory)
 
     def _stop(self, *rings: Vring) -> None:
         for ring in rings:
@@ -377,6 +439,8 @@ class Model:
 
     def _await_kick(self, ring: Vring) -> None:
         ring.running = ring.kicked = ring.adrift = False
+        if not any(other.kicked for other in self.rings):
+            self.log, self.logging = None, False
 
 
 @dataclass(frozen=True)
@@ -393,6 +457,8 @@ RULES: dict[int, Rule] = {
     Request.SET_OWNER: Rule(Model.set_owner),
     Request.RESET_OWNER: Rule(Model.reset),
     Request.SET_MEM_TABLE: Rule(Model.set_mem_table, fd=True),
+    Request.SET_LOG_BASE: Rule(Model.set_log_base, fd=True),
+    Request.SET_LOG_FD: Rule(Model.set_log_fd, fd=True),
     Request.SET_VRING_NUM: Rule(Model.set_vring_num),
     Request.SET_VRING_ADDR: Rule(Model.set_vring_addr),
     Request.SET_VRING_BASE: Rule(Model.set_vring_base),
@@ -404,6 +470,7 @@ RULES: dict[int, Rule] = {
     Request.SET_PROTOCOL_FEATURES: Rule(Model.set_protocol_features),
     Request.GET_QUEUE_NUM: Rule(Model.get_queue_num),
     Request.SET_VRING_ENABLE: Rule(Model.set_vring_enable),
+    Request.SEND_RARP: Rule(Model.send_rarp),
     Request.NET_SET_MTU: Rule(Model.net_set_mtu),
     Request.SET_BACKEND_REQ_FD: Rule(Model.set_backend_req_fd, fd=True),
     Request.GET_CONFIG: Rule(Model.get_config),

@@ -12,7 +12,8 @@ from ringpass.vhostuser import messages as m
 from ringpass.vhostuser.device import offered
 from ringpass.vhostuser.messages import Feature, ProtocolFeature, Request
 from tests.support.miniguest import ENTRIES, FEATURES, RING_BYTES, USER_ADDRESS
-from tests.support.vhost_model import PAIRS, RINGS, Area, Message
+from tests.support.vhost import memfd
+from tests.support.vhost_model import LOG_BYTES, PAIRS, RINGS, Area, Message
 
 BYTES = RINGS * RING_BYTES
 HALF = BYTES // 2
@@ -35,6 +36,8 @@ MASKS: tuple[int, ...] = (
     FEATURES,
     FEATURES & ~Feature.PROTOCOL_FEATURES,
     FEATURES | Feature.INDIRECT_DESC | Feature.EVENT_IDX,
+    FEATURES | Feature.LOG_ALL,
+    FEATURES | Feature.LOG_ALL,
     Feature(0),
     Feature.CTRL_VQ,
     Feature(1 << 63),
@@ -44,9 +47,20 @@ PROTOCOL_MASKS: tuple[int, ...] = (
     ProtocolFeature.REPLY_ACK,
     ProtocolFeature.REPLY_ACK | ProtocolFeature.STATUS,
     ProtocolFeature.REPLY_ACK | ProtocolFeature.CONFIG,
+    ProtocolFeature.REPLY_ACK | ProtocolFeature.LOG_SHMFD,
+    ProtocolFeature.REPLY_ACK | ProtocolFeature.LOG_SHMFD,
     1 << 14,
     1 << 63,
 )
+
+#: The first covers all but the highest addresses, the second hardly any; the others are not there.
+LOGS = [
+    *3 * [m.LogArea(LOG_BYTES, 0)],
+    m.LogArea(8, LOG_BYTES - 8),
+    m.LogArea(0, 0),
+    m.LogArea(LOG_BYTES, 1),
+    m.LogArea(2**64 - 1, 2),
+]
 
 INDEX = st.sampled_from([*range(RINGS), *range(RINGS), RINGS, 255, 1 << 31])
 FILE = st.sampled_from([*range(RINGS), *range(RINGS), 0x100, 0x101, RINGS, 255])
@@ -112,6 +126,9 @@ MESSAGES = st.one_of(
     said(Request.GET_MAX_MEM_SLOTS, st.just(m.Empty())),
     said(Request.GET_STATUS, st.just(m.Empty())),
     said(Request.SET_STATUS, numbers(0, 0xF)),
+    said(Request.SEND_RARP, numbers(2, 0x020000000052)),
+    said(Request.SET_LOG_BASE, st.sampled_from(LOGS), "log"),
+    said(Request.SET_LOG_FD, st.just(m.Empty()), "eventfd"),
     said(Request.NET_SET_MTU, numbers(1500, 9000)),
     said(Request.SET_BACKEND_REQ_FD, st.just(m.Empty()), "socket"),
     said(Request.GET_CONFIG, st.just(m.ConfigSpace(2, 0, bytes(12)))),
@@ -137,6 +154,8 @@ def descriptor(kind: str, memory_fd: int) -> int:
     match kind:
         case "memory":
             return os.dup(memory_fd)
+        case "log":
+            return memfd(LOG_BYTES)
         case "eventfd":
             return os.eventfd(0)
         case "socket":

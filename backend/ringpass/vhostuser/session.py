@@ -16,7 +16,12 @@ from ringpass.dataplane import MAX_MEMORY_SLOTS, MAX_VRING_SIZE, MemorySlot
 from ringpass.errors import RingpassError
 from ringpass.vhostuser.attachment import Attachment, Plane
 from ringpass.vhostuser.connection import Fd, Message
-from ringpass.vhostuser.device import Device, features_for, protocol_features_for
+from ringpass.vhostuser.device import (
+    PROTOCOL_FEATURES,
+    Device,
+    features_for,
+    protocol_features_for,
+)
 from ringpass.vhostuser.memory import SHARE_MEMORY, Log, Region, check_slot
 from ringpass.vhostuser.messages import (
     MAX_TABLE_ROWS,
@@ -151,18 +156,18 @@ class Session:
     # Features and configuration
 
     def get_features(self, _payload: Empty, _message: Message) -> Number:
-        return Number(self._features())
+        return Number(features_for(self.device, owned_first=self._manner()))
 
     def set_features(self, payload: Number, _message: Message) -> None:
-        _require_offered("features", payload.value, self._features(), Feature)
+        served = self.device.features | Feature.GUEST_ANNOUNCE
+        _require_offered("features", payload.value, served, Feature)
         self.attachment.set_features(Feature(payload.value))
 
     def get_protocol_features(self, _payload: Empty, _message: Message) -> Number:
         return Number(protocol_features_for(owned_first=self._manner()))
 
     def set_protocol_features(self, payload: Number, _message: Message) -> None:
-        offered = protocol_features_for(owned_first=self._manner())
-        _require_offered("protocol features", payload.value, offered, ProtocolFeature)
+        _require_offered("protocol features", payload.value, PROTOCOL_FEATURES, ProtocolFeature)
         self.protocol_features = ProtocolFeature(payload.value)
 
     def get_queue_num(self, _payload: Empty, _message: Message) -> Number:
@@ -199,9 +204,6 @@ class Session:
         if self._owned_first is None:
             self._owned_first = self._owned
         return self._owned_first
-
-    def _features(self) -> Feature:
-        return features_for(self.device, owned_first=self._manner())
 
     # Life of the device
 
