@@ -318,7 +318,7 @@ static void scribble_queue(uint64_t *seed, const struct fake_queue *q, uint16_t 
 		rp_store(&q->split.avail->idx, (uint16_t)(rp_load(&q->split.used->idx) + q->size));
 	}
 	if (random_from(seed, 200) == 0)
-		scribble_area(seed, q->desc_addr, 16 * q->size);
+		scribble_area(seed, q->desc_addr, UINT64_C(16) * q->size);
 	if (random_from(seed, 200) == 0)
 		scribble_area(seed, q->driver_addr, 4);
 	if (random_from(seed, 200) == 0)
