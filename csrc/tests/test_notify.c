@@ -378,3 +378,34 @@ TEST_RINGS(no_wake_up_is_lost_when_a_frame_comes_as_the_worker_falls_asleep)
 	tease(true);
 	tease(false);
 }
+
+/* The same with calls: they are asked for at every moment of the worker's way to publish. */
+static void tease_about_calls(bool event_idx)
+{
+	const uint64_t end = now_ns() + 200000000;
+	unsigned delay = 0, waited = 0;
+
+	open_pair(event_idx, RP_POLICY_BUSY);
+	while (now_ns() < end || !waited) {
+		fake_queue_disarm(&a.tx);
+		fake_queue_called(&a.tx, 0);
+		add_frame(&a, 2, 0);
+		fake_queue_kick(&a.tx);
+		for (unsigned i = 0; i < delay; i++)
+			fake_queue_kick_wanted(&a.tx);
+		if (fake_queue_arm(&a.tx)) {
+			EXPECT(fake_queue_called(&a.tx, 5000));
+			waited++;
+		}
+		EXPECT_SOON(fake_queue_done(&a.tx));
+		fake_guest_sent(&a);
+		delay = (delay + 1) % 700;
+	}
+	close_pair();
+}
+
+TEST_RINGS(no_wake_up_is_lost_when_a_call_is_asked_for_as_the_worker_publishes)
+{
+	tease_about_calls(true);
+	tease_about_calls(false);
+}

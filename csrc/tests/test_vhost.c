@@ -562,6 +562,92 @@ TEST_FORMATS(indexes_wrap_at_65536_in_both_directions)
 	close_pair();
 }
 
+/* Frames @from to @from + @n arrive, in batches that fit into both queues. */
+static void expect_stream(uint32_t from, uint32_t n)
+{
+	const uint32_t fit = a.tx.size < 64 ? a.tx.size : 64;
+
+	for (uint32_t done = 0; done < n;) {
+		const uint32_t burst = n - done < fit ? n - done : fit;
+
+		fake_guest_post(&b, burst, 100, FAKE_PLAIN);
+		for (uint32_t i = 0; i < burst; i++) {
+			frame_make(frame, 60, 2, 1, from + done + i);
+			EXPECT(fake_guest_send(&a, NULL, frame, 60, FAKE_PLAIN));
+		}
+		fake_queue_kick(&a.tx);
+		EXPECT_SOON(fake_queue_done(&a.tx));
+		EXPECT_EQ(fake_guest_sent(&a), burst);
+		for (uint32_t i = 0; i < burst; i++)
+			expect_frame(&b, 60, from + done++);
+	}
+}
+
+TEST_FORMATS(queues_of_all_sizes_move_frames)
+{
+	static const uint32_t sizes[] = { 1, 2, 4, 64, 1024, 32768 };
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const struct fake_guest_config cfg = { .queue_size = sizes[i],
+						       .tx_buf_bytes = 128,
+						       .rx_buf_bytes = 128 };
+
+		rp_test_note("%u entries", sizes[i]);
+		open_pair_as(&cfg, &cfg);
+		expect_stream(0, 200);
+		close_pair();
+	}
+}
+
+static void expect_base(const struct fake_queue *q)
+{
+	const uint32_t used = q->taken.descriptors; /* each chain has one */
+
+	EXPECT_EQ(fake_queue_used(q), 0);
+	EXPECT_EQ(q->base, fake_queue_base(q, used, used));
+}
+
+/* At every index of a ring, in every lap that tells itself from others, with buffers posted. */
+TEST_FORMATS(rings_stop_and_start_at_every_position)
+{
+	const struct fake_guest_config small = { .queue_size = 8 };
+	const uint32_t n = 3; /* has no factor in common with 8 */
+	uint32_t number = 0;
+
+	open_pair_as(&small, &small);
+	EXPECT_EQ(fake_guest_post(&b, 4, 100, FAKE_PLAIN), 4);
+	for (unsigned round = 0; round < 100; round++) {
+		expect_stream(number, n);
+		number += n;
+		fake_guest_disconnect(&a);
+		fake_guest_disconnect(&b);
+		expect_base(&a.tx);
+		expect_base(&b.rx);
+		fake_guest_connect(&b, w.dp, b.port);
+		fake_guest_connect(&a, w.dp, a.port);
+	}
+	EXPECT_EQ(world_all_drops(&w, a.port, NETMAP_DIR_TX), 0);
+	close_pair();
+}
+
+/* Both ends of the 16 bits of a position are near from the start. */
+TEST_FORMATS(rings_may_begin_where_an_earlier_backend_stopped)
+{
+	static const uint32_t starts[] = { 1, 7, 8, 15, 16, 32767, 32768, 65535, 65536 + 12 };
+	const struct fake_guest_config small = { .queue_size = 8 };
+
+	for (unsigned i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+		rp_test_note("from %u on", starts[i]);
+		fake_guest_open(&a, &small);
+		fake_guest_open(&b, &small);
+		fake_queue_reset(&a.tx, starts[i]);
+		fake_queue_reset(&b.rx, starts[i]);
+		connect_pair();
+		expect_stream(0, 40);
+		close_pair();
+	}
+}
+
 TEST_FORMATS(a_disabled_ring_moves_nothing_until_it_is_enabled)
 {
 	struct rp_err err;
