@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from ringpass import config
+from ringpass.bench import g2g
 from ringpass.bench.g2g import links
 from ringpass.bench.g2g.cases import CASES, REFERENCES, Case
 from ringpass.bench.g2g.pair import ports
+from ringpass.bench.measure import Options
+from ringpass.errors import RingpassError
 
 HERE = Path("/run/here")
 
@@ -84,3 +87,14 @@ def path(arguments: str, end: str) -> str:
     found = re.search(rf"{end}\.path=([^,\s]+)", arguments)
     assert found is not None
     return found[1]
+
+
+def test_tap_devices_that_may_not_be_made_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RingpassError("cannot make a network namespace", "Operation not permitted")
+
+    said: list[str] = []
+    monkeypatch.setattr(g2g, "tap_network", refuse)
+    wanted = [case for case in CASES if case.ref == "tap"]
+    assert g2g.with_guests("tcg", wanted, Options(1, 1.0), said.append) == []
+    assert "Operation not permitted" in said[0]

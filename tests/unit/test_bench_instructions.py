@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What callgrind wrote becomes instructions of parts; tests/perf/test_instructions.py counts."""
 
-from ringpass.bench.instructions import BATCHES, BOUNDS, PARTS, Part, costs
+import pytest
+
+from ringpass.bench.instructions import BATCHES, BOUNDS, PARTS, Part, costs, count
+from ringpass.errors import RingpassError
 
 #: `switch` calls `pull`, which calls `copy` twice; one line of `switch` is from a header.
 DUMP = """\
@@ -50,3 +53,9 @@ def test_a_part_is_without_what_belongs_to_others() -> None:
 def test_every_part_has_a_bound_for_every_batch() -> None:
     assert {part.name for part in PARTS} == BOUNDS.keys()
     assert {len(bounds) for bounds in BOUNDS.values()} == {len(BATCHES)}
+
+
+def test_without_valgrind_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(RingpassError, match="apt install valgrind"):
+        count()

@@ -190,7 +190,7 @@ def run_all() -> None:
             )
             runs.append(("netmap", batch, done.frames))
     for kind in ("split", "packed"):
-        with vhost.path(vhost.FORMATS[kind]) as drivers:
+        with vhost.path(vhost.FORMATS[kind].features) as drivers:
             for batch in BATCHES:
                 done = drivers.run(
                     size=SIZE, batch=batch, seconds=PATIENCE_S, cpu=cpu, frames=FRAMES
