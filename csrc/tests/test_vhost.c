@@ -218,6 +218,45 @@ TEST_FORMATS(frames_take_buffers_of_many_sizes_in_their_order)
 	close_pair();
 }
 
+/* A guest's memory becomes two regions, neighbours for the guest alone. */
+static void cut_memory(struct fake_guest *g, uint64_t addr)
+{
+	const struct fake_region *whole = &g->ram.region[0];
+	const uint64_t first = addr - whole->slot.guest_addr;
+	struct rp_mem_slot part[2] = { whole->slot, whole->slot };
+	const int32_t fds[2] = { whole->fd, whole->fd };
+	struct rp_err err;
+
+	part[0].bytes = first;
+	part[1].guest_addr += first;
+	part[1].user_addr += first;
+	part[1].mmap_offset += first;
+	part[1].bytes -= first;
+	EXPECT_OK(rp_vhost_mem_set(w.dp, g->port, part, fds, 2, &err), err);
+}
+
+TEST_FORMATS(a_frame_may_lie_across_regions_on_both_sides)
+{
+	static const uint32_t cuts[] = { 1, 4, 11, 12, 13, 26, 71 }; /* header, and frame */
+	uint32_t number = 0;
+
+	open_pair();
+	for (unsigned i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+		for (unsigned l = 0; l < LAYOUTS; l += 3) {
+			const unsigned tx = (unsigned)fake_queue_head(&a.tx);
+			const unsigned rx = (unsigned)fake_queue_head(&b.rx);
+
+			cut_memory(&a, fake_queue_buf_addr(&a.tx, tx) + cuts[i]);
+			cut_memory(&b, fake_queue_buf_addr(&b.rx, rx) + cuts[i] + 1);
+			EXPECT_EQ(fake_guest_post(&b, 1, 80, layouts[l]), 1);
+			send_one(&a, NULL, 60, ++number, layouts[l]);
+			expect_frame(&b, 60, number);
+		}
+	}
+	EXPECT_EQ(world_all_drops(&w, a.port, NETMAP_DIR_TX), 0);
+	close_pair();
+}
+
 /* Any division of the receive buffers, and the virtio-net header across two of them. */
 TEST_FORMATS(mergeable_buffers_may_be_smaller_than_the_header)
 {

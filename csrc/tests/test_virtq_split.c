@@ -68,13 +68,32 @@ TEST(an_index_that_runs_backwards_breaks)
 	one_queue_close(&o);
 }
 
+/* What lies there looks like a descriptor. */
 TEST(a_head_beyond_the_table_breaks)
 {
-	open_queue();
-	o.driver.split.avail->ring[0] = ONE_SIZE;
-	o.driver.split.avail->idx = 1;
-	one_queue_expect_broken(&o, "beyond its table");
-	one_queue_close(&o);
+	static const uint16_t heads[] = { ONE_SIZE, ONE_SIZE + 100 };
+
+	for (unsigned i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		open_queue();
+		o.driver.split.desc[ONE_SIZE + 100] = (struct vring_desc){ BASE, 60, 0, 0 };
+		o.driver.split.avail->ring[0] = heads[i];
+		o.driver.split.avail->idx = 1;
+		one_queue_expect_broken(&o, "beyond its table");
+		one_queue_close(&o);
+	}
+}
+
+TEST(a_next_descriptor_beyond_the_table_breaks)
+{
+	static const struct vring_desc desc = { BASE, 60, NEXT, ONE_SIZE + 100 };
+
+	for (unsigned indirect = 0; indirect < 2; indirect++) {
+		open_queue();
+		o.driver.split.desc[ONE_SIZE + 100] = (struct vring_desc){ BASE, 60, 0, 0 };
+		(indirect ? offer_table : offer)(&desc, 1);
+		one_queue_expect_broken(&o, "beyond its table");
+		one_queue_close(&o);
+	}
 }
 
 static const struct {
