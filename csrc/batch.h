@@ -56,11 +56,12 @@ struct rp_taken {
 struct rp_batch {
 	uint16_t nframes;
 	uint16_t nsegs;
-	uint32_t bytes;	   /* of all frames, as pulled */
-	uint16_t taken;	   /* chains or slots to give back when all frames are done */
-	uint16_t held;	   /* frames that wait for their receiver; they are frame[0..held) */
-	uint32_t mem_gen;  /* of the sender's memory table, when it was pulled */
-	uint32_t next_pos; /* netmap rings: the cursor behind the last slot taken */
+	uint32_t bytes;		 /* of all frames, as pulled */
+	uint16_t taken;		 /* chains or slots to give back when all frames are done */
+	uint16_t held;		 /* frames that wait for their receiver; they are frame[0..held) */
+	uint32_t mem_gen;	 /* of the sender's memory table, when it was pulled */
+	uint32_t next_pos;	 /* netmap rings: the cursor behind the last slot taken */
+	uint64_t stuck_since_ns; /* none of the frames moved since then; 0: some did just now */
 	struct rp_taken chain[RP_BATCH]; /* virtqueues: the chains taken */
 	struct rp_frame frame[RP_BATCH];
 	struct rp_seg seg[RP_BATCH_SEGS];

@@ -197,6 +197,27 @@ static void go_on(struct rest *r, struct rp_offload_place at)
 	*r = (struct rest){ .order = r->order + at.i, .n = r->n - at.i, .segment = at.segment };
 }
 
+/* Software delivered some segments of the first frame that is left: go on behind them. */
+static void keep_segments(struct rp_batch *b, const struct rest *r)
+{
+	struct rp_frame *f = &b->frame[r->order[0]];
+
+	if (f->segment != r->segment)
+		b->stuck_since_ns = 0;
+	f->segment = r->segment;
+}
+
+/*
+ * Has the sender of @b waited for @hold_ns? A receiver that frees slots again and
+ * again, all of them for other senders, is never full for so long.
+ */
+static bool waited(struct rp_batch *b, uint64_t now_ns, uint64_t hold_ns)
+{
+	if (!b->stuck_since_ns)
+		b->stuck_since_ns = now_ns;
+	return now_ns - b->stuck_since_ns >= hold_ns;
+}
+
 /*
  * The receiver is full: if it wants senders held back, keep what only it gets;
  * a flooded frame that waited for one port would reach the others twice.
@@ -204,7 +225,9 @@ static void go_on(struct rest *r, struct rp_offload_place at)
 static void congested(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
 		      const struct rest *r)
 {
-	bool hold = rp_endpoint_hold(to, rp_now_ns(), rp_load(&to->port->hold_ns));
+	const uint64_t now_ns = rp_now_ns(), hold_ns = rp_load(&to->port->hold_ns);
+	const bool patient = rp_endpoint_hold(to, now_ns, hold_ns);
+	const bool hold = !waited(from->batch, now_ns, hold_ns) && patient;
 	struct rp_forward *fw = &c->forward;
 	unsigned drops = 0;
 
@@ -213,7 +236,7 @@ static void congested(struct rp_caller *c, struct rp_endpoint *from, struct rp_e
 			fw->kept[r->order[i]] = 1;
 			fw->nkept++;
 			if (i == 0 && r->segment)
-				from->batch->frame[r->order[i]].segment = r->segment;
+				keep_segments(from->batch, r);
 		} else {
 			drops++;
 		}
@@ -374,7 +397,11 @@ void rp_switch_forward(struct rp_switch *sw, struct rp_caller *c, struct rp_endp
 	struct rp_batch *b = from->batch;
 	uint16_t n = b->held ? b->held : b->nframes;
 
+	if (!b->held)
+		b->stuck_since_ns = 0;
 	classify(sw, c, from, members, n);
 	deliver_all(c, from, members);
 	b->held = keep(&c->forward, b, n);
+	if (b->held < n)
+		b->stuck_since_ns = 0;
 }

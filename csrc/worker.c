@@ -23,23 +23,41 @@ enum {
 	WAKE_RECORD = UINT32_MAX
 };
 
+static unsigned sync_one(struct rp_worker *w, struct rp_endpoint *ep)
+{
+	unsigned n = ep->port->ops->txsync(w->caller, ep);
+
+	if (n)
+		ep->empty_polls = 0;
+	else if (ep->awaited && ++ep->empty_polls == CALL_AFTER_POLLS)
+		rp_endpoint_call(ep);
+	return n;
+}
+
+/*
+ * Senders that wait for one receiver take turns: of those that look at it, the
+ * first one gets most of what it frees.
+ */
 static unsigned sync_all(struct rp_worker *w, const struct rp_duty *duty, bool *held)
 {
-	unsigned moved = 0, n;
+	uint32_t at = w->first < duty->n ? w->first : 0;
+	unsigned moved = 0;
 
 	*held = false;
 	for (uint32_t i = 0; i < duty->n; i++) {
-		struct rp_endpoint *ep = duty->ep[i];
+		struct rp_endpoint *ep = duty->ep[at];
 
-		if (!rp_endpoint_live(ep))
-			continue;
-		n = ep->port->ops->txsync(w->caller, ep);
-		if (n)
-			ep->empty_polls = 0;
-		else if (ep->awaited && ++ep->empty_polls == CALL_AFTER_POLLS)
-			rp_endpoint_call(ep);
-		moved += n;
-		*held |= ep->batch->held > 0;
+		if (++at == duty->n)
+			at = 0;
+		if (rp_endpoint_live(ep)) {
+			const bool waited = ep->batch->held > 0;
+			unsigned n = sync_one(w, ep);
+
+			if (n && waited)
+				w->first = at;
+			moved += n;
+			*held |= ep->batch->held > 0;
+		}
 	}
 	return moved;
 }

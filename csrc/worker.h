@@ -35,6 +35,7 @@ struct rp_worker {
 	struct rp_counters *counters;
 	struct rp_worker_counters *count;
 	struct rp_duty *duty;
+	uint32_t first; /* of the duty, whose turn it is */
 	struct rp_worker_config cfg;
 	uint32_t cfg_gen; /* grows when cfg changes, under cfg_lock */
 	struct rp_lock cfg_lock;

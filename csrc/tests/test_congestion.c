@@ -143,6 +143,47 @@ TEST(a_hold_ends_after_its_time_and_the_next_frames_do_not_wait)
 	close_three();
 }
 
+TEST(a_sender_whose_turn_never_comes_waits_no_longer_than_a_hold)
+{
+	uint32_t taken = 0;
+
+	open_three(RP_FULL_HOLD, 20000);
+	fill_b();
+	put(&a, 2, 1, 0);
+	EXPECT_EQ(ring_txsync(&a), 0);
+	/* Host 3 takes each slot that host 2 frees: no episode of congestion lasts. */
+	for (unsigned i = 0; i < 1000 && full_drops() == 0; i++) {
+		expect_frames(&b, 3, taken++, 1);
+		EXPECT_EQ(ring_rxsync(&b), 0);
+		put(&c, 2, 3, SLOTS + i);
+		EXPECT_EQ(ring_txsync(&c), 1);
+		EXPECT_EQ(ring_txsync(&a), full_drops());
+		rp_test_nap(1000000);
+	}
+	EXPECT_EQ(full_drops(), 1);
+	EXPECT(taken > 1);
+	EXPECT_EQ(ring_space(a.tx), SLOTS);
+	close_three();
+}
+
+TEST(a_slow_receiver_loses_nothing_while_it_frees_a_slot_now_and_then)
+{
+	open_three(RP_FULL_HOLD, 300000);
+	fill_b();
+	for (uint32_t i = 0; i < 10; i++)
+		put(&a, 2, 1, i);
+	EXPECT_EQ(ring_txsync(&a), 0);
+	for (uint32_t i = 0; i < 10; i++) {
+		rp_test_nap(50000000);
+		EXPECT_EQ(ring_txsync(&a), 0);
+		expect_frames(&b, 3, i, 1);
+		EXPECT_EQ(ring_rxsync(&b), 0);
+		EXPECT_EQ(ring_txsync(&a), 1);
+	}
+	EXPECT_EQ(full_drops(), 0);
+	close_three();
+}
+
 TEST(frames_for_others_in_the_same_batch_do_not_wait)
 {
 	open_three(RP_FULL_HOLD, WORLD_FOREVER_US);
@@ -343,6 +384,38 @@ TEST_FORMATS(a_worker_delivers_held_frames_when_there_is_room_again)
 	EXPECT_EQ(full_drops(), 0);
 	close_three();
 	fake_guest_close(&g);
+}
+
+TEST(senders_that_wait_for_one_receiver_take_turns)
+{
+	enum { QUEUED = 200, FREED = 2 * SLOTS };
+	static struct fake_guest second;
+	unsigned from_second = 0;
+
+	open_three(RP_FULL_HOLD, WORLD_FOREVER_US);
+	fill_b();
+	hold_guest(QUEUED);
+	fake_guest_open(&second, &plain);
+	fake_guest_connect(&second, w.dp, world_add_vhost(&w, "second"));
+	for (uint32_t i = 0; i < QUEUED; i++) {
+		frame_make(frame, 60, 2, 5, i);
+		EXPECT(fake_guest_send(&second, NULL, frame, 60, FAKE_PLAIN));
+	}
+	fake_queue_kick(&second.tx);
+	EXPECT_SOON(rp_load(&world_count(&w, second.port, NETMAP_DIR_TX)->frames) == QUEUED);
+	expect_frames(&b, 3, 0, SLOTS);
+	for (unsigned i = 0; i < SLOTS + FREED; i++) {
+		EXPECT_EQ(ring_rxsync(&b), 0);
+		EXPECT_SOON(ring_get(&b, frame) == 60);
+		/* The slots that were free at first are the first sender's. */
+		if (i >= SLOTS)
+			from_second += frame_from(frame) == 5;
+	}
+	EXPECT(from_second >= FREED / 4 && from_second <= FREED * 3 / 4);
+	EXPECT_EQ(full_drops(), 0);
+	close_three();
+	fake_guest_close(&g);
+	fake_guest_close(&second);
 }
 
 /* The same, the other way round: a guest that posts its buffers late. */
