@@ -41,7 +41,8 @@ struct rp_slice {
 	uint16_t frame; /* index in the batch */
 	uint16_t seg;
 	uint16_t nseg;
-	uint32_t len; /* of the frame */
+	uint16_t chains; /* virtqueues: that the pieces are of */
+	uint32_t len;	 /* of the frame */
 };
 
 /* Why a lease ends where it ends. */

@@ -208,7 +208,7 @@ static unsigned reserve_plain(const struct front_ring *r, struct rp_lease *l,
 			break;
 		rp_store(&slot[i].len, (uint16_t)f->len);
 		rp_store(&slot[i].flags, 0);
-		slice[i] = (struct rp_slice){ order[i], (uint16_t)(l->nsegs + i), 1, f->len };
+		slice[i] = (struct rp_slice){ order[i], (uint16_t)(l->nsegs + i), 1, 0, f->len };
 		seg[i].addr = rp_kring_buf(&k, buf_idx);
 		seg[i].len = f->len;
 		bytes += f->len;

@@ -128,7 +128,8 @@ static inline void write_header(struct front_vhost *v, const struct rp_guestmem 
 }
 
 /* Make a frame of a transmit chain. False: it is malformed, and counted. */
-static bool make_frame(struct front_vhost *v, const struct rp_chain *chain, struct rp_frame *f)
+static inline bool make_frame(struct front_vhost *v, const struct rp_chain *chain,
+			      struct rp_frame *f)
 {
 	struct rp_batch *b = v->ep.batch;
 	struct rp_seg *seg = &b->seg[b->nsegs];
@@ -164,9 +165,11 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	uint16_t pos = (uint16_t)ep->state->reserved;
 	const struct rp_guestmem *mem;
 	uint32_t pieces = 0, weight = 0;
+	struct rp_ahead ahead;
 
 	b->nframes = b->nsegs = b->taken = b->held = 0;
 	b->bytes = 0;
+	ahead.at = ahead.n = 0;
 	/* Read against the order of writing: pieces of an old table never count as of a new one. */
 	b->mem_gen = rp_load_acquire(&ep->port->mem_gen);
 	mem = rp_load_acquire(&ep->port->mem);
@@ -174,8 +177,8 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	while (b->taken < RP_BATCH && pieces < RP_BATCH_SEGS && weight < RP_BATCH_BYTES) {
 		struct rp_frame *f = &b->frame[b->nframes];
 		struct rp_chain chain;
-		enum rp_pop ret = rp_virtq_pop(&v->q, mem, pos, &chain, &b->seg[b->nsegs],
-					       RP_BATCH_SEGS - b->nsegs);
+		enum rp_pop ret = rp_virtq_pop_ahead(&v->q, mem, pos, &ahead, &chain,
+						     &b->seg[b->nsegs], RP_BATCH_SEGS - b->nsegs);
 
 		if (ret == RP_POP_BROKEN)
 			break_port(v);
@@ -188,7 +191,6 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 		pos += chain.slots;
 		if (ret != RP_POP_CHAIN || !make_frame(v, &chain, f))
 			continue;
-		__builtin_prefetch(b->seg[f->seg].addr);
 		b->nsegs += chain.nsegs;
 		b->bytes += f->len;
 		weight += rp_frame_weight(f);
@@ -258,10 +260,35 @@ enum fit {
 	NO_PIECES /* the lease's list is full: go on with the next lease */
 };
 
-/* Take the chains for one frame at @*pos; write header and used entries. */
+/* Where a lease goes on: the next chain to take, and the entry to use it with. */
+struct cursor {
+	uint16_t pos;
+	uint16_t used;
+	struct rp_ahead ahead;
+};
+
+/* Take one usual chain for one frame, as nearly all do. False: do what take_room() does. */
+static inline bool take_usual(struct front_vhost *v, const struct rp_guestmem *mem,
+			      struct rp_lease *l, const struct rp_frame *f, struct rp_slice *slice,
+			      struct cursor *c)
+{
+	const uint32_t need = f->len + v->net_header;
+	struct rp_ahead *ahead = &c->ahead;
+
+	if (ahead->at == ahead->n)
+		rp_virtq_look_ahead(&v->q, mem, c->pos, ahead);
+	if (ahead->at == ahead->n || ahead->seg[ahead->at].len < need || l->nsegs == RP_LEASE_SEGS)
+		return false;
+	l->seg[l->nsegs++] = ahead->seg[ahead->at];
+	rp_virtq_fill(&v->q, c->used++, ahead->id[ahead->at++], 1, need);
+	c->pos++;
+	slice->nseg = slice->chains = 1;
+	return true;
+}
+
+/* Take the chains for one frame at @c; write their used entries. */
 static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, struct rp_lease *l,
-			  const struct rp_frame *f, struct rp_slice *slice, uint16_t *pos,
-			  uint16_t *used)
+			  const struct rp_frame *f, struct rp_slice *slice, struct cursor *c)
 {
 	const uint64_t need = (uint64_t)f->len + v->net_header;
 	struct rp_seg *seg = &l->seg[slice->seg];
@@ -271,9 +298,9 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 	while (room < need) {
 		struct rp_chain chain;
 		uint64_t left = need - room;
-		enum rp_pop ret =
-			rp_virtq_pop(&v->q, mem, (uint16_t)(*pos + slots), &chain, seg + nseg,
-				     (uint32_t)(RP_LEASE_SEGS - slice->seg - nseg));
+		enum rp_pop ret = rp_virtq_pop_ahead(&v->q, mem, (uint16_t)(c->pos + slots),
+						     &c->ahead, &chain, seg + nseg,
+						     (uint32_t)(RP_LEASE_SEGS - slice->seg - nseg));
 
 		if (ret == RP_POP_NO_ROOM && slice->seg == 0)
 			v->q.broken = "receive buffers in more pieces than any frame needs";
@@ -284,7 +311,7 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 		if (!v->mergeable && chain.bytes < need)
 			return TOO_LONG;
 		/* Not published yet, so a frame that does not fit after all leaves no trace. */
-		rp_virtq_fill(&v->q, (uint16_t)(*used + slots), chain.id, chain.slots,
+		rp_virtq_fill(&v->q, (uint16_t)(c->used + slots), chain.id, chain.slots,
 			      (uint32_t)(chain.bytes < left ? chain.bytes : left));
 		room += chain.bytes;
 		nseg += chain.nsegs;
@@ -292,13 +319,24 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 		chains++;
 	}
 	l->nsegs = slice->seg + nseg;
-	write_header(v, mem, &seg, &nseg, &f->vnet, chains);
-	slice->seg = (uint16_t)(seg - l->seg);
 	slice->nseg = nseg;
-	slice->len = f->len;
-	*pos += slots;
-	*used += slots;
+	slice->chains = chains;
+	c->pos += slots;
+	c->used += slots;
 	return FITS;
+}
+
+/* Write the virtio-net headers of a lease's frames: their room begins behind them. */
+static void write_headers(struct front_vhost *v, struct rp_lease *l, const struct rp_batch *b)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct rp_slice *slice = &l->slice[i];
+		struct rp_seg *seg = &l->seg[slice->seg];
+
+		write_header(v, l->mem, &seg, &slice->nseg, &b->frame[slice->frame].vnet,
+			     slice->chains);
+		slice->seg = (uint16_t)(seg - l->seg);
+	}
 }
 
 /* Frames for segments and checksums are made only if there is room for one of them. */
@@ -318,7 +356,7 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	const struct rp_guestmem *mem = rp_load_acquire(&ep->port->mem);
 	const uint32_t longest = rp_load(&ep->port->longest);
 	struct rp_ring_state *st = ep->state;
-	uint16_t pos, used;
+	struct cursor c;
 	unsigned i;
 
 	l->n = l->nsegs = 0;
@@ -326,11 +364,12 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	l->mem = mem;
 	rp_lock_take(&ep->lock);
 	l->stopped = rp_lease_room(st) ? RP_LEASE_ALL : RP_LEASE_FULL;
-	pos = (uint16_t)st->reserved;
+	c.pos = (uint16_t)st->reserved;
+	c.ahead.at = c.ahead.n = 0;
 	/* Entries are used in the order in which they were made available. */
-	used = (uint16_t)(st->lease_head == st->lease_tail ?
-				  st->published :
-				  st->lease[(st->lease_tail - 1) % RP_LEASES].end);
+	c.used = (uint16_t)(st->lease_head == st->lease_tail ?
+				    st->published :
+				    st->lease[(st->lease_tail - 1) % RP_LEASES].end);
 	for (i = 0; i < n && l->stopped == RP_LEASE_ALL; i++) {
 		const struct rp_frame *f = &b->frame[order[i]];
 		struct rp_slice *slice = &l->slice[l->n];
@@ -340,14 +379,17 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 		if (f->len > longest || f->vnet.flags || f->vnet.gso_type)
 			take = rp_port_fit(ep->port, f);
 		if (take == RP_FIT_OFFLOAD) {
-			l->stopped = stop_for_offload(v, pos);
+			l->stopped = stop_for_offload(v, c.pos);
 			break;
 		}
-		*slice = (struct rp_slice){ .frame = order[i], .seg = l->nsegs };
+		*slice = (struct rp_slice){ .frame = order[i], .seg = l->nsegs, .len = f->len };
 		if (take == RP_FIT_AS_IT_IS)
-			fit = take_room(v, mem, l, f, slice, &pos, &used);
+			fit = take_usual(v, mem, l, f, slice, &c) ?
+				      FITS :
+				      take_room(v, mem, l, f, slice, &c);
 		if (fit == TOO_LONG) {
 			rp_drop(from, RP_DROP_MTU, 1);
+			c.ahead.at = c.ahead.n = 0;
 			continue;
 		}
 		if (fit != FITS) {
@@ -359,11 +401,12 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	}
 	l->open = l->n > 0;
 	if (l->open) {
-		st->reserved = pos;
-		l->ticket = rp_lease_open(st, used);
+		st->reserved = c.pos;
+		l->ticket = rp_lease_open(st, c.used);
 		rp_endpoint_room(ep);
 	}
 	rp_lock_release(&ep->lock);
+	write_headers(v, l, b);
 	return i;
 }
 

@@ -303,3 +303,22 @@ enum rp_pop rp_virtq_pop_any(struct rp_virtq *q, const struct rp_guestmem *mem, 
 			return ret;
 	}
 }
+
+void rp_virtq_look_ahead(struct rp_virtq *q, const struct rp_guestmem *mem, uint16_t pos,
+			 struct rp_ahead *ahead)
+{
+	enum { LINE = 64 };
+	struct rp_chain chain;
+	uint32_t n;
+
+	for (n = 0; n < RP_AHEAD; n++) {
+		if (!rp_virtq_pop_usual(q, mem, (uint16_t)(pos + n), &chain, &ahead->seg[n]))
+			break;
+		ahead->id[n] = chain.id;
+		/* Where the virtio-net header and the addresses are; the rest follows by itself. */
+		__builtin_prefetch(ahead->seg[n].addr);
+		__builtin_prefetch(ahead->seg[n].addr + LINE);
+	}
+	ahead->at = 0;
+	ahead->n = n;
+}

@@ -44,6 +44,8 @@
 #include "dirty.h"
 #include "guestmem.h"
 
+enum { RP_AHEAD = 32 };
+
 /* An entry of a packed ring that is written when it is published, not before. */
 struct rp_used {
 	uint32_t len;
@@ -99,6 +101,18 @@ struct rp_chain {
 	uint16_t slots; /* positions that it takes */
 	uint16_t nsegs;
 	uint64_t bytes;
+};
+
+/*
+ * Usual chains, see rp_virtq_pop_usual(), that were read together, so that the
+ * caches fetch together what they point to. For one pull or one lease: it must
+ * not outlive the table of guest memory.
+ */
+struct rp_ahead {
+	uint32_t at; /* those before it were taken */
+	uint32_t n;
+	uint16_t id[RP_AHEAD];
+	struct rp_seg seg[RP_AHEAD];
 };
 
 enum rp_pop {
@@ -204,6 +218,31 @@ static inline enum rp_pop rp_virtq_pop(struct rp_virtq *q, const struct rp_guest
 	if (__builtin_expect(max && rp_virtq_pop_usual(q, mem, pos, chain, seg), 1))
 		return RP_POP_CHAIN;
 	return rp_virtq_pop_any(q, mem, pos, chain, seg, max);
+}
+
+/* rp_virtq_look_ahead() - read the usual chains from @pos on; there may be none */
+void rp_virtq_look_ahead(struct rp_virtq *q, const struct rp_guestmem *mem, uint16_t pos,
+			 struct rp_ahead *ahead);
+
+/**
+ * rp_virtq_pop_ahead() - rp_virtq_pop() of many chains in a row
+ * @ahead:	empty in the beginning, and to be emptied by a caller that does
+ *		not move on by a chain that it popped
+ */
+static inline enum rp_pop rp_virtq_pop_ahead(struct rp_virtq *q, const struct rp_guestmem *mem,
+					     uint16_t pos, struct rp_ahead *ahead,
+					     struct rp_chain *chain, struct rp_seg *seg,
+					     uint32_t max)
+{
+	if (ahead->at == ahead->n)
+		rp_virtq_look_ahead(q, mem, pos, ahead);
+	if (ahead->at == ahead->n || max == 0)
+		return rp_virtq_pop(q, mem, pos, chain, seg, max);
+	*seg = ahead->seg[ahead->at];
+	chain->id = ahead->id[ahead->at++];
+	chain->slots = chain->nsegs = 1;
+	chain->bytes = seg->len;
+	return RP_POP_CHAIN;
 }
 
 /**

@@ -27,24 +27,15 @@ enum {
 	/* A whole and odd number of cache lines, so that buffers do not share few sets of the cache. */
 	BENCH_BUF_BYTES = (BENCH_NET_HEADER + BENCH_FRAME_ROOM + 63) / 64 * 64,
 	BENCH_PACKED_AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL,
-	BENCH_PACKED_USED = 1 << VRING_PACKED_DESC_F_USED
+	BENCH_PACKED_BOTH = BENCH_PACKED_AVAIL | 1 << VRING_PACKED_DESC_F_USED
 };
 
 static_assert(BENCH_BUF_BYTES / 64 % 2 == 1, "an odd number of cache lines");
 
-/* Length, id and flags of a packed descriptor: what both sides write, eight bytes at once. */
-union bench_packed_end {
-	struct {
-		uint32_t len;
-		uint16_t id;
-		uint16_t flags;
-	};
-	uint64_t word;
-};
-
+/* Both sides write length (4 bytes), id (2) and flags (2) of a packed descriptor together. */
 struct bench_packed_desc {
 	uint64_t addr;
-	union bench_packed_end end;
+	uint64_t end;
 };
 
 static_assert(sizeof(struct bench_packed_desc) == sizeof(struct vring_packed_desc), "packed");
@@ -97,51 +88,53 @@ static inline uint8_t *bench_queue_buf(const struct bench_queue *q, uint32_t at)
 	return q->bufs + (uint64_t)at * BENCH_BUF_BYTES;
 }
 
-/* What a packed descriptor at position @pos says while it is available, or when it was used. */
+/* What the flags of the packed descriptor at @pos say while it is available, and when it was used. */
 static inline uint16_t bench_packed_flags(const struct bench_queue *q, uint16_t pos, bool used)
 {
-	const uint16_t set = used ? BENCH_PACKED_AVAIL | BENCH_PACKED_USED : BENCH_PACKED_AVAIL;
+	const uint16_t set = used ? BENCH_PACKED_BOTH : BENCH_PACKED_AVAIL;
 
-	return pos & q->size ? (BENCH_PACKED_AVAIL | BENCH_PACKED_USED) ^ set : set;
+	return pos & q->size ? BENCH_PACKED_BOTH ^ set : set;
+}
+
+/* The first one last: the device looks at that one. */
+static inline void bench_offer_packed(struct bench_queue q, uint32_t n)
+{
+	const uint32_t mask = q.size - 1;
+
+	while (n--) {
+		const uint16_t pos = (uint16_t)(q.next + n);
+		const uint64_t flags = q.flags | bench_packed_flags(&q, pos, false);
+		const uint64_t word = flags << 48 | (uint64_t)(pos & mask) << 32 | q.len;
+
+		if (n)
+			rp_store(&q.ring[pos & mask].end, word);
+		else
+			rp_store_release(&q.ring[pos & mask].end, word);
+	}
 }
 
 /* bench_offer() - make the next @n entries available, whose buffers are ready */
-static inline void bench_offer(struct bench_queue *queue, uint32_t n)
+static inline void bench_offer(struct bench_queue *q, uint32_t n)
 {
-	const struct bench_queue q = *queue;
-	const uint32_t mask = q.size - 1;
-
-	queue->next = (uint16_t)(q.next + n);
-	if (!q.packed) {
-		rp_store_release(&q.avail->idx, queue->next);
-		return;
-	}
-	/* The first one last: the device looks at that one. */
-	while (n--) {
-		const uint16_t pos = (uint16_t)(q.next + n);
-		const union bench_packed_end end = {
-			.len = q.len,
-			.id = pos & mask,
-			.flags = q.flags | bench_packed_flags(&q, pos, false),
-		};
-
-		if (n)
-			rp_store(&q.ring[pos & mask].end.word, end.word);
-		else
-			rp_store_release(&q.ring[pos & mask].end.word, end.word);
-	}
+	if (q->packed)
+		bench_offer_packed(*q, n);
+	q->next = (uint16_t)(q->next + n);
+	if (!q->packed)
+		rp_store_release(&q->avail->idx, q->next);
 }
 
-/* bench_used() - is the packed entry at @pos used? What the device wrote there, into @end */
-static inline bool bench_used(const struct bench_queue *q, uint16_t pos,
-			      union bench_packed_end *end)
+/* bench_used() - is the packed entry at @pos used? What the device wrote there, into @len and @id */
+static inline bool bench_used(const struct bench_queue *q, uint16_t pos, uint32_t *len,
+			      uint32_t *id)
 {
-	const uint16_t both = BENCH_PACKED_AVAIL | BENCH_PACKED_USED;
+	uint64_t word;
 
 	if (pos == q->next)
 		return false;
-	end->word = rp_load_acquire(&q->ring[pos & (q->size - 1)].end.word);
-	return (end->flags & both) == bench_packed_flags(q, pos, true);
+	word = rp_load_acquire(&q->ring[pos & (q->size - 1)].end);
+	*len = (uint32_t)word;
+	*id = (uint16_t)(word >> 32);
+	return (word >> 48 & BENCH_PACKED_BOTH) == bench_packed_flags(q, pos, true);
 }
 
 /* bench_reclaim() - take back what was transmitted. Return: entries that are not what they must be */
@@ -149,9 +142,8 @@ static inline uint32_t bench_reclaim(struct bench_queue *queue)
 {
 	const struct bench_queue q = *queue;
 	const uint32_t mask = q.size - 1;
+	uint32_t wrong = 0, len, id;
 	uint16_t done = q.done;
-	union bench_packed_end end;
-	uint32_t wrong = 0;
 
 	if (!q.packed) {
 		const uint16_t to = rp_load_acquire(&q.used->idx);
@@ -160,9 +152,9 @@ static inline uint32_t bench_reclaim(struct bench_queue *queue)
 			wrong += q.used->ring[done & mask].id != (done & mask);
 		done = to;
 	}
-	while (q.packed && bench_used(&q, done, &end)) {
-		wrong += q.in_order ? end.id > mask : end.id != (done & mask);
-		done += q.in_order ? ((end.id - done) & mask) + 1 : 1;
+	while (q.packed && bench_used(&q, done, &len, &id)) {
+		wrong += q.in_order ? id > mask : id != (done & mask);
+		done += q.in_order ? ((id - done) & mask) + 1 : 1;
 	}
 	queue->done = done;
 	return wrong;
@@ -200,8 +192,8 @@ static inline uint32_t bench_receive(struct bench_queue *queue, struct bench_str
 	const struct bench_queue q = *queue;
 	const uint32_t mask = q.size - 1;
 	struct bench_stream s = *stream;
-	union bench_packed_end end;
 	uint16_t done = q.done;
+	uint32_t len, id;
 
 	if (!q.packed) {
 		const uint16_t to = rp_load_acquire(&q.used->idx);
@@ -212,8 +204,8 @@ static inline uint32_t bench_receive(struct bench_queue *queue, struct bench_str
 			bench_check(&s, &q, done & mask, e.id, e.len);
 		}
 	}
-	for (; q.packed && bench_used(&q, done, &end); done++)
-		bench_check(&s, &q, done & mask, end.id, end.len);
+	for (; q.packed && bench_used(&q, done, &len, &id); done++)
+		bench_check(&s, &q, done & mask, id, len);
 	*stream = s;
 	queue->done = done;
 	bench_offer(queue, (uint16_t)(done - q.done));
