@@ -34,14 +34,11 @@ def measure_round(pair: Pair, cases: Sequence[Case], options: Options) -> dict[C
     kind = KINDS[cases[0].metric]
     threads = pair.apart() if cases[0].metric == "flood" else pair.anywhere()
     links = dict.fromkeys(name for case in cases for name in (case.link, case.ref))
-    metered = [kind(pair, link, cases[0], options) for link in links]
-    samples = dict(
-        zip(links, zip(metered, in_turn(options.runs, *metered), strict=True), strict=True)
-    )
+    meters = {link: kind(pair, link, cases[0], options) for link in links}
+    samples = dict(zip(meters, in_turn(options.runs, *meters.values()), strict=True))
     return {
-        case: meter.row(case, threads, taken, samples[case.ref][1])
+        case: meters[case.link].row(case, threads, samples[case.link], samples[case.ref])
         for case in cases
-        for meter, taken in [samples[case.link]]
     }
 
 
