@@ -5,6 +5,7 @@
  * as the guards around that would show. Racing is the point here.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,6 +175,8 @@ static void *scribble_forever(void *arg)
 			if (random_from(&seed, 10) == 0)
 				scribble_payload(&seed, mem[i]->region[1].host);
 		}
+		if (random_from(&seed, 100) == 0)
+			sched_yield(); /* both may have one core only */
 	}
 	return NULL;
 }
@@ -253,7 +256,8 @@ static void expect_no_harm(const uint64_t features[GUESTS])
 		for (unsigned i = 0; i < GUESTS; i++) {
 			struct rp_port *p = &b.port[i];
 
-			bare_txsync(&b, p);
+			if (!bare_txsync(&b, p))
+				sched_yield();
 			bare_check(&b);
 			if (!rp_port_broken(p))
 				continue;
@@ -333,6 +337,8 @@ static void *scribble_beside(void *arg)
 	while (!rp_load(&stop)) {
 		scribble_queue(&seed, &evil.rx, VRING_DESC_F_WRITE);
 		scribble_queue(&seed, &evil.tx, 0);
+		if (random_from(&seed, 100) == 0)
+			sched_yield();
 	}
 	return NULL;
 }
