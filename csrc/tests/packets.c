@@ -90,15 +90,17 @@ static void put_ipv6(uint8_t *ip, const struct packet *p, uint32_t len)
 	put(ip + 24, 0xfd00, 2);
 	put(ip + 38, p->to, 2);
 	for (unsigned i = 0; i < extensions(p); i++) {
+		const size_t bytes = 8 * ((size_t)i + 1);
+
 		*next = p->extension[i];
 		next = at;
-		memset(at, 0, 8 * (i + 1));
+		memset(at, 0, bytes);
 		at[1] = (uint8_t)i;
 		if (p->extension[i] == 43) /* of a type that has no meaning, nowhere to go */
 			at[2] = 253;
 		else
 			put(at + 2, 0x0104, 2); /* one pad option, and more of them behind it */
-		at += 8 * (i + 1);
+		at += bytes;
 	}
 	*next = p->udp ? UDP : TCP;
 }

@@ -308,8 +308,8 @@ TEST(the_length_of_headers_is_found_out)
 
 	p.payload = 1200;
 	len = packet_make(sent, &p, 0, false);
-	for (uint16_t hdr_len = 0; hdr_len < len; hdr_len += 31) {
-		vnet.hdr_len = hdr_len;
+	for (uint32_t hdr_len = 0; hdr_len < len; hdr_len += 31) {
+		vnet.hdr_len = (uint16_t)hdr_len;
 		start();
 		queue(sent, len, &vnet, len, len);
 		expect_segments(&p, 500, 0, 0);
