@@ -437,3 +437,24 @@ TEST(a_turn_is_bounded_in_bytes_and_segments)
 	EXPECT_EQ(count()->batches, 3 + 20); /* of 2 frames */
 	close_three();
 }
+
+TEST(so_is_the_turn_of_a_ring_with_large_buffers)
+{
+	enum { FRAMES = 100, LONG = 32000 };
+	struct rp_port_config cfg;
+	struct ring_user large;
+
+	open_three(0, RP_FULL_DROP);
+	cfg = world_rings_config(&w, "large");
+	cfg.slots = 128;
+	cfg.buf_bytes = 32768;
+	ring_user_open(&large, &w, world_add_port(&w, &cfg));
+	frame_make(frame, LONG, RINGS, 7, 0);
+	for (unsigned i = 0; i < FRAMES; i++)
+		ring_put(&large, frame, LONG);
+	EXPECT_EQ(ring_txsync(&large), FRAMES);
+	EXPECT_EQ(world_count(&w, large.port, NETMAP_DIR_TX)->frames, FRAMES);
+	EXPECT_EQ(world_count(&w, large.port, NETMAP_DIR_TX)->batches, 4); /* of 33 frames */
+	ring_user_close(&large);
+	close_three();
+}

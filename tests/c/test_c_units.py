@@ -10,7 +10,7 @@ from tests.support.cbuild import INSTALLED, SANITIZED, THREADED, CBuild, c_tests
 UNITS = c_tests("test_*")
 
 # They change memory under the data plane on purpose, which is a race by any definition.
-RACES_ON_PURPOSE = {"test_scribble"}
+RACES_ON_PURPOSE = {"test_offload", "test_scribble"}
 QUIET = [unit for unit in UNITS if unit not in RACES_ON_PURPOSE]
 
 

@@ -80,12 +80,14 @@ SIZES = [(200, 100), (1449, 1448), (2896, 1448), (20000, 1448), (65000, 1448), (
 SIZES += [(50000, 8948)]
 
 
-def expect_the_same(linux: BridgedTaps, ringpass: VnetPath, vnet: bytes, frame: bytes) -> None:
+def expect_the_same(
+    linux: BridgedTaps, ringpass: VnetPath, vnet: bytes, frame: bytes, *, descriptors: int = 1
+) -> None:
     """Send a frame both ways; both must do all that was to be done, and the same."""
     theirs = linux.forward(vnet, frame)
     assert theirs, "Linux drops it"
     assert all(header == bytes(VNET_HEADER.size) for header, _ in theirs)
-    ours = ringpass.forward(vnet, frame)
+    ours = ringpass.forward(vnet, frame, descriptors=descriptors)
     assert [len(frame) for frame in ours] == [len(frame) for _, frame in theirs]
     for number, (our, (_, their)) in enumerate(zip(ours, theirs, strict=True)):
         assert our.hex(" ") == their.hex(" "), f"frame {number} of {len(ours)}"
@@ -240,20 +242,24 @@ ANY = settings(
 
 
 @ANY
-@given(packet=packets(), gso_size=st.integers(48, 20000))
+@given(packet=packets(), gso_size=st.integers(48, 20000), descriptors=st.integers(1, 128))
 def test_any_segments(
-    linux: BridgedTaps, ringpass: VnetPath, packet: Packet, gso_size: int
+    linux: BridgedTaps, ringpass: VnetPath, packet: Packet, gso_size: int, descriptors: int
 ) -> None:
     excess = len(packet.payload) - gso_size
     assume(excess > 0 or excess + len(packet.tcp_options) <= 0)
-    expect_the_same(linux, ringpass, packet.vnet(gso_size), packet.frame())
+    vnet, frame = packet.vnet(gso_size), packet.frame()
+    expect_the_same(linux, ringpass, vnet, frame, descriptors=descriptors)
 
 
 @ANY
-@given(packet=packets(), udp=st.booleans())
-def test_any_checksum(linux: BridgedTaps, ringpass: VnetPath, packet: Packet, udp: bool) -> None:
+@given(packet=packets(), udp=st.booleans(), descriptors=st.integers(1, 128))
+def test_any_checksum(
+    linux: BridgedTaps, ringpass: VnetPath, packet: Packet, udp: bool, descriptors: int
+) -> None:
     packet = replace(packet, udp=udp)
-    expect_the_same(linux, ringpass, packet.vnet(), packet.frame())
+    vnet, frame = packet.vnet(), packet.frame()
+    expect_the_same(linux, ringpass, vnet, frame, descriptors=descriptors)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A switch between a driver's transmit queue and a netmap ring, all in this process.
 
-The driver's memory, one descriptor at a time:
+The driver's memory, one chain of descriptors at a time:
 
     0        4096      8192      12288
     | desc   | avail   | used    | virtio-net header, frame ...
@@ -30,6 +30,7 @@ from tests.support.rings import RingUser
 from tests.support.vhost import memfd
 
 AVAIL, USED, BUFFER, MEMORY_BYTES = 4096, 8192, 12288, 1 << 18
+DESC, NEXT, ENTRIES = struct.Struct("<QIHH"), 1, 128
 RING_SLOTS = 4096
 WITHOUT = Feature.RING_PACKED | Feature.IN_ORDER
 
@@ -68,13 +69,22 @@ class VnetPath:
         os.close(self._memory_fd)
         os.close(self._counters_fd)
 
-    def forward(self, vnet: bytes, frame: bytes) -> list[bytes]:
-        """Return what becomes of a frame with this virtio-net header."""
+    def forward(self, vnet: bytes, frame: bytes, *, descriptors: int = 1) -> list[bytes]:
+        """Return what becomes of a frame with this virtio-net header, in a chain of `descriptors`.
+
+        All but the last of them have the same size; there are 128 at most.
+        """
         data = vnet + bytes(2) + frame  # num_buffers means nothing here
         self._memory[BUFFER : BUFFER + len(data)] = data
-        struct.pack_into("<QIHH", self._memory, 0, BUFFER, len(data), 0, 0)
+        size = -(-len(data) // descriptors)
+        for number, at in enumerate(range(0, len(data), size)):
+            length = min(size, len(data) - at)
+            following = (NEXT, number + 1) if at + size < len(data) else (0, 0)
+            DESC.pack_into(self._memory, DESC.size * number, BUFFER + at, length, *following)
+        slot = AVAIL + 4 + 2 * (self._sent % ENTRIES)
+        struct.pack_into("<H", self._memory, slot, 0)
         self._sent = (self._sent + 1) & 0xFFFF
-        struct.pack_into("<HH", self._memory, AVAIL, 1, self._sent)
+        struct.pack_into("<H", self._memory, AVAIL + 2, self._sent)
         self._caller.txsync(self.sender)
         assert struct.unpack_from("<H", self._memory, USED + 2) == (self._sent,)
         return self._user.receive(RING_SLOTS)
@@ -88,4 +98,4 @@ class VnetPath:
         vhost = self.dataplane.vhost(port)
         vhost.set_features(vhost_features() & ~int(WITHOUT))
         vhost.set_memory([MemorySlot(0, MEMORY_BYTES, 0, 0)], [self._memory_fd])
-        vhost.start_ring(1, VringConfig(1, 0, 0, AVAIL, USED, -1, -1))
+        vhost.start_ring(1, VringConfig(ENTRIES, 0, 0, AVAIL, USED, -1, -1))

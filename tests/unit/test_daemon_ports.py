@@ -262,6 +262,31 @@ def test_frames_of_every_length_arrive(guests: tuple[MiniGuest, MiniGuest]) -> N
         assert two.receive() == sent
 
 
+def test_the_mtu_changes_while_guests_are_connected(
+    daemon: Daemon, guests: tuple[MiniGuest, MiniGuest]
+) -> None:
+    """Frames that are too long now are dropped at their sender, and nobody is disconnected."""
+    one, two = guests
+    sessions = [daemon.call("port.show", name=name)["sessions"] for name in (VM1, VM2)]
+    exchange(one, two)
+    fits, too_long = (frame(B, A, bytes(size - 14)) for size in (1518, 1519))
+    running = daemon.call("config.show")
+    for mtu, drops in ((1500, 1), (9000, 0)):
+        before = daemon.call("port.show", name=VM1)["tx"]["drops"].get("mtu", 0)
+        running["port"][VM2]["mtu"] = mtu
+        (action,) = daemon.call("apply", config=running, source="test", dry_run=False)["actions"]
+        assert f"mtu {mtu}" in action["text"]
+        one.send(fits)
+        assert two.receive() == fits
+        one.send(too_long)
+        after = daemon.call("port.show", name=VM1)["tx"]["drops"].get("mtu", 0)
+        assert after - before == drops
+        if not drops:
+            assert two.receive() == too_long
+        assert daemon.call("port.show", name=VM2)["mtu"] == mtu
+    assert [daemon.call("port.show", name=name)["sessions"] for name in (VM1, VM2)] == sessions
+
+
 def test_ports_of_both_modes_find_their_front_ends(runtime_dir: Path) -> None:
     path = runtime_dir / "front.sock"
     config = f'[switch.vale0]\n[port."{VM1}"]\nmode = "client"\npath = "{path}"\n'
