@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What messages do to virtqueues: the orders that real front ends use, and what is refused."""
 
+import contextlib
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -430,6 +432,31 @@ def test_a_call_descriptor_that_is_a_file_is_refused(driver: Driver, tmp_path: P
     fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     with pytest.raises(ProtocolError, match="is no eventfd"):
         driver.send(Request.SET_VRING_CALL, m.VringFile(0), [fd])
+
+
+def test_backend_channel_that_is_full_or_gone_holds_nobody_up(driver: Driver) -> None:
+    """Its other end is the front end's, who may let it block, never read it, or close it."""
+    ours, theirs = socket.socketpair()
+    driver.send(Request.SET_PROTOCOL_FEATURES, m.Number(0x8 | ProtocolFeature.CONFIG))
+    assert driver.ask(Request.SET_BACKEND_REQ_FD, b"", [os.dup(theirs.fileno())]) == 0
+    driver.session.tell_link()
+    told = m.Header.unpack(ours.recv(100))
+    assert (told.flags & 0x3, told.size) == (1, 0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            theirs.send(bytes(4096), socket.MSG_DONTWAIT)
+    teller = threading.Thread(target=driver.session.tell_link, daemon=True)
+    teller.start()
+    teller.join(10)
+    assert not teller.is_alive()
+    ours.close()
+    driver.session.tell_link()
+    theirs.close()
+
+
+def test_a_backend_channel_that_is_no_socket_is_refused(driver: Driver) -> None:
+    with pytest.raises(ProtocolError, match="is no socket"):
+        driver.send(Request.SET_BACKEND_REQ_FD, b"", [os.eventfd(0)])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ it. That one may hold the port or only wait for it: the messages are the same.
 
 import contextlib
 import logging
-import os
+import socket
 from collections.abc import Callable
 from enum import IntFlag
 from typing import Any, NamedTuple
@@ -124,8 +124,10 @@ class Session:
         """
         channel = self._backend_channel
         if channel is not None and ProtocolFeature.CONFIG in self.protocol_features:
-            with contextlib.suppress(OSError):
-                os.write(channel.fileno(), config_change())
+            # Whether the socket blocks is for its other owner to say, too: ask for this call only.
+            fd = channel.fileno()
+            with contextlib.suppress(OSError), _as_socket(fd) as connected:
+                connected.send(config_change(), socket.MSG_DONTWAIT)
 
     def close(self) -> None:
         """Leave the port, and close every descriptor."""
@@ -192,7 +194,6 @@ class Session:
         if self._backend_channel is not None:
             self._backend_channel.close()
         self._backend_channel = message.take_fd()
-        os.set_blocking(self._backend_channel.fileno(), False)
 
     def send_rarp(self, payload: Number, _message: Message) -> None:
         # Whose rings don't run yet has no place in the network to announce.
@@ -398,6 +399,11 @@ TABLE: dict[int, Entry] = {
         (Request.GET_STATUS, Empty, 0, Session.get_status),
     )
 }
+
+
+def _as_socket(fd: int) -> socket.socket:
+    """Return a socket object of its own for the socket `fd`."""
+    return socket.fromfd(fd, socket.AF_UNIX, socket.SOCK_STREAM)
 
 
 def _require_offered(kind: str, taken: int, offered: int, names: type[IntFlag]) -> None:
