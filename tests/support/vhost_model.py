@@ -97,9 +97,11 @@ class Guest:
 class Model:
     """A port with its front end, if it has one."""
 
-    def __init__(self, device: Device, guest: Guest) -> None:
+    def __init__(self, device: Device, guest: Guest, *, holds: bool = True) -> None:
         self.device = device
         self.guest = guest
+        self.holds = holds
+        """Whether the port is this front end's; what a standby says is remembered."""
         self.broken = False
         self.connect()
 
@@ -120,6 +122,13 @@ class Model:
         """End the session; the next one finds a port like new."""
         self.connect()
         self.broken = False
+
+    def take_port(self) -> None:
+        """Let a standby hold the port. Raises Over if what it said cannot be."""
+        self.holds = True
+        _require(all(area.mappable for area in self.memory))
+        self._settle(*self.rings)
+        self._settle_log()
 
     def live(self, index: int) -> bool:
         """Whether a virtqueue moves frames."""
@@ -365,9 +374,9 @@ class Model:
         return next((known for known in self.memory if known.slot == area.slot), None)
 
     def _checked(self, area: Area, fd: str, others: list[Area]) -> Area:
-        """Return the area with what its file is good for. A broken port looks at that later."""
+        """Return the area with what its file is good for, which may be looked at later."""
         area = replace(area, mappable=area.mappable and fd == "memory")
-        _require(area.sound and (area.mappable or self.broken))
+        _require(area.sound and (area.mappable or self.broken or not self.holds))
         start, size, user, _ = area.slot
         for other in others:
             begin, length, address, _ = other.slot
@@ -400,6 +409,8 @@ class Model:
         self._settle(*self.rings)
 
     def _start(self, ring: Vring) -> None:
+        if not self.holds:
+            return
         if self.broken:
             if any(other.running for other in self.rings):
                 return
@@ -421,7 +432,7 @@ class Model:
         self._settle_log()
 
     def _settle_log(self, *, changed: bool = False) -> None:
-        if self.broken:
+        if self.broken or not self.holds:
             return
         if not (self.features or 0) & Feature.LOG_ALL:
             self.logging = False

@@ -138,6 +138,7 @@ class Conversation(RuleBasedStateMachine):
         super().__init__()
         self.port = self.switch.ports["a"]
         self.guest: MiniGuest | None = None
+        self.standby: MiniGuest | None = None
         self.model = Model(self.port.device, Guest())
         self.violations = self.port.history.violations
         self.before = open_fds(), mappings()
@@ -184,13 +185,37 @@ class Conversation(RuleBasedStateMachine):
         body = body[: len(body) + message.extra] + bytes(max(0, message.extra))
         if message.extra < 0 and not message.payload.pack():
             message.extra = 0
+        if self.speak(self.driver, self.model, message, body, need_reply=need_reply):
+            self.leave()
+        else:
+            self.settle()
+
+    @precondition(connected)
+    @rule(message=MESSAGES, need_reply=st.booleans())
+    def say_standing_by(self, message: Message, need_reply: bool) -> None:
+        """Let a second front end say something; it never wants its rings to run."""
+        if message.request == Request.SET_VRING_KICK:
+            return
+        if self.standby is None:
+            self.standby = MiniGuest(self.port.path, PAIRS, connect=self.switch.connect)
+            self.standby_model = Model(self.port.device, Guest(), holds=False)
+        body = message.payload.pack() + bytes(message.extra)
+        if self.speak(self.standby, self.standby_model, message, body, need_reply=need_reply):
+            self.standby.close()
+            self.standby = None
+        self.settle()
+
+    def speak(
+        self, guest: MiniGuest, model: Model, message: Message, body: bytes, *, need_reply: bool
+    ) -> bool:
+        """Say something and compare what comes of it; return whether the session is over."""
         try:
-            expected = self.model.hear(message, need_reply=need_reply)
+            expected = model.hear(message, need_reply=need_reply)
             over = False
         except Over:
             over, expected = True, None
-        fds = [descriptor(kind, self.driver.memory_fd) for kind in message.fds]
-        front_end = self.driver.front_end
+        fds = [descriptor(kind, guest.memory_fd) for kind in message.fds]
+        front_end = guest.front_end
         assert isinstance(front_end, SteppedFrontEnd)
         front_end.send(message.request, body, fds, need_reply=need_reply)
         for fd in fds:
@@ -198,14 +223,12 @@ class Conversation(RuleBasedStateMachine):
         if over:
             assert front_end.closed(), message
             self.violations += 1
-            self.leave()
-            return
-        answer = front_end.pending()
-        if expected is None:
-            assert answer == b"", message
+        elif expected is None:
+            assert front_end.pending() == b"", message
         else:
-            assert answer == m.Header(message.request, 5, len(expected)).pack() + expected
-        self.settle()
+            answer = m.Header(message.request, 5, len(expected)).pack() + expected
+            assert front_end.pending() == answer
+        return over
 
     @precondition(connected)
     @rule()
@@ -302,8 +325,23 @@ class Conversation(RuleBasedStateMachine):
         self.guest = None
         self.switch.turn()
         self.model.end()
+        if self.standby is not None:
+            self.leave_as_successor(self.standby)
         assert self.port.front_end is None
         assert (open_fds(), mappings()) == self.before
+
+    def leave_as_successor(self, standby: MiniGuest) -> None:
+        """Let the standby, who holds the port now if what it said can be, go as well."""
+        try:
+            self.standby_model.take_port()
+        except Over:
+            assert self.port.front_end is None
+            self.violations += 1
+        else:
+            assert self.session().attachment.holds_port
+        standby.close()
+        self.standby = None
+        self.switch.turn()
 
     def session(self) -> Any:
         assert self.port.front_end is not None
