@@ -170,6 +170,7 @@ static unsigned vhost_pull(struct rp_endpoint *ep)
 	b->nframes = b->nsegs = b->taken = b->held = 0;
 	b->bytes = 0;
 	ahead.at = ahead.n = 0;
+	ahead.most = RP_BATCH;
 	/* Read against the order of writing: pieces of an old table never count as of a new one. */
 	b->mem_gen = rp_load_acquire(&ep->port->mem_gen);
 	mem = rp_load_acquire(&ep->port->mem);
@@ -366,6 +367,7 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	l->stopped = rp_lease_room(st) ? RP_LEASE_ALL : RP_LEASE_FULL;
 	c.pos = (uint16_t)st->reserved;
 	c.ahead.at = c.ahead.n = 0;
+	c.ahead.most = n;
 	/* Entries are used in the order in which they were made available. */
 	c.used = (uint16_t)(st->lease_head == st->lease_tail ?
 				    st->published :

@@ -308,10 +308,11 @@ void rp_virtq_look_ahead(struct rp_virtq *q, const struct rp_guestmem *mem, uint
 			 struct rp_ahead *ahead)
 {
 	enum { LINE = 64 };
+	const uint32_t most = ahead->most < RP_AHEAD ? ahead->most : RP_AHEAD;
 	struct rp_chain chain;
 	uint32_t n;
 
-	for (n = 0; n < RP_AHEAD; n++) {
+	for (n = 0; n < most; n++) {
 		if (!rp_virtq_pop_usual(q, mem, (uint16_t)(pos + n), &chain, &ahead->seg[n]))
 			break;
 		ahead->id[n] = chain.id;
@@ -321,4 +322,5 @@ void rp_virtq_look_ahead(struct rp_virtq *q, const struct rp_guestmem *mem, uint
 	}
 	ahead->at = 0;
 	ahead->n = n;
+	ahead->most -= n;
 }

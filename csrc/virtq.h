@@ -111,6 +111,7 @@ struct rp_chain {
 struct rp_ahead {
 	uint32_t at; /* those before it were taken */
 	uint32_t n;
+	uint32_t most; /* to read from now on: whoever wants one chain does not pay for many */
 	uint16_t id[RP_AHEAD];
 	struct rp_seg seg[RP_AHEAD];
 };
@@ -226,8 +227,9 @@ void rp_virtq_look_ahead(struct rp_virtq *q, const struct rp_guestmem *mem, uint
 
 /**
  * rp_virtq_pop_ahead() - rp_virtq_pop() of many chains in a row
- * @ahead:	empty in the beginning, and to be emptied by a caller that does
- *		not move on by a chain that it popped
+ * @ahead:	empty in the beginning, with the number of chains that are wanted;
+ *		to be emptied by a caller that does not move on by a chain that
+ *		it popped
  */
 static inline enum rp_pop rp_virtq_pop_ahead(struct rp_virtq *q, const struct rp_guestmem *mem,
 					     uint16_t pos, struct rp_ahead *ahead,
