@@ -73,14 +73,14 @@ PARTS = (
 
 #: Instructions a frame by part, for each of BATCHES.
 BOUNDS: Mapping[str, tuple[float, float]] = {
-    "switch": (494, 62),
+    "switch": (499, 62),
     "netmap-tx": (250, 33),
-    "netmap-rx": (316, 46),
+    "netmap-rx": (320, 47),
     "netmap-sync": (139, 0.54),
-    "vhost-split-tx": (728, 384),
-    "vhost-split-rx": (607, 412),
-    "vhost-packed-tx": (816, 444),
-    "vhost-packed-rx": (693, 470),
+    "vhost-split-tx": (959, 199),
+    "vhost-split-rx": (482, 200),
+    "vhost-packed-tx": (883, 235),
+    "vhost-packed-rx": (548, 238),
 }
 
 Talk = Callable[[str], None]
