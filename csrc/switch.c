@@ -155,8 +155,8 @@ static inline void prefetch_slice(const struct rp_lease *l, unsigned i, const st
 	const uint8_t *to = l->seg[s->seg].addr;
 
 	for (unsigned line = 0; line < LINES * LINE; line += LINE) {
-		__builtin_prefetch(from + line, 0);
-		__builtin_prefetch(to + line, 1);
+		__builtin_prefetch(from + line);
+		rp_prefetch_write(to + line);
 	}
 }
 

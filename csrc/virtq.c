@@ -313,12 +313,19 @@ void rp_virtq_look_ahead(struct rp_virtq *q, const struct rp_guestmem *mem, uint
 	uint32_t n;
 
 	for (n = 0; n < most; n++) {
-		if (!rp_virtq_pop_usual(q, mem, (uint16_t)(pos + n), &chain, &ahead->seg[n]))
+		struct rp_seg *seg = &ahead->seg[n];
+
+		if (!rp_virtq_pop_usual(q, mem, (uint16_t)(pos + n), &chain, seg))
 			break;
 		ahead->id[n] = chain.id;
 		/* Where the virtio-net header and the addresses are; the rest follows by itself. */
-		__builtin_prefetch(ahead->seg[n].addr);
-		__builtin_prefetch(ahead->seg[n].addr + LINE);
+		if (q->writable) {
+			rp_prefetch_write(seg->addr);
+			rp_prefetch_write(seg->addr + LINE);
+		} else {
+			__builtin_prefetch(seg->addr);
+			__builtin_prefetch(seg->addr + LINE);
+		}
 	}
 	ahead->at = 0;
 	ahead->n = n;

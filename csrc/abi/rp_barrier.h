@@ -46,9 +46,12 @@
 #define rp_add_fetch(p, n)     __atomic_add_fetch((p), (n), __ATOMIC_SEQ_CST)
 #define rp_set_bits(p, mask)   ((void)__atomic_fetch_or((p), (mask), __ATOMIC_SEQ_CST))
 #if defined(__x86_64__) || defined(__i386__)
-#define rp_cpu_relax() __builtin_ia32_pause()
+#define rp_cpu_relax()	     __builtin_ia32_pause()
+/* Bring a line near, to be written: compilers use this instruction only if told that it exists. */
+#define rp_prefetch_write(p) __asm__ volatile("prefetchw %0" : : "m"(*(const char *)(p)))
 #else
-#define rp_cpu_relax() __asm__ __volatile__("yield" ::: "memory")
+#define rp_cpu_relax()	     __asm__ __volatile__("yield" ::: "memory")
+#define rp_prefetch_write(p) __builtin_prefetch((p), 1)
 #endif
 #endif
 
