@@ -19,7 +19,7 @@ demo: dev ## two real guests exchange packets through a VALE switch
 
 dev: build/editable.stamp ## build all, leave the command at .venv/bin/ringpass
 
-test: packages-test dev ## the whole suite: C, C with sanitizers, Python, real guests
+test: packages-test packages-bench dev ## the whole suite: C, C with sanitizers, Python, real guests
 	@$(BIN)/pytest
 
 test-quick: packages-test dev ## all but the guests, under two minutes
@@ -31,8 +31,9 @@ lint: packages-lint dev ## ruff, mypy, clang-format, clang-tidy, cppcheck, shell
 format: packages-lint dev ## rewrite Python and C files in the project's format
 	@scripts/lint.sh --fix
 
-bench: dev ## every benchmark, as tables
+bench: packages-bench dev ## every benchmark, as tables
 	@$(BIN)/ringpass bench switch
+	@$(BIN)/ringpass bench vhost
 	@$(BIN)/ringpass bench instructions
 	@$(BIN)/ringpass bench g2g
 
@@ -42,10 +43,10 @@ clean: ## remove what was built
 distclean: clean ## also remove the virtual environment and the tools' caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: packages-demo packages-test packages-lint
+.PHONY: packages-demo packages-test packages-lint packages-bench
 packages-demo:
 	@scripts/install-packages.sh scripts/packages-demo.txt
-packages-test packages-lint:
+packages-test packages-lint packages-bench:
 	@scripts/install-packages.sh scripts/packages-demo.txt scripts/$@.txt
 
 # The environment holds the build requirements and the dependencies, all of them from pyproject.toml.

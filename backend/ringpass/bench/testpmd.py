@@ -19,7 +19,7 @@ from ringpass.bench.machine import prefer
 from ringpass.bench.workplace import PATIENCE_S, NotInstalled, Workplace
 from ringpass.errors import RingpassError
 
-PROGRAM, PACKAGE = "dpdk-testpmd", "dpdk"
+PROGRAM, PACKAGE = "dpdk-testpmd", "dpdk-dev"
 PROMPT = "testpmd> "
 #: Frames that testpmd moves at a time.
 BURST = 32
