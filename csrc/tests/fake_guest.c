@@ -66,18 +66,16 @@ bool fake_guest_send(struct fake_guest *g, const struct virtio_net_hdr *header, 
 		     uint32_t len, struct fake_layout layout)
 {
 	struct virtio_net_hdr_mrg_rxbuf full = { 0 };
-	int head = fake_queue_head(&g->tx);
-	uint8_t *buf;
+	int head;
 
-	if (head == FAKE_NOTHING)
-		return false;
 	if (header)
 		full.hdr = *header;
-	buf = fake_queue_buf(&g->tx, (unsigned)head);
-	EXPECT(g->header_bytes + len <= g->tx.buf_bytes);
-	memcpy(buf, &full, g->header_bytes);
-	memcpy(buf + g->header_bytes, frame, len);
-	return fake_queue_add_buf(&g->tx, g->header_bytes + len, 0, layout) != FAKE_NOTHING;
+	head = fake_queue_add_buf(&g->tx, g->header_bytes + len, 0, layout);
+	if (head == FAKE_NOTHING)
+		return false;
+	fake_queue_put(&g->tx, (unsigned)head, 0, &full, g->header_bytes);
+	fake_queue_put(&g->tx, (unsigned)head, g->header_bytes, frame, len);
+	return true;
 }
 
 unsigned fake_guest_sent(struct fake_guest *g)
@@ -109,7 +107,6 @@ bool fake_guest_receive(struct fake_guest *g, struct fake_frame *frame)
 	for (unsigned i = 0; i < buffers; i++) {
 		uint32_t len, skip = i == 0 ? g->header_bytes : 0;
 		int head = fake_queue_take(&g->rx, &len);
-		const uint8_t *buf = fake_queue_buf(&g->rx, head < 0 ? 0 : (unsigned)head);
 
 		if (head == FAKE_NOTHING) {
 			EXPECT_EQ(i, 0); /* all buffers of a frame are published at once */
@@ -117,10 +114,10 @@ bool fake_guest_receive(struct fake_guest *g, struct fake_frame *frame)
 		}
 		EXPECT(len >= skip && len <= g->rx.buf_bytes);
 		if (i == 0)
-			memcpy(&frame->header, buf, skip);
+			fake_queue_get(&g->rx, (unsigned)head, 0, &frame->header, skip);
 		buffers = frame->header.num_buffers;
 		EXPECT(frame->len + len - skip <= sizeof(frame->data));
-		memcpy(frame->data + frame->len, buf + skip, len - skip);
+		fake_queue_get(&g->rx, (unsigned)head, skip, frame->data + frame->len, len - skip);
 		frame->len += len - skip;
 	}
 	return true;

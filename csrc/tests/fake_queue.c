@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -172,34 +173,91 @@ static unsigned count_pieces(uint32_t bytes, struct fake_layout layout)
 	return layout.then ? 1 + (bytes - first + layout.then - 1) / layout.then : 2;
 }
 
+/* Piece by piece of @bytes: @part is the next one's length, 0 for all the rest. */
+static uint32_t next_part(uint32_t *part, uint32_t bytes, struct fake_layout layout)
+{
+	const uint32_t len = *part && *part < bytes ? *part : bytes;
+
+	*part = layout.then;
+	return len;
+}
+
+/* The byte behind a receive buffer stays as it is. */
+enum { GUARD = 0xc5 };
+
 int fake_queue_add_buf(struct fake_queue *q, uint32_t bytes, uint16_t flags,
 		       struct fake_layout layout)
 {
 	const unsigned n = count_pieces(bytes, layout);
-	uint32_t part = layout.first ? layout.first : layout.then;
+	uint32_t part = layout.first ? layout.first : layout.then, left = bytes;
 	struct fake_piece *piece;
 	uint64_t addr;
 	int head;
 
 	EXPECT(bytes && bytes <= q->buf_bytes);
 	EXPECT(n <= (layout.indirect ? FAKE_TABLE : q->size));
-	if (!q->nfree)
+	if ((layout.indirect ? 1 : n) > q->nfree)
 		return FAKE_NOTHING;
+	head = fake_queue_head(q);
+	addr = fake_queue_buf_addr(q, (unsigned)head);
 	piece = calloc(n, sizeof(*piece));
 	EXPECT(piece);
-	addr = fake_queue_buf_addr(q, (unsigned)fake_queue_head(q));
 	for (unsigned i = 0; i < n; i++) {
-		const uint32_t len = part && part < bytes ? part : bytes;
+		const uint32_t len = next_part(&part, left, layout);
 
-		piece[i] = (struct fake_piece){ addr, len };
-		addr += len;
-		bytes -= len;
-		part = layout.then;
+		left -= len;
+		piece[i] = (struct fake_piece){ addr + left, len };
 	}
-	EXPECT_EQ(bytes, 0);
-	head = fake_queue_add(q, piece, n, flags, layout.indirect);
+	EXPECT_EQ(left, 0);
+	if (bytes < q->buf_bytes)
+		fake_queue_buf(q, (unsigned)head)[bytes] = GUARD;
+	EXPECT_EQ(fake_queue_add(q, piece, n, flags, layout.indirect), head);
 	free(piece);
+	q->chain[head].buf_bytes = bytes;
+	q->chain[head].layout = layout;
 	return head;
+}
+
+/* Where byte @at of a buffer lies. @n: how many follow there */
+static uint8_t *buf_at(const struct fake_queue *q, unsigned head, uint32_t at, uint32_t *n)
+{
+	const struct fake_chain *c = &q->chain[head];
+	uint32_t part = c->layout.first ? c->layout.first : c->layout.then;
+	uint32_t left = c->buf_bytes, len;
+
+	EXPECT(at < c->buf_bytes);
+	for (;; at -= len) {
+		len = next_part(&part, left, c->layout);
+		left -= len;
+		if (at < len)
+			break;
+	}
+	*n = len - at;
+	return fake_queue_buf(q, head) + left + at;
+}
+
+void fake_queue_put(struct fake_queue *q, unsigned head, uint32_t at, const void *from, uint32_t n)
+{
+	const uint8_t *bytes = from;
+
+	for (uint32_t part; n; n -= part, at += part, bytes += part) {
+		uint8_t *to = buf_at(q, head, at, &part);
+
+		part = part < n ? part : n;
+		memcpy(to, bytes, part);
+	}
+}
+
+void fake_queue_get(struct fake_queue *q, unsigned head, uint32_t at, void *to, uint32_t n)
+{
+	uint8_t *bytes = to;
+
+	for (uint32_t part; n; n -= part, at += part, bytes += part) {
+		const uint8_t *from = buf_at(q, head, at, &part);
+
+		part = part < n ? part : n;
+		memcpy(bytes, from, part);
+	}
 }
 
 void fake_queue_publish(struct fake_queue *q)
@@ -287,6 +345,8 @@ int fake_queue_take(struct fake_queue *q, uint32_t *len)
 	}
 	if (len)
 		*len = written;
+	if (q->chain[head].buf_bytes && q->chain[head].buf_bytes < q->buf_bytes)
+		EXPECT_EQ(fake_queue_buf(q, head)[q->chain[head].buf_bytes], GUARD);
 	pass(q, &q->taken, head);
 	q->ops->give_back(q, head);
 	q->nfree += q->chain[head].descriptors;

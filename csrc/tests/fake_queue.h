@@ -66,6 +66,9 @@ struct fake_layout {
 struct fake_chain {
 	uint16_t descriptors; /* of the ring; 0: not in the queue */
 	uint32_t bytes;	      /* that the device may write */
+	/* Of its head's buffer: */
+	uint32_t buf_bytes; /* 0: it is made of something else */
+	struct fake_layout layout;
 };
 
 /* How far a driver has come since the reset, in both units that formats count in. */
@@ -193,9 +196,16 @@ static inline uint64_t fake_queue_table_addr(const struct fake_queue *q, unsigne
 int fake_queue_add(struct fake_queue *q, const struct fake_piece *piece, unsigned n, uint16_t flags,
 		   bool indirect);
 
-/* fake_queue_add_buf() - the first @bytes of the next head's own buffer, divided by @layout */
+/**
+ * fake_queue_add_buf() - the first @bytes of the next head's own buffer, divided by @layout
+ *
+ * The last piece lies first, so that nobody takes two of them for one; fill it,
+ * and read it after fake_queue_take(), with these two.
+ */
 int fake_queue_add_buf(struct fake_queue *q, uint32_t bytes, uint16_t flags,
 		       struct fake_layout layout);
+void fake_queue_put(struct fake_queue *q, unsigned head, uint32_t at, const void *from, uint32_t n);
+void fake_queue_get(struct fake_queue *q, unsigned head, uint32_t at, void *to, uint32_t n);
 
 /**
  * fake_queue_add_raw() - @n descriptors as they are, whatever rule they break
