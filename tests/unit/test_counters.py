@@ -12,6 +12,7 @@ from ringpass.dataplane import DataPlane, Policy, PortSpec
 from ringpass.errors import NotFound, RingpassError
 from ringpass.observe import counters
 from ringpass.observe.counters import Counters
+from tests.support.wait import wait_until
 
 
 def offsets(layout: struct.Struct) -> list[int]:
@@ -88,7 +89,7 @@ def test_what_the_data_plane_counts_is_read(path: Path) -> None:
             ("vale0:a", False, 0),
         ]
         assert all(ring.frames == 0 and ring.drops == {} for ring in rings)
-        (seen,) = read.workers()
+        (seen,) = wait_until(read.workers, "the worker runs")
         assert (seen.worker, seen.policy, seen.cpu) == (worker, Policy.SLEEP, 0)
         status = dataplane.port_status(port)
         assert read.ring(status.tx_records[0]) == rings[0]
