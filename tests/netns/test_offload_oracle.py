@@ -25,8 +25,8 @@ from tests.support.packets import (
     Packet,
     ones_sum,
 )
-from tests.support.taps import BridgedTaps, Unavailable
-from tests.support.vnet_path import VnetPath
+from tests.support.taps import TUN_F_CSUM, BridgedTaps, Unavailable
+from tests.support.vnet_path import GuestPath, VnetPath
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,31 @@ def test_checksums(
 ) -> None:
     packet = replace(PACKETS[name], udp=udp).of(payload)
     expect_the_same(linux, ringpass, packet.vnet(), packet.frame())
+
+
+@pytest.fixture(scope="module")
+def linux_that_leaves_sums() -> Iterator[BridgedTaps]:
+    with BridgedTaps(offloads=TUN_F_CSUM) as taps:
+        yield taps
+
+
+@pytest.fixture(scope="module")
+def guest() -> Iterator[GuestPath]:
+    with GuestPath() as path:
+        yield path
+
+
+@pytest.mark.usefixtures("linux")
+@pytest.mark.parametrize("name", PACKETS)
+@pytest.mark.parametrize(("payload", "gso_size"), [(200, 100), (9000, 100), (20000, 1448)])
+def test_segments_for_a_receiver_that_completes_checksums(
+    linux_that_leaves_sums: BridgedTaps, guest: GuestPath, name: str, payload: int, gso_size: int
+) -> None:
+    packet = PACKETS[name].of(payload)
+    vnet, frame = packet.vnet(gso_size), packet.frame()
+    theirs = linux_that_leaves_sums.forward(vnet, frame)
+    assert len(theirs) == -(-payload // gso_size)
+    assert guest.forward(vnet, frame) == theirs
 
 
 @pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
