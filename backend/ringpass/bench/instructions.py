@@ -77,10 +77,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "netmap-tx": (250, 33),
     "netmap-rx": (320, 47),
     "netmap-sync": (139, 0.54),
-    "vhost-split-tx": (959, 199),
-    "vhost-split-rx": (482, 200),
-    "vhost-packed-tx": (883, 235),
-    "vhost-packed-rx": (548, 238),
+    "vhost-split-tx": (963, 202),
+    "vhost-split-rx": (486, 205),
+    "vhost-packed-tx": (887, 239),
+    "vhost-packed-rx": (552, 240),
 }
 
 Talk = Callable[[str], None]
