@@ -98,6 +98,11 @@ class Stream:
         self.size = size
 
     def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def begin(self) -> None:
+        """Start the receiver, then the sender; return when frames flow."""
         introduce(self.receiver, self.sender)
         start_sink(self.receiver, "--seconds 3600 --idle 3600")
         command = f"rp-flood {self.sender.interface} --vary --dst {self.receiver.mac}"
@@ -108,7 +113,6 @@ class Stream:
             f"before=$(cat {sent}); {command} {limits} >/tmp/flood.json & flood=$!; {flowing}",
             PATIENCE_S,
         )
-        return self
 
     def __exit__(
         self,

@@ -13,15 +13,18 @@ from ringpass.cli.image import progress
 from ringpass.client import Client
 from ringpass.errors import ConfigError, RingpassError
 from ringpass.observe.status import PortStatus
-from ringpass.vm import qemu, registry, run
+from ringpass.vm import migration, qemu, registry, run
 from ringpass.vm.launch import qemu_guest, uml_guest
 from ringpass.vm.nic import Nic
+from ringpass.vm.qmp import Qmp
 
 app = typer.Typer(
     add_completion=False, help="Run guests on ports of the daemon.", no_args_is_help=True
 )
 
 DEFAULT_MTU = 1500
+
+Seat = Literal["front end", "standby"]
 
 Ports = Annotated[
     list[str] | None,
@@ -54,6 +57,10 @@ def run_(
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that it may take to be ready, with --detach.")
     ] = 60,
+    incoming: Annotated[
+        bool,
+        typer.Option("--incoming", help="Boot nothing: wait for a guest that migrates (QEMU)."),
+    ] = False,
     json: output.Json = False,
 ) -> None:
     """Run a guest, with its console here. It ends by `poweroff -f`, or by `vm stop`."""
@@ -62,7 +69,10 @@ def run_(
         raise ConfigError(
             "--json needs --detach", "without it, standard output is the guest's console"
         )
-    nics = with_addresses(nics_of(names, front_end=True), address or [])
+    if uml and incoming:
+        raise ConfigError("a guest cannot migrate to User-mode Linux", "only QEMU can take one")
+    seat: Seat = "standby" if incoming else "front end"
+    nics = with_addresses(nics_of(names, seat), address or [])
     built = images.ensure(image, progress=progress())
     options: dict[str, Any] = {
         "name": name or guest_name(names),
@@ -73,7 +83,7 @@ def run_(
     if uml:
         launch = uml_guest(built, nics, **options)
     else:
-        launch = qemu_guest(built, nics, smp=smp, accel=accel, **options)
+        launch = qemu_guest(built, nics, smp=smp, accel=accel, incoming=incoming, **options)
     if not detach:
         raise typer.Exit(run.foreground(launch))
     running = run.detach(launch, timeout)
@@ -88,6 +98,33 @@ def stop(name: Name, json: output.Json = False) -> None:
     """End a guest at once. One that does not run is no error."""
     stopped = registry.stop(name)
     output.print_result({"result": "stopped" if stopped else "was not running"}, name, json)
+
+
+@app.command()
+def migrate(
+    source: Name,
+    destination: Annotated[
+        str, typer.Argument(help="The guest that was started with --incoming.", show_default=False)
+    ],
+    bandwidth: Annotated[int, typer.Option(min=0, help="MiB/s at most; 0: no limit.")] = 0,
+    downtime: Annotated[
+        int, typer.Option(min=1, help="Milliseconds that the guest may stand still.")
+    ] = 300,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is given up.")] = 300,
+    json: output.Json = False,
+) -> None:
+    """Move a guest to another QEMU while it runs. If that fails it stays where it is."""
+    there = registry.find(destination).directory
+    with Qmp(registry.find(source).directory / registry.QMP) as qmp:
+        migration.begin(qmp, there, mib_s=bandwidth, downtime_ms=downtime)
+        moved = migration.finish(qmp, timeout)
+    if json:
+        output.print_json(moved._asdict())
+    else:
+        output.say(
+            f"{source}: moved to {destination} in {moved.total_ms} ms, "
+            f"it stood still for {moved.downtime_ms} ms"
+        )
 
 
 @app.command("ls")
@@ -124,7 +161,7 @@ def qemu_args(
     ports: Ports = None, accel: Accel = "tcg", memory: Memory = 256, json: output.Json = False
 ) -> None:
     """Print the arguments by which a QEMU of yours gets these ports, memory included."""
-    nics = nics_of(ports or [], front_end=False)
+    nics = nics_of(ports or [])
     argv = [*qemu.accel_args(accel), *qemu.memory_args(memory)]
     for index, nic in enumerate(nics):
         argv += qemu.nic_args(nic, index)
@@ -134,7 +171,7 @@ def qemu_args(
         typer.echo(shlex.join(argv))
 
 
-def nics_of(ports: list[str], *, front_end: bool) -> list[Nic]:
+def nics_of(ports: list[str], seat: Seat | None = None) -> list[Nic]:
     """Return a network card for each of `ports`, as `nic_of` does. Raises ConfigError."""
     for index, port in enumerate(ports):
         if port in ports[:index]:
@@ -143,20 +180,21 @@ def nics_of(ports: list[str], *, front_end: bool) -> list[Nic]:
                 "each name makes a network card, and a port has one front end",
                 "name it once, or add another port: ringpass port add",
             )
-    return [nic_of(port, front_end=front_end) for port in ports]
+    return [nic_of(port, seat) for port in ports]
 
 
-def nic_of(port: str, *, front_end: bool) -> Nic:
+def nic_of(port: str, seat: Seat | None) -> Nic:
     """Ask the daemon about a port and return the network card that fits it.
 
-    `front_end` refuses a port that has a front end already: it would wait there for ever.
+    With `seat` it must be free: whoever came would wait there for ever, or be turned away.
     """
     with Client() as client:
         status = client.ask(PortStatus, "port.show", name=port)
-    if front_end and status.front_end is not None:
+    present = status.standby if seat == "standby" else status.front_end
+    if seat and present is not None:
         raise RingpassError(
             f"cannot attach a guest to {port}",
-            f"process {status.front_end.pid} is its front end, and a port has one",
+            f"process {present.pid} is its {seat}, and a port has one",
             "stop that, or add another port: ringpass port add",
         )
     return Nic(

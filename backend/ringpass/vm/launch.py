@@ -26,6 +26,8 @@ class Launch:
     directory: Path
     argv: list[str]
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    incoming: bool = False
+    """Whether it waits for a guest that migrates, and boots none."""
 
     @property
     def name(self) -> str:
@@ -68,6 +70,7 @@ def qemu_guest(
     memory: int = 256,
     smp: int = 1,
     accel: qemu.Accel = "tcg",
+    incoming: bool = False,
     parameters: Iterable[str] = (),
     extra: Iterable[str] = (),
     ports: Iterable[str] = (),
@@ -77,8 +80,8 @@ def qemu_guest(
     """Return a guest of stock QEMU.
 
     `memory` is in MiB. `parameters` are added to the guest kernel's command line, `extra` to
-    QEMU's. `ports` names what the cards are attached to, for `vm ls`. `directory` is by default
-    RUNTIME/vm/NAME.
+    QEMU's. With `incoming` it waits for a guest that migrates to it. `ports` names what the cards
+    are attached to, for `vm ls`. `directory` is by default RUNTIME/vm/NAME.
     """
     nics = tuple(nics)
     record = new_record("qemu", image, nics, name, memory, tuple(ports), detached)
@@ -93,9 +96,10 @@ def qemu_guest(
         accel=accel,
         parameters=tuple(parameters),
         qmp=directory / registry.QMP,
+        incoming=directory / registry.INCOMING if incoming else None,
         extra=tuple(extra),
     )
-    return Launch(record, directory, qemu.command(machine))
+    return Launch(record, directory, qemu.command(machine), incoming=incoming)
 
 
 def uml_guest(

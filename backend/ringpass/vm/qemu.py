@@ -17,7 +17,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A guest for QEMU. `memory` is in MiB; `parameters` are added to the kernel's command line.
 
     The serial console is QEMU's standard input and output. `reboot` false makes a reboot of the
-    guest the end of QEMU. `extra` goes to the end of the command line as it is.
+    guest the end of QEMU. With `incoming` it boots nothing, and waits on that socket for a guest
+    that migrates from a machine that is the same otherwise. `extra` goes to the end of the command
+    line as it is.
     """
 
     name: str
@@ -29,13 +31,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     accel: Accel = "tcg"
     parameters: tuple[str, ...] = ()
     qmp: Path | None = None
+    incoming: Path | None = None
     reboot: bool = True
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_guest_name(self.name)
-        if self.qmp is not None:
-            check_socket_path(self.qmp)
+        for path in (self.qmp, self.incoming):
+            if path is not None:
+                check_socket_path(path)
 
 
 def command(machine: Machine) -> list[str]:
@@ -54,6 +58,8 @@ def command(machine: Machine) -> list[str]:
     argv += ["-append", " ".join(kernel_parameters(machine))]
     for index, nic in enumerate(machine.nics):
         argv += nic_args(nic, index)
+    if machine.incoming is not None:
+        argv += ["-incoming", f"unix:{machine.incoming}"]
     argv += machine.extra
     return argv
 

@@ -4,6 +4,7 @@
     pid           process and its start time, written by the reaper
     guest.json    what was started: a `Record`
     qmp.sock      QEMU's machine protocol (QEMU guests)
+    incoming.sock where a guest may migrate to, until one has
     console.sock  the console, and console.log what it printed (detached guests)
 
 A directory whose process has gone is what a killed session left behind, and is in nobody's way.
@@ -27,6 +28,7 @@ from ringpass.vm import reaper
 PID = "pid"
 RECORD = "guest.json"
 QMP = "qmp.sock"
+INCOMING = "incoming.sock"
 CONSOLE = "console.sock"
 LOG = "console.log"
 

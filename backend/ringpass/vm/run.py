@@ -31,11 +31,12 @@ def foreground(launch: Launch) -> int:
 
 
 def detach(launch: Launch, timeout: float) -> registry.Running:
-    """Start a guest in the background and wait until it is ready.
+    """Start a guest in the background and wait until it is ready, or can be migrated to.
 
     Raises GuestError if it ends, or is not ready after `timeout` seconds; then it is stopped.
     """
     launch.prepare()
+    incoming = launch.directory / registry.INCOMING
     log = launch.directory / registry.LOG
     log.touch()
     # The log is held open: a guest that ends takes its directory along.
@@ -50,7 +51,7 @@ def detach(launch: Launch, timeout: float) -> registry.Running:
         )
         deadline = time.monotonic() + timeout
         text = b""
-        while READY.encode() not in text:
+        while not (incoming.is_socket() if launch.incoming else READY.encode() in text):
             ended = relay.poll() is not None
             text += console.read()
             if ended or time.monotonic() > deadline:
