@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A guest that migrates from one QEMU to another, on one port, while it sends and receives."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,19 +68,32 @@ def dropped(lab: Lab, port: str) -> int:
     return sum(lab.daemon.port(port).tx.drops.values())
 
 
+def memory(guest: Guest) -> bytes:
+    """Return the memory of a guest, as its QEMU shares it."""
+    for fd in Path(f"/proc/{guest.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            content = fd.read_bytes() if "memfd:memory-backend" in str(fd.readlink()) else b""
+            if len(content) >= 256 << 20:
+                return content
+    raise AssertionError(f"{guest.name} shares no memory")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "announced"),
     [
         ("split", {}, "gratuitous_arp"),
-        ("packed", {"packed": True}, "rarp"),
-        ("big", {"mrg_rxbuf": False}, "gratuitous_arp"),
-        ("both", {"packed": True, "mrg_rxbuf": False}, "rarp"),
+        ("packed", {"packed": True, "mrg_rxbuf": False}, "rarp"),
     ],
 )
 def test_guest_migrates_under_traffic(
     lab: Lab, name: str, options: dict[str, Any], announced: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its memory is whole, no frame comes twice, and what is lost in the pause is counted."""
+    """Its memory is whole, no frame comes twice, and what is lost in the pause is counted.
+
+    One of the destinations waits before it runs the guest, so that each byte of both memories can
+    be compared: a page that the back end wrote, and did not mark, differs.
+    """
+    waits = name == "packed"
     # Who announces a guest: itself, or QEMU through us.
     extra = ["-global", "virtio-net-pci.guest_announce=" + ("off" if name == "packed" else "on")]
     (peer,) = lab.up("uml2")
@@ -86,7 +101,8 @@ def test_guest_migrates_under_traffic(
     source = lab.guest("qemu", f"{name}-here", [card], extra=extra)
     here = Station(source, "vale0:vm1", card.mac, "10.0.0.1")
     source.wait_ready(BOOT_S)
-    destination = stand_by(lab, card, f"{name}-there", extra=extra)
+    there_extra = [*extra, "-S"] if waits else extra
+    destination = stand_by(lab, card, f"{name}-there", extra=there_extra)
     there = replace(here, guest=destination)
     source.check(f"head -c 16777216 /dev/urandom >{BLOCK}")
     digest = source.check(f"sha256sum {BLOCK}", traffic.PATIENCE_S)
@@ -103,6 +119,10 @@ def test_guest_migrates_under_traffic(
         migration.begin(qmp, destination.directory, mib_s=MIB_S)
         moved = migration.finish(qmp)
     stream.sender = there
+    if waits:
+        assert memory(source) == memory(destination)
+        with destination.qmp() as qmp:
+            qmp.execute("cont")
     wait_until(lambda: lab.daemon.port(here.port).handovers == handovers + 1, "the handover")
     traffic_goes_on(lab, here.port)
     sent = send.end(peer.guest)["sent"]

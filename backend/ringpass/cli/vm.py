@@ -162,7 +162,7 @@ def qemu_args(
 ) -> None:
     """Print the arguments by which a QEMU of yours gets these ports, memory included."""
     nics = nics_of(ports or [])
-    argv = [*qemu.accel_args(accel), *qemu.memory_args(memory)]
+    argv = [*qemu.accel_args(accel), *qemu.memory_args(memory, accel)]
     for index, nic in enumerate(nics):
         argv += qemu.nic_args(nic, index)
     if json:

@@ -7,7 +7,12 @@ and nothing else. Every descriptor that arrives has one owner, who closes it.
 
     messages     the wire format
     connection   a socket that yields messages
-    session      what messages do to the rings of a port
+    session      what messages say, and the answers
+    attachment   what a front end wants of its port, and how much of that the data plane has
+    ring, memory what attachments are made of
+    device       what a port offers
     sharing      whether the memory that a front end describes is shared at all
+    frontend     a connected front end
     endpoint     where front ends come from: a listening socket, or one that we connect to
+    port         one front end that holds the port, and one that stands by
 """
