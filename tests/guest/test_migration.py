@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A guest that migrates from one QEMU to another, on one port, while it sends and receives."""
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -68,14 +67,20 @@ def dropped(lab: Lab, port: str) -> int:
     return sum(lab.daemon.port(port).tx.drops.values())
 
 
-def memory(guest: Guest) -> bytes:
-    """Return the memory of a guest, as its QEMU shares it."""
+def memory(guest: Guest) -> Path:
+    """Return the file of a guest's memory, by way of its QEMU."""
     for fd in Path(f"/proc/{guest.pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            content = fd.read_bytes() if "memfd:memory-backend" in str(fd.readlink()) else b""
-            if len(content) >= 256 << 20:
-                return content
+        if "memfd:memory-backend" in str(fd.readlink()):
+            return fd
     raise AssertionError(f"{guest.name} shares no memory")
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Compare two files in pieces: they are large, and mostly holes."""
+    with one.open("rb") as first, other.open("rb") as second:
+        while piece := first.read(1 << 20):
+            at = first.tell() - len(piece)
+            assert piece == second.read(1 << 20), f"they differ beyond byte {at:#x}"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_guest_migrates_under_traffic(
         moved = migration.finish(qmp)
     stream.sender = there
     if waits:
-        assert memory(source) == memory(destination)
+        assert_same(memory(source), memory(destination))
         with destination.qmp() as qmp:
             qmp.execute("cont")
     wait_until(lambda: lab.daemon.port(here.port).handovers == handovers + 1, "the handover")
@@ -137,9 +142,11 @@ def test_guest_migrates_under_traffic(
             f"ms; to the guest: {sent} frames, {lost} lost, {found}; from it: {flood}\n"
         )
     assert (found["duplicates"], found["late"], found["corrupt"]) == (0, 0, 0)
-    assert found["frames"] == sent - lost
+    # Others than the numbered ones may be lost, too, such as an ARP request.
+    missing = sent - found["frames"]
+    assert missing <= lost
     # What comes while nobody runs, and while the event loops of three processes take their turns.
-    assert lost <= RATE * (port.pause_s + 0.5)
+    assert found["longest_gap"] <= missing <= RATE * (port.pause_s + 1)
     received = flood.received
     assert (received.duplicates, received.late, received.corrupt) == (0, 0, 0)
     assert received.missing == port.tx.drops.get("reset", 0)

@@ -119,7 +119,7 @@ def test_a_holder_that_starts_again_before_the_standby_does_keeps_its_port(
 
 
 def test_a_standby_that_cannot_take_over_costs_the_holder_nothing(
-    daemon: Daemon, other: MiniGuest, two: tuple[MiniGuest, MiniGuest]
+    daemon: Daemon, two: tuple[MiniGuest, MiniGuest]
 ) -> None:
     first, second = two
     beyond = m.VringAddress(0, 0, 1 << 50, 1 << 50, 1 << 50, 0)
