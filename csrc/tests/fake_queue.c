@@ -195,7 +195,7 @@ int fake_queue_add_buf(struct fake_queue *q, uint32_t bytes, uint16_t flags,
 	int head;
 
 	EXPECT(bytes && bytes <= q->buf_bytes);
-	EXPECT(n <= (layout.indirect ? FAKE_TABLE : q->size));
+	EXPECT(n && n <= (layout.indirect ? FAKE_TABLE : q->size));
 	if ((layout.indirect ? 1 : n) > q->nfree)
 		return FAKE_NOTHING;
 	head = fake_queue_head(q);
