@@ -5,8 +5,8 @@ import ctypes
 import os
 import platform
 import signal
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -74,6 +74,16 @@ def place(pid: int, cpus: Collection[int]) -> None:
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
             for task in Path(f"/proc/{process}/task").iterdir():
                 os.sched_setaffinity(int(task.name), cpus)
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """Stop the process `pid` for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def prefer(pid: int) -> bool:

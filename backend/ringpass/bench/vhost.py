@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from ringpass.bench.machine import one_cpu, prefer, two_cpus
+from ringpass.bench.machine import one_cpu, paused, prefer, two_cpus
 from ringpass.bench.measure import Options, in_turn
 from ringpass.bench.ovs import Ovs
 from ringpass.bench.report import Goal, Row, row
@@ -72,10 +72,10 @@ BATCH = BURST
 ONE_CORE_GOAL = Goal("at most 0.6 times DPDK's way", 0.6)
 TWO_CORES_GOAL = Goal("at least 1.5 times the frames/s of Open vSwitch", 1 / 1.5)
 
-#: The worker is as its default is, but for its core.
+#: The worker has a core for itself and never sleeps, as Open vSwitch's thread.
 CONFIG = """\
 [daemon]
-workers = [{{ cpu = {cpu} }}]
+workers = [{{ cpu = {cpu}, policy = "busy" }}]
 
 [switch.vale0]
 
@@ -181,7 +181,7 @@ def two_cores(name: str, form: Format, sizes: Sequence[int], options: Options) -
 
         ovs = stack.enter_context(Ovs(bed.place, ("p0", "p1"), cpu=second, other_cpu=first))
         ours = circle("testpmd", [known["vale0:p0"], known["vale0:p1"]])
-        with ovs.awake():
+        with paused(bed.daemon_pid), ovs.awake():
             theirs = circle("testpmd-ovs", [ovs.socket("p0"), ovs.socket("p1")])
         return [two_cores_row(name, size, bed, ours, ovs, theirs, options) for size in sizes]
 
@@ -193,7 +193,7 @@ def two_cores_row(
     first, second = two_cpus()
 
     def through_ovs() -> float:
-        with ovs.awake():
+        with paused(bed.daemon_pid), ovs.awake():
             return 1e9 / theirs.forward(size, options.seconds, ports=(0, 1))
 
     before = bed.usage()
