@@ -83,18 +83,21 @@ int rp_virtq_map(struct rp_virtq *q, const struct rp_guestmem *mem,
 	return 0;
 }
 
-/* Where the driver is to go on, from the low half of what SET_VRING_BASE says. */
+/* Where to go on: what SET_VRING_BASE says, unless the queue's memory knows better. */
 static int set_position(struct rp_virtq *q, uint32_t base, struct rp_err *err)
 {
 	const uint16_t index = base & 0x7fff;
 
-	q->avail_idx = (uint16_t)base;
-	q->used_pos = q->packed ? 0 : rp_load_acquire(&q->used->idx);
-	if (!q->packed)
+	if (!q->packed) {
+		q->avail_idx = (uint16_t)base;
+		q->used_pos = rp_load_acquire(&q->used->idx);
+		if ((uint16_t)(q->avail_idx - q->used_pos) > q->size)
+			q->avail_idx = q->used_pos;
 		return 0;
+	}
 	if (index >= q->size)
 		return rp_fail(err, EINVAL, "it is to begin at index %u of %u", index, q->size);
-	q->used_pos = (uint16_t)(index + (base & 0x8000 ? 0 : q->size));
+	q->used_pos = rp_virtq_resume_packed(q, rp_virtq_position(q, (uint16_t)base));
 	return 0;
 }
 

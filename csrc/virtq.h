@@ -144,6 +144,20 @@ int rp_virtq_map(struct rp_virtq *q, const struct rp_guestmem *mem,
 		 const struct rp_vring_config *cfg, struct rp_err *err);
 
 /**
+ * rp_virtq_resume_packed() - where a packed ring goes on
+ * @base:	the position that the front end says, a guess if its backend crashed
+ */
+uint16_t rp_virtq_resume_packed(const struct rp_virtq *q, uint16_t base);
+
+/* rp_virtq_position() - the position that index and wrap counter name, modulo two laps */
+static inline uint16_t rp_virtq_position(const struct rp_virtq *q, uint16_t index_and_wrap)
+{
+	const uint16_t wrap = 1 << VRING_PACKED_EVENT_F_WRAP_CTR;
+
+	return (uint16_t)((index_and_wrap & (wrap - 1)) + (index_and_wrap & wrap ? 0 : q->size));
+}
+
+/**
  * rp_virtq_base() - positions, as GET_VRING_BASE and SET_VRING_BASE write them
  *
  * Split: the next avail index. Packed: index and wrap counter of the next

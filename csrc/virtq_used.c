@@ -19,6 +19,25 @@ uint32_t rp_virtq_base(const struct rp_virtq *q, uint16_t pos)
 	return q->packed ? at | at << 16 : pos;
 }
 
+/* Mark what was written @offset bytes into the device area, a word or two. */
+static void mark_event(const struct rp_virtq *q, uint64_t offset)
+{
+	const struct rp_dirty *log = rp_load_acquire(q->log);
+
+	if (log)
+		rp_dirty_mark(log, q->device_addr + offset, sizeof(struct vring_packed_desc_event));
+}
+
+/* Keep @pos, which the ring does not tell, for a backend after this one; see virtq_resume.c. */
+static void leave_position(struct rp_virtq *q, uint16_t pos)
+{
+	/* While the device waits for kicks, the driver goes by this word. */
+	if (rp_load(&q->device->flags) == VRING_PACKED_EVENT_FLAG_DESC)
+		return;
+	rp_store(&q->device->off_wrap, index_and_wrap(q, pos));
+	mark_event(q, 0);
+}
+
 /*
  * The driver looks at the first entry; when it sees that one, it may see all:
  *
@@ -30,7 +49,7 @@ void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos)
 {
 	const uint32_t mask = q->size - 1;
 	const uint16_t first = q->used_pos;
-	uint16_t first_flags = 0;
+	uint16_t first_flags = 0, slots = 0;
 
 	for (uint16_t at = first; at != pos;) {
 		const struct rp_used *u = &q->filled[at & mask];
@@ -44,8 +63,11 @@ void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos)
 			first_flags = flags;
 		else
 			rp_store(&d->flags, flags);
-		at += u->slots;
+		slots = u->slots;
+		at += slots;
 	}
+	if (slots > 1)
+		leave_position(q, pos);
 	if (pos != first)
 		rp_store_release(&q->ring[first & mask].flags, first_flags);
 }
@@ -62,15 +84,6 @@ void rp_virtq_mark_used(const struct rp_virtq *q, const struct rp_dirty *log, ui
 	if (!q->packed)
 		rp_dirty_mark(log, q->device_addr + offsetof(struct vring_used, idx),
 			      sizeof(q->used->idx));
-}
-
-/* Mark what was written @offset bytes into the device area, a word or two. */
-static void mark_event(const struct rp_virtq *q, uint64_t offset)
-{
-	const struct rp_dirty *log = rp_load_acquire(q->log);
-
-	if (log)
-		rp_dirty_mark(log, q->device_addr + offset, sizeof(struct vring_packed_desc_event));
 }
 
 static bool notify_packed(const struct rp_virtq *q, uint16_t from, uint16_t to)
