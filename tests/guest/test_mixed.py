@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A QEMU guest and a User-mode Linux guest on one switch, and what the switch knows of them."""
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
 
 from ringpass.image import Image
-from tests.support import traffic
+from tests.support import faults, traffic
 from tests.support.lab import Lab, Station
 from tests.support.traffic_tests import TrafficTests
 from tests.support.wait import wait_until
@@ -105,18 +103,7 @@ def test_frames_that_a_stopped_receiver_misses_are_counted(
     """Whether senders are held back for a while or not: what did not arrive is in the counter."""
     sender = trio[0]
     receiver = next(station for station in trio if station.port == port)
-    before = lab.daemon.port(port).rx.drops.get("full", 0)
-    traffic.start_sink(receiver, "--seconds 60 --idle 2")
-    os.kill(receiver.guest.pid, signal.SIGSTOP)
-    try:
-        sent = traffic.send_flood(sender, receiver.mac, count=2000)
-    finally:
-        os.kill(receiver.guest.pid, signal.SIGCONT)
-    received = traffic.end_sink(receiver)
-    lost = lab.daemon.port(port).rx.drops.get("full", 0) - before
-    assert lost > 0
-    assert sent.frames == received.frames + lost
-    assert received.duplicates == received.corrupt == received.late == 0
+    faults.flood_stopped_guest(lab, sender, receiver)
 
 
 def announce(lab: Lab, station: Station) -> None:

@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What befalls a guest in the middle of its work."""
 
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
 from ringpass.vm import reaper
+from tests.support import traffic
 from tests.support.lab import Lab, Station
 
 
@@ -18,8 +24,9 @@ def kill_front_end(lab: Lab, station: Station) -> None:
 def rebind_driver(station: Station) -> None:
     """Take the guest's network driver from its device and give it back."""
     station.guest.check(
-        "cd /sys/bus/virtio/drivers/virtio_net && card=$(echo virtio*) && "
-        "echo $card >unbind && ! ip link show eth0 2>/dev/null && echo $card >bind; "
+        f"card=$(basename $(readlink /sys/class/net/{station.interface}/device)) && "
+        "cd /sys/bus/virtio/drivers/virtio_net && echo $card >unbind && "
+        f"! ip link show {station.interface} 2>/dev/null && echo $card >bind; "
         "status=$?; cd /root; (exit $status)"
     )
     configure(station)
@@ -42,3 +49,26 @@ def flood_in_background(sender: Station, mac: str) -> None:
 def end_flood(sender: Station) -> None:
     """Stop what `flood_in_background` began."""
     sender.guest.check("kill $load; wait $load; true")
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Let a process stand still for as long as the context lasts."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def flood_stopped_guest(lab: Lab, sender: Station, receiver: Station) -> None:
+    """Send to a guest that stands still: each frame must arrive later, once, or be counted."""
+    before = lab.daemon.port(receiver.port).rx.drops.get("full", 0)
+    traffic.start_sink(receiver, "--seconds 60 --idle 2")
+    with stopped(receiver.guest.pid):
+        sent = traffic.send_flood(sender, receiver.mac, count=2000)
+    received = traffic.end_sink(receiver)
+    lost = lab.daemon.port(receiver.port).rx.drops.get("full", 0) - before
+    assert lost > 0
+    assert sent.frames == received.frames + lost
+    assert received.duplicates == received.corrupt == received.late == 0

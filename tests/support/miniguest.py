@@ -11,7 +11,7 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -170,14 +170,20 @@ class MiniGuest:
 
     def send(self, frame: bytes, pair: int = 0) -> None:
         """Send one frame; return when the back end has taken it."""
+        self.send_all([frame], pair)
+
+    def send_all(self, frames: Sequence[bytes], pair: int = 0) -> None:
+        """Send up to ENTRIES frames at once; return when the back end has taken them."""
         ring = self.rings[2 * pair + 1]
-        number = ring.made_available % ENTRIES
-        at = ring.buffers + number * BUFFER_BYTES
-        self.memory[at : at + 12 + len(frame)] = HEADER + frame
-        ring.describe(number, 12 + len(frame), 0)
-        ring.offer(number)
+        for frame in frames:
+            number = ring.made_available % ENTRIES
+            at = ring.buffers + number * BUFFER_BYTES
+            self.memory[at : at + 12 + len(frame)] = HEADER + frame
+            ring.describe(number, 12 + len(frame), 0)
+            ring.offer(number)
         os.eventfd_write(ring.kick, 1)
-        wait_for(lambda: ring.take_used() is not None, "the frame to be taken")
+        for _ in frames:
+            wait_for(lambda: ring.take_used() is not None, "the frame to be taken")
 
     def receive(self, timeout: float = 5.0) -> bytes:
         """Return the next frame, of any queue pair."""

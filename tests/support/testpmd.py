@@ -33,9 +33,12 @@ class Testpmd:
         options: str = "",
         arguments: tuple[str, ...] = (),
     ) -> None:
-        device = f"net_virtio_user0,path={path},mac={mac},queues={queues},queue_size=256{options}"
+        device = f"net_virtio_user0,path={path},mac={mac},queues={queues},queue_size=256"
+        device += f",{options}" if options else ""
         eal = ["--no-huge", "--no-pci", "--no-shconf", "--single-file-segments", "-m", "128"]
         eal += ["-l", "0,1", f"--file-prefix=rp{os.getpid()}.{id(self)}", f"--vdev={device}"]
+        # It says which of its paths it takes, and may take the widest.
+        eal += ["--log-level=pmd.net.virtio.init:info", "--force-max-simd-bitwidth=512"]
         own = [f"--forward-mode={mode}", f"--rxq={queues}", f"--txq={queues}", "--nb-cores=1"]
         own += ["--total-num-mbufs=4096", "--stats-period=1", *arguments]
         self.argv = [PROGRAM, *eal, "--", *own]

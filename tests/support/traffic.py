@@ -2,6 +2,7 @@
 """Traffic between guests, each byte of it checked. Every wait has a limit."""
 
 import json
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -55,12 +56,16 @@ class Flood(NamedTuple):
 
 
 def ping(source: Station, target: Station, *, count: int = 5, size: int = 56) -> None:
-    """Exchange `count` echoes of `size` bytes, unfragmented. None may be lost."""
+    """Exchange `count` echoes of `size` bytes, unfragmented.
+
+    They may be late, or overtake each other in two queues: ping then sends some more, until so many
+    have come back. Floods tell whether any are lost.
+    """
     # A target that did not answer a moment ago would be thought unreachable for a while.
     source.guest.check(f"ip neigh flush dev {source.interface}")
-    limits = f"-c {count} -i 0.05 -W 20 -s {size} -M do"
-    output = source.guest.check(f"ping -n {limits} {target.address}", PATIENCE_S)
-    assert f" {count} received, 0% packet loss" in output, output
+    limits = f"-c {count} -i 0.05 -w 20 -s {size} -M do"
+    output = source.guest.run(f"ping -n {limits} {target.address}", PATIENCE_S).output
+    assert len(set(re.findall(r"icmp_seq=(\d+) ttl", output))) >= count, output
 
 
 def introduce(station: Station, other: Station) -> None:
@@ -77,8 +82,13 @@ def flood(sender: Station, receiver: Station, *, size: int = 60, count: int = 50
 
 
 def send_flood(sender: Station, mac: str, *, size: int = 60, count: int = 5000) -> Sent:
-    """Send `count` numbered frames of `size` bytes to the address `mac`."""
-    command = f"rp-flood {sender.interface} --vary --dst {mac} --size {size} --count {count}"
+    """Send `count` numbered frames of `size` bytes to the address `mac`.
+
+    From one processor: one that moves to another takes another queue, and overtakes itself.
+    """
+    command = (
+        f"taskset 1 rp-flood {sender.interface} --vary --dst {mac} --size {size} --count {count}"
+    )
     return msgspec.json.decode(sender.guest.check(command, PATIENCE_S), type=Sent)
 
 
@@ -105,7 +115,7 @@ class Stream:
         """Start the receiver, then the sender; return when frames flow."""
         introduce(self.receiver, self.sender)
         start_sink(self.receiver, "--seconds 3600 --idle 3600")
-        command = f"rp-flood {self.sender.interface} --vary --dst {self.receiver.mac}"
+        command = f"taskset 1 rp-flood {self.sender.interface} --vary --dst {self.receiver.mac}"
         limits = f"--seconds 3600 --rate {self.rate} --size {self.size}"
         sent = f"/sys/class/net/{self.sender.interface}/statistics/tx_packets"
         flowing = f"until [ $(cat {sent}) -ge $((before + 10)) ]; do sleep 0.02; done"

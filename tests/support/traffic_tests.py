@@ -4,6 +4,7 @@
 import pytest
 
 from tests.support import traffic
+from tests.support.account import Account
 from tests.support.lab import Lab, Station
 
 
@@ -53,23 +54,14 @@ class TrafficTests:
     def test_payload_is_copied_once(self, lab: Lab, pair: tuple[Station, Station]) -> None:
         """From the sender's memory straight into the receiver's, frames and segments alike."""
         first, second = pair
-        before = copied_and_delivered(lab, first, second)
+        before = account(lab, first, second)
         traffic.flood(first, second, size=1514, count=2000).assert_whole()
         traffic.flood(second, first, size=60, count=2000).assert_whole()
         traffic.iperf(second, first)
-        copied, delivered = (
-            after - at_first
-            for after, at_first in zip(
-                copied_and_delivered(lab, first, second), before, strict=True
-            )
-        )
-        assert delivered > 2000 * (1514 + 60)
-        assert copied / delivered == 1.0
+        moved = account(lab, first, second).since(before)
+        assert moved.delivered > 2000 * (1514 + 60)
+        assert moved.copied / moved.delivered == 1.0
 
 
-def copied_and_delivered(lab: Lab, *stations: Station) -> tuple[int, int]:
-    """Return the bytes that were copied for the stations, and those that were delivered to them."""
-    rings = [ring for station in stations for ring in lab.daemon.rings(station.port)]
-    copied = sum(ring.copied for ring in rings if ring.tx)
-    delivered = sum(ring.bytes for ring in rings if not ring.tx)
-    return copied, delivered
+def account(lab: Lab, *stations: Station) -> Account:
+    return Account.of(ring for station in stations for ring in lab.daemon.rings(station.port))

@@ -25,13 +25,14 @@ class Qmp:
         self.events: list[dict[str, Any]] = []
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
+        self.timeout = timeout
         try:
             self.socket.connect(str(path))
         except OSError as error:
             self.socket.close()
             raise QmpError(f"cannot connect to QEMU at {path}", str(error)) from None
         self.reader = self.socket.makefile("rb")
-        self.receive()  # the greeting
+        self.answer()  # the greeting
         self.execute("qmp_capabilities")
 
     def __enter__(self) -> Self:
@@ -46,7 +47,7 @@ class Qmp:
         words = {name.replace("_", "-"): value for name, value in arguments.items()}
         self.socket.sendall(json.dumps({"execute": command, "arguments": words}).encode())
         while True:
-            message = self.receive()
+            message = self.answer()
             if "event" in message:
                 self.events.append(message)
             elif "error" in message:
@@ -62,19 +63,27 @@ class Qmp:
                 if event["event"] == name:
                     self.events.remove(event)
                     return event
-            if time.monotonic() > deadline:
+            left = deadline - time.monotonic()
+            message = self.receive(left) if left > 0 else None
+            if message is None:
                 raise QmpError(f"QEMU did not report {name}", f"no such event in {timeout} s")
-            message = self.receive()
             if "event" in message:
                 self.events.append(message)
 
-    def receive(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
+        """Return the next message, which is due. Raises QmpError if none comes."""
+        message = self.receive(self.timeout)
+        if message is None:
+            raise QmpError(f"QEMU does not answer at {self.path}", "its main loop is busy")
+        return message
+
+    def receive(self, timeout: float) -> dict[str, Any] | None:
+        """Return the next message, or None if none comes within `timeout` seconds."""
+        self.socket.settimeout(timeout)
         try:
             line = self.reader.readline()
         except TimeoutError:
-            raise QmpError(
-                f"QEMU does not answer at {self.path}", "its main loop is busy"
-            ) from None
+            return None
         if not line:
             raise QmpError(f"QEMU closed the connection at {self.path}", "it has ended")
         message: dict[str, Any] = json.loads(line)
