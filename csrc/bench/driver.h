@@ -166,9 +166,9 @@ static inline void bench_send(struct bench_queue *queue, struct bench_stream *st
 	const struct bench_queue q = *queue;
 	struct bench_stream s = *stream;
 
-	for (uint16_t i = 0; i < n; i++)
-		rp_bench_write(&s, bench_queue_buf(&q, (uint16_t)(q.next + i) & (q.size - 1)) +
-					   BENCH_NET_HEADER);
+	for (uint32_t i = 0; i < n; i++)
+		rp_bench_write(&s,
+			       bench_queue_buf(&q, (q.next + i) & (q.size - 1)) + BENCH_NET_HEADER);
 	*stream = s;
 	bench_offer(queue, n);
 }
