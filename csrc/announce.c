@@ -12,6 +12,7 @@
 enum {
 	FRAME_BYTES = 60,
 	MAC_BYTES = 6,
+	TYPE = 2 * MAC_BYTES,
 	HEADER_BYTES = 22, /* Ethernet and ARP, before the first address */
 	TARGET = HEADER_BYTES + MAC_BYTES + 4,
 };
@@ -37,7 +38,7 @@ static void make_frame(uint8_t *frame, const uint8_t *mac)
 	memset(frame, 0, FRAME_BYTES);
 	memset(frame, 0xff, MAC_BYTES);
 	memcpy(frame + MAC_BYTES, mac, MAC_BYTES);
-	memcpy(frame + 2 * MAC_BYTES, arp, sizeof(arp));
+	memcpy(frame + TYPE, arp, sizeof(arp));
 	memcpy(frame + HEADER_BYTES, mac, MAC_BYTES);
 	memcpy(frame + TARGET, mac, MAC_BYTES);
 }

@@ -31,7 +31,8 @@ static int check(int fd, uint64_t offset, uint64_t bytes, uint64_t *block, struc
 			       "the dirty log has %" PRIu64 " bytes from offset %" PRIu64
 			       " of a file of %" PRIu64 " bytes",
 			       bytes, offset, (uint64_t)st.st_size);
-	*block = st.st_blksize > 4096 ? (uint64_t)st.st_blksize : 4096;
+	if (st.st_blksize > RP_DIRTY_PAGE)
+		*block = (uint64_t)st.st_blksize;
 	return 0;
 }
 
@@ -39,7 +40,7 @@ struct rp_dirty *rp_dirty_new(int fd, uint64_t offset, uint64_t bytes, void (*lo
 			      void *owner, struct rp_err *err)
 {
 	struct rp_dirty *log;
-	uint64_t block = 0, start;
+	uint64_t block = RP_DIRTY_PAGE, start;
 
 	if (check(fd, offset, bytes, &block, err) < 0)
 		return NULL;

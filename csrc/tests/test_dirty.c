@@ -158,7 +158,7 @@ TEST(threads_that_mark_pages_of_one_byte_do_not_undo_each_other)
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint8_t bit = (uint8_t)(1 << 2 * (i % 4));
 
-		rp_dirty_mark(log, 2 * (i % 32) * PAGE, 1);
+		rp_dirty_mark(log, UINT64_C(2) * (i % 32) * PAGE, 1);
 		EXPECT(__atomic_fetch_and(&bits[i % 32 / 4], (uint8_t)~bit, __ATOMIC_SEQ_CST) &
 		       bit);
 	}
