@@ -79,3 +79,21 @@ void rp_dirty_free(struct rp_dirty *log)
 	munmap(log->base, log->bytes);
 	free(log);
 }
+
+void rp_dirty_mark_all(const struct rp_dirty *log, uint64_t guest_addr, uint64_t bytes)
+{
+	const uint64_t block = 8 * (uint64_t)RP_DIRTY_PAGE; /* of memory: one byte's */
+	const uint64_t end = guest_addr + bytes;
+	uint64_t from = (guest_addr + block - 1) / block, to = end / block;
+
+	if (to > log->pages / 8)
+		to = log->pages / 8;
+	if (from >= to) {
+		rp_dirty_mark(log, guest_addr, bytes);
+		return;
+	}
+	rp_dirty_mark(log, guest_addr, from * block - guest_addr);
+	memset(log->bits + from, 0xff, to - from); /* a bit that is set twice is set */
+	rp_fence_full();
+	rp_dirty_mark(log, to * block, end - to * block);
+}

@@ -49,6 +49,13 @@ struct rp_dirty *rp_dirty_new(int fd, uint64_t offset, uint64_t bytes, void (*lo
 void rp_dirty_free(struct rp_dirty *log);
 
 /**
+ * rp_dirty_mark_all() - rp_dirty_mark() for much memory at a time
+ *
+ * A front end may describe terabytes: whole bytes are set without asking what they were.
+ */
+void rp_dirty_mark_all(const struct rp_dirty *log, uint64_t guest_addr, uint64_t bytes);
+
+/**
  * rp_dirty_mark() - @bytes of memory at @guest_addr were written
  *
  * Pages beyond the log are passed over; the facade lets no memory table have any.

@@ -257,7 +257,7 @@ static void log_lost(void *owner)
 static void mark_all(const struct rp_dirty *log, const struct rp_guestmem *mem)
 {
 	for (uint32_t i = 0; mem && i < mem->n; i++)
-		rp_dirty_mark(log, mem->region[i].guest_addr, mem->region[i].bytes);
+		rp_dirty_mark_all(log, mem->region[i].guest_addr, mem->region[i].bytes);
 }
 
 int rp_vhost_log(rp_dataplane *dp, int port, int32_t fd, uint64_t offset, uint64_t bytes,

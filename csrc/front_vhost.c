@@ -305,13 +305,15 @@ static enum fit take_room(struct front_vhost *v, const struct rp_guestmem *mem, 
 
 		if (ret == RP_POP_NO_ROOM && slice->seg == 0)
 			v->q.broken = "receive buffers in more pieces than any frame needs";
-		if (v->q.broken)
+		if (v->q.broken) {
 			break_port(v);
+			return FULL; /* not NO_PIECES: the next lease would get no further */
+		}
 		if (ret != RP_POP_CHAIN)
 			return ret == RP_POP_NO_ROOM ? NO_PIECES : FULL;
 		if (!v->mergeable && chain.bytes < need)
 			return TOO_LONG;
-		/* Not published yet, so a frame that does not fit after all leaves no trace. */
+		/* Not published yet: the driver sees nothing of a frame that does not fit after all. */
 		rp_virtq_fill(&v->q, (uint16_t)(c->used + slots), chain.id, chain.slots,
 			      (uint32_t)(chain.bytes < left ? chain.bytes : left));
 		room += chain.bytes;
@@ -391,7 +393,8 @@ static unsigned vhost_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 				      take_room(v, mem, l, f, slice, &c);
 		if (fit == TOO_LONG) {
 			rp_drop(from, RP_DROP_MTU, 1);
-			c.ahead.at = c.ahead.n = 0;
+			if (take == RP_FIT_AS_IT_IS) /* a chain was popped, and stays */
+				c.ahead.at = c.ahead.n = 0;
 			continue;
 		}
 		if (fit != FITS) {

@@ -218,6 +218,23 @@ static bool waited(struct rp_batch *b, uint64_t now_ns, uint64_t hold_ns)
 	return now_ns - b->stuck_since_ns >= hold_ns;
 }
 
+/* Does the receiver hold its senders back, and has this one not waited enough? */
+static bool may_wait(struct rp_batch *b, struct rp_endpoint *to)
+{
+	const uint64_t now_ns = rp_now_ns(), hold_ns = rp_load(&to->port->hold_ns);
+	const bool patient = rp_endpoint_hold(to, now_ns, hold_ns);
+
+	return !waited(b, now_ns, hold_ns) && patient;
+}
+
+static bool all_flooded(const struct rp_forward *fw, const struct rest *r)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		if (!flooded(fw, r->order[i]))
+			return false;
+	return true;
+}
+
 /*
  * The receiver is full: if it wants senders held back, keep what only it gets;
  * a flooded frame that waited for one port would reach the others twice.
@@ -225,10 +242,8 @@ static bool waited(struct rp_batch *b, uint64_t now_ns, uint64_t hold_ns)
 static void congested(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoint *to,
 		      const struct rest *r)
 {
-	const uint64_t now_ns = rp_now_ns(), hold_ns = rp_load(&to->port->hold_ns);
-	const bool patient = rp_endpoint_hold(to, now_ns, hold_ns);
-	const bool hold = !waited(from->batch, now_ns, hold_ns) && patient;
 	struct rp_forward *fw = &c->forward;
+	const bool hold = !all_flooded(fw, r) && may_wait(from->batch, to);
 	unsigned drops = 0;
 
 	for (unsigned i = 0; i < r->n; i++) {

@@ -299,8 +299,8 @@ enum rp_pop rp_virtq_pop_any(struct rp_virtq *q, const struct rp_guestmem *mem, 
 		}
 		if (ret == RP_POP_CHAIN)
 			ret = add_pieces(q, mem, &d, chain, seg, max);
-		/* Without room for more, go on to the end of the chain, which may be a packed one. */
-		if (ret == RP_POP_BROKEN || (ret == RP_POP_NO_ROOM && in_indirect))
+		/* Without room for more, only where a packed chain ends is still to be known. */
+		if (ret == RP_POP_BROKEN || (ret == RP_POP_NO_ROOM && (in_indirect || !q->packed)))
 			return ret;
 		if (!follow(q, &d, &table, in_indirect, chain, &i))
 			return ret;

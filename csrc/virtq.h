@@ -250,8 +250,11 @@ static inline enum rp_pop rp_virtq_pop_ahead(struct rp_virtq *q, const struct rp
 					     struct rp_chain *chain, struct rp_seg *seg,
 					     uint32_t max)
 {
-	if (ahead->at == ahead->n)
+	if (ahead->at == ahead->n && ahead->most) {
 		rp_virtq_look_ahead(q, mem, pos, ahead);
+		if (ahead->at == ahead->n) /* nothing usual is here */
+			return rp_virtq_pop_any(q, mem, pos, chain, seg, max);
+	}
 	if (ahead->at == ahead->n || max == 0)
 		return rp_virtq_pop(q, mem, pos, chain, seg, max);
 	*seg = ahead->seg[ahead->at];

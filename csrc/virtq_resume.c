@@ -64,7 +64,9 @@ static bool is_rest(const struct rp_virtq *q, uint16_t pos, uint16_t end, bool l
 uint16_t rp_virtq_resume_packed(const struct rp_virtq *q, uint16_t base)
 {
 	const uint16_t left = rp_load(&q->device->off_wrap);
-	uint16_t said[] = { rp_virtq_position(q, left), base };
+	const uint16_t known = rp_virtq_position(q, left);
+	const bool guess = base == 0; /* what is said of a new ring */
+	uint16_t said[] = { guess ? known : base, guess ? base : known };
 	uint16_t pos, n = 0;
 
 	if (q->in_order || is_new(q))
@@ -74,7 +76,7 @@ uint16_t rp_virtq_resume_packed(const struct rp_virtq *q, uint16_t base)
 		    rp_packed_available(q, (uint16_t)(pos - 1)))
 			break;
 	if (left == 0 && n == q->size)
-		said[0] = base; /* more likely that nobody has written it */
+		said[0] = said[1] = base; /* more likely that nobody has written it */
 	for (unsigned i = 0; i < 2; i++) {
 		const uint16_t rest = (uint16_t)(said[i] - pos) & (uint16_t)(2 * q->size - 1);
 		const uint16_t end = (uint16_t)(pos + rest);

@@ -95,8 +95,7 @@ static bool notify_packed(const struct rp_virtq *q, uint16_t from, uint16_t to)
 
 	if (flags != VRING_PACKED_EVENT_FLAG_DESC || !q->event_idx)
 		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
-	event = rp_load(&q->driver->off_wrap);
-	event = (event & (WRAP - 1)) + (event & WRAP ? 0 : q->size);
+	event = rp_virtq_position(q, rp_load(&q->driver->off_wrap));
 	return ((to - event - 1) & two_laps) < (uint16_t)(to - from);
 }
 

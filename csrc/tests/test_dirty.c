@@ -78,6 +78,30 @@ TEST(each_page_that_was_written_in_is_marked_and_no_other)
 	close_file(PAGE);
 }
 
+TEST(much_memory_is_marked_as_its_pages_would_be)
+{
+	struct rp_dirty *log;
+
+	open_file(PAGE);
+	log = rp_dirty_new(file, 0, 8, lost, NULL, &err);
+	EXPECT(log);
+	for (uint64_t from = 0; from < 64; from++) {
+		for (uint64_t to = from + 1; to <= 66; to++) {
+			uint64_t expected;
+
+			rp_dirty_mark(log, from * PAGE + 1, (to - from) * PAGE - 1);
+			expected = marked();
+			rp_dirty_mark_all(log, from * PAGE + 1, (to - from) * PAGE - 1);
+			EXPECT_EQ(marked(), expected);
+			rp_dirty_mark_all(log, from * PAGE, (to - from) * PAGE);
+			EXPECT_EQ(marked(), expected);
+			EXPECT_EQ(bits[8], 0);
+		}
+	}
+	rp_dirty_free(log);
+	close_file(PAGE);
+}
+
 TEST(pages_beyond_the_log_are_passed_over)
 {
 	struct rp_dirty *log;

@@ -93,6 +93,19 @@ def test_a_holder_that_goes_leaves_its_port_to_the_standby(
     hears(other, second, first)
 
 
+def test_a_standby_is_told_of_the_mtu_that_the_port_has_now(
+    daemon: Daemon, two: tuple[MiniGuest, MiniGuest]
+) -> None:
+    holder, standby = two
+    running = daemon.call("config.show")
+    for mtu in (9000, 1500):
+        running["port"][PORT]["mtu"] = mtu
+        daemon.call("apply", config=running, source="test", dry_run=False)
+        for guest in (holder, standby):
+            answer = guest.front_end.ask(Request.NET_SET_MTU, m.Number(9000))
+            assert m.Number.unpack(answer).value == (0 if mtu == 9000 else 1)
+
+
 def test_a_standby_that_goes_is_not_missed(
     daemon: Daemon, other: MiniGuest, two: tuple[MiniGuest, MiniGuest]
 ) -> None:

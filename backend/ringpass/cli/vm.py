@@ -190,6 +190,12 @@ def nic_of(port: str, seat: Seat | None) -> Nic:
     """
     with Client() as client:
         status = client.ask(PortStatus, "port.show", name=port)
+    if seat == "standby" and status.mode == "client":
+        raise ConfigError(
+            f"no guest can migrate to {port}",
+            "the daemon connects to the socket of one QEMU, so a second one has no place",
+            'set mode = "server", which needs a restart of the guest',
+        )
     present = status.standby if seat == "standby" else status.front_end
     if seat and present is not None:
         raise RingpassError(

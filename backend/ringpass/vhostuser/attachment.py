@@ -100,8 +100,9 @@ class Attachment:
             self._plane.set_features(self.features)
         if self._memory:
             self._plane.set_memory(self.memory, self.memory_fds)
-        self.settle_all()
+        # Whatever the rings write from the first moment on is logged.
         self._settle_log()
+        self.settle_all()
 
     def leave_port(self) -> None:
         """Take everything from the data plane. A broken port is as good as new for the next one."""

@@ -33,7 +33,7 @@ class History:
     violations: int = 0
     """Sessions that we closed because of what the front end did."""
     handovers: int = 0
-    """How often a standby took the port over."""
+    """How often a standby took the port over while its holder was connected."""
     pause_s: float = 0.0
     """Seconds from the stop of the last ring to the start of the next in the last handover."""
     last_error: str = ""
@@ -97,8 +97,8 @@ class VhostUserPort:
     def set_mtu(self, mtu: int) -> None:
         """Change what drivers are told that ask for the MTU from now on."""
         self.device = self.device._replace(mtu=mtu)
-        if self.front_end is not None:
-            self.front_end.session.device = self.device
+        for front_end in self._front_ends():
+            front_end.session.device = self.device
 
     def set_access(self, access: Access) -> None:
         """Change who may connect."""
@@ -131,7 +131,7 @@ class VhostUserPort:
 
     def _connected(self, connected: socket.socket) -> None:
         for present in self._front_ends():
-            if present.gone():
+            if present in self._front_ends() and present.gone():
                 self._ended(present, None)
         if self.standby is not None:
             self._refuse(connected)
