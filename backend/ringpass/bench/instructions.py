@@ -77,9 +77,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "netmap-tx": (250, 33),
     "netmap-rx": (320, 47),
     "netmap-sync": (139, 0.54),
-    "vhost-split-tx": (963, 202),
+    "vhost-split-tx": (869, 202),
     "vhost-split-rx": (486, 205),
-    "vhost-packed-tx": (887, 239),
+    "vhost-packed-tx": (852, 239),
     "vhost-packed-rx": (552, 240),
 }
 
