@@ -114,8 +114,18 @@ def migrate(
     json: output.Json = False,
 ) -> None:
     """Move a guest to another QEMU while it runs. If that fails it stays where it is."""
-    there = registry.find(destination).directory
-    with Qmp(registry.find(source).directory / registry.QMP) as qmp:
+    here, there = registry.find(source).directory, registry.find(destination).directory
+    if not (here / registry.QMP).exists():
+        raise ConfigError(
+            f"cannot migrate {source}", "it is no guest of QEMU", "User-mode Linux cannot migrate"
+        )
+    if not (there / registry.INCOMING).exists():
+        raise ConfigError(
+            f"cannot migrate {source} to {destination}",
+            f"{destination} does not wait for a guest",
+            "start it with --incoming",
+        )
+    with Qmp(here / registry.QMP) as qmp:
         migration.begin(qmp, there, mib_s=bandwidth, downtime_ms=downtime)
         moved = migration.finish(qmp, timeout)
     if json:

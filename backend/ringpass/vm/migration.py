@@ -45,19 +45,22 @@ def finish(source: Qmp, timeout: float = 60.0) -> Migration:
     """Wait for the end. Raises MigrationFailed if the guest did not arrive within `timeout` s."""
     deadline = time.monotonic() + timeout
     what = "the guest did not migrate"
+    given_up = False
     while True:
         state: dict[str, Any] = source.execute("query-migrate")
         status = state.get("status", "none")
         if status in ENDINGS:
             break
-        if time.monotonic() > deadline:
-            source.execute("migrate_cancel")
-            raise MigrationFailed(
-                what,
-                f"it changes its memory faster than it is moved: no end after {timeout:.0f} s",
-                "allow more bandwidth, or a longer downtime",
-            )
+        if time.monotonic() > deadline and not given_up:
+            source.execute("migrate_cancel")  # it may arrive all the same, in the last moment
+            given_up = True
         time.sleep(POLL_S)
+    if status == "cancelled" and given_up:
+        raise MigrationFailed(
+            what,
+            f"it changes its memory faster than it is moved: no end after {timeout:.0f} s",
+            "allow more bandwidth, or a longer downtime",
+        )
     if status != "completed":
         raise MigrationFailed(what, state.get("error-desc", f"it {status}"))
     ram = state["ram"]
