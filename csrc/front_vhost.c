@@ -31,6 +31,7 @@ struct front_vhost {
 	uint32_t net_header; /* bytes */
 	bool mergeable;
 	bool started;
+	bool resumed;  /* it had moved frames before it was started */
 	uint32_t base; /* where it was stopped */
 	int kick_fd;
 	rp_call_t call; /* may change while the ring is live */
@@ -518,6 +519,13 @@ static void close_kick(struct front_vhost *v)
 	v->kick_fd = -1;
 }
 
+/* A backend that was killed may have published without a call; one too many does no harm. */
+static void call_resumed(struct front_vhost *v)
+{
+	if (v->resumed)
+		rp_call_make(rp_load(&v->call));
+}
+
 int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *cfg,
 			 struct rp_err *err)
 {
@@ -547,6 +555,8 @@ int rp_front_vhost_start(struct rp_endpoint *ep, const struct rp_vring_config *c
 	ep->awaited = ep->empty_polls = 0;
 	rp_virtq_disarm(&v->q);
 	v->started = true;
+	v->resumed = v->q.used_pos != 0;
+	call_resumed(v);
 	return 0;
 }
 
@@ -612,5 +622,6 @@ int rp_front_vhost_set_call(struct rp_endpoint *ep, int fd, rp_call_t *old, stru
 		return -EBADF;
 	*old = v->call;
 	rp_store(&v->call, call);
+	call_resumed(v);
 	return 0;
 }

@@ -96,6 +96,12 @@ static inline uint16_t rp_packed_available(const struct rp_virtq *q, uint16_t po
 	return pos & q->size ? RP_PACKED_USED : RP_PACKED_AVAIL;
 }
 
+/* rp_packed_used() - and of one that was used */
+static inline uint16_t rp_packed_used(const struct rp_virtq *q, uint16_t pos)
+{
+	return pos & q->size ? 0 : RP_PACKED_FLAGS;
+}
+
 struct rp_chain {
 	uint16_t id;	/* what the driver knows it by */
 	uint16_t slots; /* positions that it takes */
@@ -146,8 +152,10 @@ int rp_virtq_map(struct rp_virtq *q, const struct rp_guestmem *mem,
 /**
  * rp_virtq_resume_packed() - where a packed ring goes on
  * @base:	the position that the front end says, a guess if its backend crashed
+ *
+ * Finishes what a backend was publishing when it was killed.
  */
-uint16_t rp_virtq_resume_packed(const struct rp_virtq *q, uint16_t base);
+uint16_t rp_virtq_resume_packed(struct rp_virtq *q, uint16_t base);
 
 /* rp_virtq_position() - the position that index and wrap counter name, modulo two laps */
 static inline uint16_t rp_virtq_position(const struct rp_virtq *q, uint16_t index_and_wrap)

@@ -61,7 +61,30 @@ static bool is_rest(const struct rp_virtq *q, uint16_t pos, uint16_t end, bool l
 	       (!last_is_there || rp_load(&at(q, pos)->id) == last_id);
 }
 
-uint16_t rp_virtq_resume_packed(const struct rp_virtq *q, uint16_t base)
+/*
+ * Used entries become visible by the flags of the first one, which are written
+ * last. A backend that was killed before that left a gap, where the driver waits:
+ *
+ *    | used | used | first | used | used | available ... |
+ *                  ^ driver              ^ pos
+ *
+ * Its id and length are there. What else looks available behind @pos is the
+ * rest of a chain that was used, which nobody looks at; the driver may make a
+ * descriptor of the next lap of it just now, and then it stays as it is.
+ */
+static void finish_flush(struct rp_virtq *q, uint16_t pos, uint16_t available)
+{
+	for (uint16_t i = available; i < q->size; i++) {
+		struct vring_packed_desc *d = &q->ring[--pos & (q->size - 1)];
+		const uint16_t seen = rp_load(&d->flags);
+
+		if ((seen & RP_PACKED_FLAGS) == rp_packed_available(q, pos))
+			rp_replace(&d->flags, seen,
+				   rp_packed_used(q, pos) | (seen & VRING_DESC_F_WRITE));
+	}
+}
+
+uint16_t rp_virtq_resume_packed(struct rp_virtq *q, uint16_t base)
 {
 	const uint16_t left = rp_load(&q->device->off_wrap);
 	const uint16_t known = rp_virtq_position(q, left);
@@ -75,6 +98,7 @@ uint16_t rp_virtq_resume_packed(const struct rp_virtq *q, uint16_t base)
 		if ((flags(q, (uint16_t)(pos - 1)) & RP_PACKED_FLAGS) !=
 		    rp_packed_available(q, (uint16_t)(pos - 1)))
 			break;
+	finish_flush(q, pos, n);
 	if (left == 0 && n == q->size)
 		said[0] = said[1] = base; /* more likely that nobody has written it */
 	for (unsigned i = 0; i < 2; i++) {

@@ -54,15 +54,16 @@ void rp_virtq_flush_packed(struct rp_virtq *q, uint16_t pos)
 	for (uint16_t at = first; at != pos;) {
 		const struct rp_used *u = &q->filled[at & mask];
 		struct vring_packed_desc *d = &q->ring[at & mask];
-		const uint16_t flags = (uint16_t)((at & q->size ? 0 : RP_PACKED_FLAGS) |
-						  (u->len ? VRING_DESC_F_WRITE : 0));
+		const uint16_t flags =
+			(uint16_t)(rp_packed_used(q, at) | (u->len ? VRING_DESC_F_WRITE : 0));
 
 		d->id = u->id;
 		d->len = u->len;
 		if (at == first)
 			first_flags = flags;
 		else
-			rp_store(&d->flags, flags);
+			rp_store_release(&d->flags,
+					 flags); /* behind the first one's id and length */
 		slots = u->slots;
 		at += slots;
 	}

@@ -23,6 +23,8 @@
  * Claiming: rp_claim() turns a 0 into a 1 for exactly one of those who try; it
  * acquires, and rp_store_release(p, 0) gives it up.
  *
+ * rp_replace() writes a word that still says what it said, and tells whether it did.
+ *
  * Words that a peer may change at any time are read once, with rp_load(), into
  * a local variable; the variable is checked and used, the word never again.
  */
@@ -36,6 +38,7 @@
 #define rp_fence_full()	       smp_mb()
 #define rp_cpu_relax()	       cpu_relax()
 #define rp_claim(p)	       (xchg((p), 1) == 0)
+#define rp_replace(p, old, v)  (cmpxchg((p), (old), (v)) == (old))
 #else
 #define rp_load(p)	       __atomic_load_n((p), __ATOMIC_RELAXED)
 #define rp_store(p, v)	       __atomic_store_n((p), (v), __ATOMIC_RELAXED)
@@ -43,6 +46,7 @@
 #define rp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define rp_fence_full()	       __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define rp_claim(p)	       (__atomic_exchange_n((p), 1, __ATOMIC_ACQ_REL) == 0)
+#define rp_replace(p, old, v)  __sync_bool_compare_and_swap((p), (old), (v))
 #define rp_add_fetch(p, n)     __atomic_add_fetch((p), (n), __ATOMIC_SEQ_CST)
 #define rp_set_bits(p, mask)   ((void)__atomic_fetch_or((p), (mask), __ATOMIC_SEQ_CST))
 #if defined(__x86_64__) || defined(__i386__)

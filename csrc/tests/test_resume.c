@@ -77,3 +77,42 @@ TEST_RINGS(queues_go_on_where_they_were_though_the_front_end_forgot)
 	fake_guest_close(&a);
 	fake_guest_close(&b);
 }
+
+/* The first flags of what is published are written last: here they never were. */
+TEST(what_a_backend_was_publishing_when_it_was_killed_is_published)
+{
+	enum { BEFORE = 5, LOST = 6 };
+	const struct fake_guest_config cfg = { .queue_size = QUEUE };
+
+	fake_choose_format(1);
+	fake_guest_open(&a, &cfg);
+	world_open(&w);
+	fake_guest_connect(&a, w.dp, world_add_vhost(&w, "a"));
+	for (uint32_t lap = 0; lap < 8; lap++) {
+		struct vring_packed_desc *first;
+
+		for (uint32_t i = 0; i < BEFORE; i++)
+			add_frame(i, &layouts[0]);
+		fake_queue_kick(&a.tx);
+		EXPECT_SOON(fake_queue_used(&a.tx) == BEFORE);
+		EXPECT_EQ(fake_guest_sent(&a), BEFORE);
+		first = &a.tx.packed.desc[(a.tx.start + a.tx.taken.descriptors) % QUEUE];
+		for (uint32_t i = 0; i < LOST; i++)
+			add_frame(i, layout_of(i / 3));
+		fake_queue_kick(&a.tx);
+		EXPECT_SOON(fake_queue_used(&a.tx) == LOST);
+		reconnect(&a);
+		first->flags ^= 1 << VRING_PACKED_DESC_F_USED;
+		EXPECT_EQ(fake_queue_used(&a.tx), 0);
+		while (fake_queue_called(&a.tx, 0))
+			;
+		fake_guest_connect(&a, w.dp, a.port);
+		EXPECT_EQ(fake_queue_used(&a.tx), LOST);
+		EXPECT(fake_queue_called(&a.tx, 1000));
+		EXPECT_EQ(fake_guest_sent(&a), LOST);
+	}
+	EXPECT(!world_broken(&w, a.port));
+	world_close(&w);
+	fake_guest_close(&a);
+	fake_choose_format(0);
+}

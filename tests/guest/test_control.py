@@ -51,7 +51,7 @@ def test_apply_touches_only_what_changes(
     before = [lab.daemon.port(station.port) for station in neighbours]
     settings = {
         **PORTS,
-        changed.port: {"hold_us": 1_000_000, "mtu": 1400},
+        changed.port: {"hold_us": 1_000_000, "withhold": ["indirect_desc"]},
         neighbours[0].port: {"hold_us": 100_000},
         "vale0:new": {},
     }
@@ -59,8 +59,9 @@ def test_apply_touches_only_what_changes(
         actions = lab.apply(settings)
         assert len(actions) == 4
         assert [action.split()[0] for action in actions] == ["-", "+", "+", "~"]
-        lab.daemon.wait_port(changed.port, "up")
-        assert lab.daemon.port(changed.port).mtu == 1400
+        made_again = lab.daemon.wait_port(changed.port, "up").front_end
+        assert made_again is not None
+        assert "INDIRECT_DESC" not in made_again.features
         traffic.ping(*pair)
         assert lab.apply(settings) == []
         lab.apply()
@@ -100,7 +101,7 @@ def test_switch_with_ports_is_not_removed(lab: Lab, pair: tuple[Station, Station
     traffic.ping(*pair)
 
 
-def test_second_guest_at_a_port_is_refused_and_the_first_stays(
+def test_second_guest_at_a_port_waits_a_third_is_refused_and_the_first_goes_on(
     lab: Lab, pair: tuple[Station, Station]
 ) -> None:
     first, second = pair
@@ -108,11 +109,16 @@ def test_second_guest_at_a_port_is_refused_and_the_first_stays(
     with traffic.Stream(first, second):
         rival = lab.guest("uml", "rival", [lab.nic(second.port)])
         rival.wait_ready(BOOT_S)
-        assert rival.run("test -e /sys/class/net/eth0").status != 0
-        rival.kill()
+        with socket.socket(socket.AF_UNIX) as third:
+            third.connect(before.path)
+            third.settimeout(30)
+            assert third.recv(1) == b""
         now = lab.daemon.port(second.port)
-    assert now.refused > before.refused
-    assert (now.sessions, now.front_end) == (before.sessions, before.front_end)
+        rival.kill()
+    assert now.standby is not None
+    assert now.refused == before.refused + 1
+    assert now.front_end == before.front_end
+    wait_until(lambda: lab.daemon.port(second.port).standby is None, "the rival is gone", 30)
 
 
 def test_socket_that_cannot_be_had_is_refused_while_guests_go_on(
