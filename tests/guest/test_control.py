@@ -15,9 +15,12 @@ from ringpass.errors import NotFound
 from ringpass.image import Image
 from tests.support import traffic
 from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
+#: For front ends that ask for it, which QEMU is not.
+NEW_MAC = "52:54:00:00:00:77"
 PORTS = {f"vale0:vm{number}": {"hold_us": 1_000_000} for number in range(1, 5)}
 
 IDLE_S = 20.0
@@ -51,7 +54,7 @@ def test_apply_touches_only_what_changes(
     before = [lab.daemon.port(station.port) for station in neighbours]
     settings = {
         **PORTS,
-        changed.port: {"hold_us": 1_000_000, "withhold": ["indirect_desc"]},
+        changed.port: {"hold_us": 1_000_000, "mac": NEW_MAC},
         neighbours[0].port: {"hold_us": 100_000},
         "vale0:new": {},
     }
@@ -59,9 +62,7 @@ def test_apply_touches_only_what_changes(
         actions = lab.apply(settings)
         assert len(actions) == 4
         assert [action.split()[0] for action in actions] == ["-", "+", "+", "~"]
-        made_again = lab.daemon.wait_port(changed.port, "up").front_end
-        assert made_again is not None
-        assert "INDIRECT_DESC" not in made_again.features
+        assert lab.daemon.wait_port(changed.port, "up").mac == NEW_MAC
         traffic.ping(*pair)
         assert lab.apply(settings) == []
         lab.apply()
