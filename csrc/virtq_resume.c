@@ -72,9 +72,9 @@ static bool is_rest(const struct rp_virtq *q, uint16_t pos, uint16_t end, bool l
  * rest of a chain that was used, which nobody looks at; the driver may make a
  * descriptor of the next lap of it just now, and then it stays as it is.
  */
-static void finish_flush(struct rp_virtq *q, uint16_t pos, uint16_t available)
+static void finish_flush(struct rp_virtq *q, uint16_t pos, uint32_t available)
 {
-	for (uint16_t i = available; i < q->size; i++) {
+	for (uint32_t i = available; i < q->size; i++) {
 		struct vring_packed_desc *d = &q->ring[--pos & (q->size - 1)];
 		const uint16_t seen = rp_load(&d->flags);
 
@@ -90,7 +90,8 @@ uint16_t rp_virtq_resume_packed(struct rp_virtq *q, uint16_t base)
 	const uint16_t known = rp_virtq_position(q, left);
 	const bool guess = base == 0; /* what is said of a new ring */
 	uint16_t said[] = { guess ? known : base, guess ? base : known };
-	uint16_t pos, n = 0;
+	uint32_t n = 0; /* available at the end */
+	uint16_t pos;
 
 	if (q->in_order || is_new(q))
 		return base;

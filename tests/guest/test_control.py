@@ -6,7 +6,7 @@ Two User-mode Linux guests exchange numbered frames meanwhile, and lose none.
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,7 @@ def test_apply_touches_only_what_changes(
     """A port that is made again gets its QEMU back; others do not even notice a live change."""
     changed = pair[0]
     before = [lab.daemon.port(station.port) for station in neighbours]
-    settings = {
+    settings: dict[str, Mapping[str, object]] = {
         **PORTS,
         changed.port: {"hold_us": 1_000_000, "mac": NEW_MAC},
         neighbours[0].port: {"hold_us": 100_000},
