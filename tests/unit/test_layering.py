@@ -55,6 +55,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "errors": "",
         "paths": "errors",
         "names": "errors",
+        "portspec": "errors",
         "netlink": "errors",
         "libvirt": "errors",
         "rpc": "errors",
@@ -70,7 +71,10 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "doctor": "errors paths image vm client libvirt",
         "bench": "errors paths names netlink config dataplane observe client image vm",
         "demo": "errors paths names config observe client image vm bench",
-        "cli": "errors paths names config apply observe client daemon image vm doctor bench demo",
+        "cli": (
+            "errors paths names portspec config apply observe client daemon image vm doctor bench "
+            "demo"
+        ),
     }.items()
 }
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`ringpass port`: the ports of the daemon."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
+from ringpass import portspec
 from ringpass.cli import output
 from ringpass.cli.status import moment, print_ports
 from ringpass.client import Client
@@ -93,6 +95,38 @@ def repair(name: Name, json: output.Json = False) -> None:
     """Take a broken port back into service."""
     with Client() as client:
         output.print_result(client.call("port.repair", name=name), name, json)
+
+
+@app.command()
+def parse(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Such as netmap:eth0-3/x.", show_default=False),
+    ],
+    json: output.Json = False,
+) -> None:
+    """Say what netmap's names of ports ask for, or which part of them is wrong."""
+    rows = [_parsed(name) for name in names]
+    if json:
+        output.print_json(rows)
+    else:
+        for row in rows:
+            output.print_fields([(key, value) for key, value in row.items() if value])
+    if not all(row["valid"] for row in rows):
+        raise typer.Exit(2)
+
+
+def _parsed(name: str) -> dict[str, Any]:
+    try:
+        spec = portspec.parse(name)
+    except portspec.BadPortSpec as error:
+        return {"input": name, "valid": False, "part": error.part, "why": error.reason}
+    words = {
+        "mode_name": spec.mode.name,
+        "flag_names": [flag.name for flag in portspec.Flag if flag in spec.flags],
+        "pipe_name": spec.pipe.name if spec.pipe else None,
+    }
+    return {"input": name, "valid": True, **asdict(spec), **words}
 
 
 def _print(port: PortStatus) -> None:
