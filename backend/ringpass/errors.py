@@ -26,18 +26,27 @@ class RingpassError(Exception):
 
     `what` is the operation that failed, `why` the cause, `fix` what to do about it (empty when
     nothing sensible can be said). `str()` has a line for each, and no line for an empty `fix`.
+    `errno` is the operating system's number for the cause, 0 if it has none: netmap programs are
+    told by it.
     """
 
     default_exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
     def __init__(
-        self, what: str, why: str, fix: str = "", *, exit_code: ExitCode | None = None
+        self,
+        what: str,
+        why: str,
+        fix: str = "",
+        *,
+        exit_code: ExitCode | None = None,
+        errno: int = 0,
     ) -> None:
         super().__init__(what, why, fix)
         self.what = what
         self.why = why
         self.fix = fix
         self.exit_code = self.default_exit_code if exit_code is None else exit_code
+        self.errno = errno
 
     def __str__(self) -> str:
         lines = [f"error: {self.what}", f"why: {self.why}"]

@@ -58,3 +58,8 @@ def test_an_error_survives_pickling_whole() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is errors.NotFound
     assert (again.what, again.why, again.fix, again.exit_code) == ("a", "b", "c", ExitCode.BROKEN)
+
+
+def test_the_systems_number_travels_along() -> None:
+    assert RingpassError("a", "b", errno=16).errno == 16
+    assert RingpassError("a", "b").errno == 0

@@ -454,7 +454,7 @@ def _string(chars: Any) -> str:
 def _failure(what: str, error: Any) -> RingpassError:
     why = _string(error.text) or os.strerror(error.code)
     if error.code == errno.ENOENT:
-        return NotFound(what, why)
+        return NotFound(what, why, errno=error.code)
     if error.code in (errno.EPERM, errno.EACCES):
-        return Denied(what, why)
-    return RingpassError(what, why)
+        return Denied(what, why, errno=error.code)
+    return RingpassError(what, why, errno=error.code)
