@@ -8,6 +8,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 # pip and meson-python take meson and ninja from PATH: ours come first, Debian's are too old.
 export PATH := $(BIN):$(PATH)
 
+# Two processes at a time run the tests of a file each; JOBS=0 runs one test after the other.
+JOBS := 2
+PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-quick lint format bench clean distclean
 
@@ -20,10 +24,10 @@ demo: dev ## two real guests exchange packets through a VALE switch
 dev: build/editable.stamp ## build all, leave the command at .venv/bin/ringpass
 
 test: packages-test packages-bench dev ## the whole suite: C, C with sanitizers, Python, real guests
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(PARALLEL)
 
 test-quick: packages-test dev ## all but the guests, under two minutes
-	@$(BIN)/pytest -m "not guest and not slow"
+	@$(BIN)/pytest $(PARALLEL) -m "not guest and not slow"
 
 lint: packages-lint dev ## ruff, mypy, clang-format, clang-tidy, cppcheck, shellcheck
 	@scripts/lint.sh

@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What tests of every kind share: a runtime directory of their own, never the machine's."""
+"""What tests of every kind share: a runtime directory of their own, and how they run in parallel.
 
-from collections.abc import Iterator
+With `-n`, files of tests go to several processes; `make test` says how.
+"""
+
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+import ringpass
+from tests.support.turnstile import Turnstile
+
+# Builds what has changed, once: the processes that run tests find nothing to build.
+assert ringpass.__version__
 
 
 @pytest.fixture
@@ -17,3 +26,31 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with TemporaryDirectory(prefix="rp-") as name:
         monkeypatch.setenv("RINGPASS_RUNTIME_DIR", name)
         yield Path(name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest and end with what runs alone, lest processes idle for long."""
+    if is_worker(config):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("alone"):
+        return 2
+    return 0 if item.get_closest_marker("guest") else 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Let a test that is marked `alone` run while no other does."""
+    if not is_worker(item.config):
+        return (yield)
+    # The directory of each process is in that of the run.
+    turnstile = Turnstile(Path(item.config.option.basetemp).parent)
+    with turnstile.entered(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes that run tests."""
+    return hasattr(config, "workerinput")

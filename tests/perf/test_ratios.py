@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 RINGPASS = str(Path(sys.executable).with_name("ringpass"))
 ATTEMPTS = 5

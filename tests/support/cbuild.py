@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ringpass.image.lock import locked
+
 ROOT = Path(__file__).parents[2]
 UBSAN_OPTIONS = "halt_on_error=1:print_stacktrace=1"
 # meson and ninja of the environment that runs the tests come first: Debian's are too old.
@@ -30,9 +32,10 @@ class CBuild:
         Fails the running test with the compiler's words if one cannot be built.
         """
         directory = ROOT / "build" / self.name
-        if not (directory / "build.ninja").exists():
-            run(["meson", "setup", *self.options, directory, ROOT], environ=self.environ)
-        run(["ninja", "-C", directory, *targets])
+        with locked(directory.with_suffix(".lock")):
+            if not (directory / "build.ninja").exists():
+                run(["meson", "setup", *self.options, directory, ROOT], environ=self.environ)
+            run(["ninja", "-C", directory, *targets])
         return directory
 
     def programs(self, stems: Sequence[str]) -> dict[str, Path]:
