@@ -38,8 +38,18 @@ int rp_switch_join(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, st
 int rp_switch_part(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, struct rp_err *err);
 int rp_duty_add(rp_dataplane *dp, struct rp_worker *w, struct rp_port *p, struct rp_err *err);
 int rp_duty_del(rp_dataplane *dp, struct rp_worker *w, struct rp_port *p, struct rp_err *err);
+/* rp_duty_move() - let another worker serve one ring */
+int rp_duty_move(rp_dataplane *dp, struct rp_endpoint *ep, struct rp_worker *from,
+		 struct rp_worker *to, struct rp_err *err);
 
 /* rp_vhost_stop_rings() - stop what runs, and wait until nobody uses it; no-op for netmap rings */
 void rp_vhost_stop_rings(rp_dataplane *dp, struct rp_port *p);
+
+/* rp_kernel_stop_rings() - the same, for a port of the kernel's */
+void rp_kernel_stop_rings(rp_dataplane *dp, struct rp_port *p);
+/* rp_kernel_go_home() - give rings that other workers serve back to the port's own */
+int rp_kernel_go_home(rp_dataplane *dp, struct rp_port *p, struct rp_err *err);
+/* rp_kernel_update() - let those rings move frames that may */
+void rp_kernel_update(rp_dataplane *dp, struct rp_port *p);
 
 #endif

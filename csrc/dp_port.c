@@ -7,6 +7,7 @@
 #include "dataplane.h"
 #include "front_rings.h"
 #include "front_vhost.h"
+#include "kernel_ring.h"
 #include "port_null.h"
 #include "port_vale.h"
 
@@ -37,14 +38,15 @@ static int check(const struct rp_port_config *cfg, struct rp_err *err)
 			       sizeof(cfg->name) - 1);
 	if (cfg->kind < RP_KIND_VALE || cfg->kind > RP_KIND_NULL)
 		return rp_fail(err, EINVAL, "there is no port kind %d", cfg->kind);
-	if (cfg->front_end != RP_FRONT_RINGS && cfg->front_end != RP_FRONT_VHOST)
+	if (cfg->front_end < RP_FRONT_RINGS || cfg->front_end > RP_FRONT_KERNEL)
 		return rp_fail(err, EINVAL, "there is no front end %d", cfg->front_end);
 	if (cfg->tx_rings == 0 || cfg->tx_rings > RP_PORT_RINGS || cfg->rx_rings == 0 ||
 	    cfg->rx_rings > RP_PORT_RINGS)
 		return rp_fail(err, EINVAL, "%u tx and %u rx rings; 1 to %d of each are allowed",
 			       cfg->tx_rings, cfg->rx_rings, RP_PORT_RINGS);
-	if (cfg->front_end == RP_FRONT_VHOST && cfg->tx_rings != cfg->rx_rings)
-		return rp_fail(err, EINVAL, "virtqueues come in pairs, not %u and %u",
+	if (cfg->front_end != RP_FRONT_RINGS && cfg->tx_rings != cfg->rx_rings)
+		return rp_fail(err, EINVAL, "%s come in pairs, not %u and %u",
+			       cfg->front_end == RP_FRONT_VHOST ? "virtqueues" : "queues",
 			       cfg->tx_rings, cfg->rx_rings);
 	if (cfg->full != RP_FULL_HOLD && cfg->full != RP_FULL_DROP)
 		return rp_fail(err, EINVAL, "there is no policy %d for full receivers", cfg->full);
@@ -61,6 +63,19 @@ static int find_record(const rp_dataplane *dp)
 	return -1;
 }
 
+static struct rp_endpoint *new_endpoint(struct rp_port *p, int front_end, int dir, uint32_t i,
+					struct rp_ring_state *state)
+{
+	switch (front_end) {
+	case RP_FRONT_RINGS:
+		return rp_front_rings_new(p, dir, i, state);
+	case RP_FRONT_VHOST:
+		return rp_front_vhost_new(p, dir, i, state);
+	default:
+		return rp_kernel_ring_new(p, dir, i, state);
+	}
+}
+
 static int add_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end, int dir, uint32_t i,
 			struct rp_err *err)
 {
@@ -71,8 +86,7 @@ static int add_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end, int 
 	if (record < 0)
 		return rp_fail(err, ENOSPC, "all of the %d ring records are taken",
 			       RP_COUNTERS_RINGS);
-	ep = front_end == RP_FRONT_RINGS ? rp_front_rings_new(p, dir, i, &dp->state->ring[record]) :
-					   rp_front_vhost_new(p, dir, i, &dp->state->ring[record]);
+	ep = new_endpoint(p, front_end, dir, i, &dp->state->ring[record]);
 	if (!ep)
 		return rp_fail(err, ENOMEM, "out of memory");
 	count = &dp->counters->rings[record];
@@ -163,6 +177,7 @@ int rp_port_add(rp_dataplane *dp, const struct rp_port_config *cfg, struct rp_er
 	p->id = id;
 	p->ops = kinds[cfg->kind];
 	p->worker = cfg->worker;
+	p->kernel = cfg->front_end == RP_FRONT_KERNEL;
 	p->hold_ns = cfg->full == RP_FULL_HOLD ? cfg->hold_us * UINT64_C(1000) : 0;
 	p->longest = rp_port_longest(cfg->mtu);
 	p->event_fd = dp->event_fd;
@@ -205,6 +220,12 @@ int rp_port_set_mtu(rp_dataplane *dp, int port, uint32_t mtu, struct rp_err *err
 	return p ? 0 : -ENOENT;
 }
 
+static int stop_kernel(rp_dataplane *dp, struct rp_port *p, struct rp_err *err)
+{
+	rp_kernel_stop_rings(dp, p);
+	return rp_kernel_go_home(dp, p, err);
+}
+
 int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err)
 {
 	struct rp_port *p;
@@ -217,9 +238,11 @@ int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err)
 		return -ENOENT;
 	}
 	rp_store_release(&dp->port[port], NULL);
-	if (!p->region)
+	if (p->kernel)
+		ret = stop_kernel(dp, p, err);
+	else if (!p->region)
 		rp_vhost_stop_rings(dp, p);
-	if (p->worker >= 0)
+	if (ret == 0 && p->worker >= 0)
 		ret = rp_duty_del(dp, dp->worker[p->worker], p, err);
 	if (ret == 0 && p->sw)
 		ret = rp_switch_part(dp, p->sw, p, err);
@@ -277,8 +300,8 @@ int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struc
 	if (!p)
 		ret = -ENOENT;
 	else if (!p->region)
-		ret = rp_fail(err, EINVAL,
-			      "port %.63s has no region: its rings are in guest memory", p->name);
+		ret = rp_fail(err, EINVAL, "port %.63s has no region: its rings are not netmap's",
+			      p->name);
 	else
 		*out = (struct rp_region_info){
 			.fd = p->region->fd,
@@ -298,6 +321,8 @@ static void repair(rp_dataplane *dp, struct rp_port *p)
 			rp_store_release(&p->tx[i]->live, 1);
 		for (uint32_t i = 0; i < p->nrx; i++)
 			rp_store_release(&p->rx[i]->live, 1);
+	} else if (p->kernel) {
+		rp_kernel_update(dp, p);
 	} else {
 		/* The front end describes its memory and log, and starts its rings again. */
 		rp_vhost_stop_rings(dp, p);

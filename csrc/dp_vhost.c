@@ -16,8 +16,9 @@ static struct rp_port *find_vhost(rp_dataplane *dp, int port, struct rp_err *err
 {
 	struct rp_port *p = rp_find_port(dp, port, err);
 
-	if (p && p->region) {
-		rp_fail(err, EINVAL, "port %.63s has netmap rings, not virtqueues", p->name);
+	if (p && (p->region || p->kernel)) {
+		rp_fail(err, EINVAL, "port %.63s has %s, not virtqueues", p->name,
+			p->kernel ? "the kernel's descriptors" : "netmap rings");
 		return NULL;
 	}
 	return p;

@@ -2,6 +2,7 @@
 /* The facade: workers. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "dataplane.h"
@@ -130,6 +131,36 @@ static int replace_duty(rp_dataplane *dp, struct rp_worker *w, const struct rp_p
 	rp_worker_wake(w);
 	rp_quiet_wait(&dp->quiet);
 	free(old);
+	return 0;
+}
+
+int rp_duty_move(rp_dataplane *dp, struct rp_endpoint *ep, struct rp_worker *from,
+		 struct rp_worker *to, struct rp_err *err)
+{
+	struct rp_duty *old[] = { from->duty, to->duty };
+	struct rp_duty *less = calloc(1, sizeof(*less) + old[0]->n * sizeof(less->ep[0]));
+	struct rp_duty *more = calloc(1, sizeof(*more) + (old[1]->n + 1) * sizeof(more->ep[0]));
+
+	if (!less || !more) {
+		free(less);
+		free(more);
+		return rp_fail(err, ENOMEM, "out of memory");
+	}
+	for (uint32_t i = 0; i < old[0]->n; i++) {
+		if (old[0]->ep[i] != ep)
+			less->ep[less->n++] = old[0]->ep[i];
+	}
+	memcpy(more->ep, old[1]->ep, old[1]->n * sizeof(more->ep[0]));
+	more->n = old[1]->n;
+	more->ep[more->n++] = ep;
+	/* One thread at a time: the old worker is done with the ring before the new one sees it. */
+	rp_store_release(&from->duty, less);
+	rp_quiet_wait(&dp->quiet);
+	rp_store_release(&to->duty, more);
+	rp_worker_wake(to);
+	rp_quiet_wait(&dp->quiet);
+	free(old[0]);
+	free(old[1]);
 	return 0;
 }
 

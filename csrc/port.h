@@ -45,6 +45,7 @@ struct rp_port {
 	uint32_t mem_gen;	  /* grows when mem is replaced */
 	struct rp_dirty *log;	  /* vhost: NULL: the guest does not migrate; replaced, too */
 	struct rp_region *region; /* rings */
+	bool kernel;		  /* its rings are descriptors of the kernel */
 
 	uint32_t state; /* enum rp_port_state */
 	uint32_t breaking;

@@ -43,7 +43,8 @@ enum rp_kind {
 
 enum rp_front_end {
 	RP_FRONT_RINGS, /* netmap rings in a region */
-	RP_FRONT_VHOST	/* virtqueues in guest memory */
+	RP_FRONT_VHOST, /* virtqueues in guest memory */
+	RP_FRONT_KERNEL /* descriptors of the kernel: see rp_kernel_start() */
 };
 
 /* What to do with a frame for a port whose receive ring has no room. */
@@ -120,6 +121,23 @@ struct rp_vring_config {
 	int32_t call_fd;	  /* -1: never call */
 };
 
+/* The descriptors that a port of the kernel's reads frames from and writes them to. */
+enum rp_kernel_mode {
+	RP_KERNEL_XDP_COPY,	/* AF_XDP sockets, made here */
+	RP_KERNEL_XDP_ZEROCOPY, /* the same, with a driver that needs no copy, or not at all */
+	RP_KERNEL_PACKET,	/* packet sockets with PACKET_VNET_HDR and PACKET_AUXDATA */
+	RP_KERNEL_TAP		/* TAP devices with IFF_VNET_HDR and IFF_NO_PI */
+};
+
+struct rp_kernel_config {
+	int32_t mode;	      /* enum rp_kernel_mode */
+	uint32_t slots;	      /* of each queue in each direction, a power of two */
+	uint32_t frame_bytes; /* XDP: the longest frame that the interface sends or receives */
+	uint32_t ifindex;     /* XDP */
+	uint32_t software;    /* XDP: no wire behind it, so checksums may be incomplete */
+	int32_t fd[16];	      /* others: of each queue; they are duplicated */
+};
+
 struct rp_worker_config {
 	int32_t policy;	   /* enum rp_policy */
 	uint32_t sleep_us; /* of RP_POLICY_SLEEP */
@@ -187,6 +205,19 @@ int rp_vhost_ring_stop(rp_dataplane *dp, int port, uint32_t vring, uint32_t *bas
 int rp_vhost_log(rp_dataplane *dp, int port, int32_t fd, uint64_t offset, uint64_t bytes,
 		 int everything, struct rp_err *err);
 uint64_t rp_vhost_offered(void); /* every virtio feature bit that the data plane serves */
+
+/*
+ * Kernel front end. Ring k of both directions is queue k. A port moves frames when it was started
+ * and enabled; it is started without being enabled.
+ */
+int rp_kernel_start(rp_dataplane *dp, int port, const struct rp_kernel_config *cfg,
+		    struct rp_err *err);
+int rp_kernel_stop(rp_dataplane *dp, int port, struct rp_err *err);
+int rp_kernel_enable(rp_dataplane *dp, int port, int on, struct rp_err *err);
+int rp_kernel_fd(rp_dataplane *dp, int port, uint32_t ring,
+		 struct rp_err *err); /* the port's own */
+/* Let another worker serve what comes in on a ring, from now on; its port's worker has it first. */
+int rp_kernel_serve(rp_dataplane *dp, int port, uint32_t ring, int worker, struct rp_err *err);
 
 /* Embedded use: the caller's own thread runs the syncs. A caller belongs to one thread. */
 rp_caller *rp_caller_new(rp_dataplane *dp, struct rp_err *err);

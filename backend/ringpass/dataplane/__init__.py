@@ -49,6 +49,16 @@ class FrontEndKind(IntEnum):
 
     RINGS = lib.RP_FRONT_RINGS
     VHOST = lib.RP_FRONT_VHOST
+    KERNEL = lib.RP_FRONT_KERNEL
+
+
+class KernelMode(IntEnum):
+    """What the queues of a port of the kernel's are."""
+
+    XDP_COPY = lib.RP_KERNEL_XDP_COPY
+    XDP_ZEROCOPY = lib.RP_KERNEL_XDP_ZEROCOPY
+    PACKET = lib.RP_KERNEL_PACKET
+    TAP = lib.RP_KERNEL_TAP
 
 
 class Full(IntEnum):
@@ -127,6 +137,22 @@ class VringConfig(NamedTuple):
     """-1: no kicks, the ring must be polled."""
     call_fd: int
     """-1: the front end polls."""
+
+
+class KernelConfig(NamedTuple):
+    """The queues of a port of the kernel's; the data plane keeps duplicates of `fds`."""
+
+    mode: KernelMode
+    fds: Sequence[int] = ()
+    """PACKET, TAP: a descriptor for each queue."""
+    slots: int = 1024
+    """Frames of a queue in each direction, a power of two."""
+    ifindex: int = 0
+    """XDP: the interface."""
+    frame_bytes: int = 0
+    """XDP: the longest frame that the interface sends or receives."""
+    software: bool = False
+    """XDP: there is no wire behind the interface, so checksums may be incomplete."""
 
 
 class DataPlane:
@@ -269,6 +295,10 @@ class DataPlane:
         """Return the virtqueues of a port that has the vhost front end."""
         return VhostPort(self, port)
 
+    def kernel(self, port: PortId) -> "KernelPort":
+        """Return the queues of a port that has the kernel's front end."""
+        return KernelPort(self, port)
+
     def caller(self) -> "Caller":
         """Return what this thread needs to sync ports by itself. Close it before the data plane."""
         error = ffi.new("struct rp_err *")
@@ -383,6 +413,59 @@ class VhostPort:
 
     def _call(self, what: str, function: Callable[..., int], *args: Any) -> None:
         self._dp._port_call(what, self._port, function, *args)  # noqa: SLF001  one module, one unit
+
+
+class KernelPort:
+    """The queues of one port whose other side is an interface of the host.
+
+    It moves frames while it is started and enabled.
+    """
+
+    def __init__(self, dataplane: DataPlane, port: PortId) -> None:
+        self._dp = dataplane
+        self._port = port
+
+    def broken(self) -> str | None:
+        """Return why the port was stopped, or None."""
+        return self._dp.port_status(self._port).broken
+
+    def repair(self) -> None:
+        """Take a broken port back into service."""
+        self._dp.repair_port(self._port)
+
+    def start(self, config: KernelConfig) -> None:
+        """Give the stopped port its queues. It is not enabled yet."""
+        row = ffi.new(
+            "struct rp_kernel_config *",
+            {
+                "mode": config.mode,
+                "slots": config.slots,
+                "frame_bytes": config.frame_bytes,
+                "ifindex": config.ifindex,
+                "software": config.software,
+                "fd": list(config.fds),
+            },
+        )
+        self._call("cannot start", lib.rp_kernel_start, row)
+
+    def stop(self) -> None:
+        """Close all queues; frames that are not yet sent are dropped and counted."""
+        self._call("cannot stop", lib.rp_kernel_stop)
+
+    def enable(self, on: bool) -> None:
+        """Let the port move frames, or drop those that come for it."""
+        self._call("cannot enable" if on else "cannot disable", lib.rp_kernel_enable, int(on))
+
+    def fd(self, queue: int) -> int:
+        """Return the descriptor of a queue of the started port, its own."""
+        return self._call("there is no queue of", lib.rp_kernel_fd, queue)
+
+    def serve(self, queue: int, worker: WorkerId) -> None:
+        """Let `worker` move what comes in on a queue, from now on."""
+        self._call("cannot move a queue of", lib.rp_kernel_serve, queue, worker)
+
+    def _call(self, what: str, function: Callable[..., int], *args: Any) -> int:
+        return self._dp._port_call(what, self._port, function, *args)  # noqa: SLF001  one module
 
 
 class Caller:
