@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "endpoint.h"
+#include "monitor.h"
 #include "offload.h"
 #include "quiet.h"
 #include "switch.h"
@@ -20,6 +21,7 @@ struct rp_caller {
 	struct rp_forward forward;
 	struct rp_lease lease;
 	struct rp_offload offload;
+	struct rp_monitor_scratch monitor;
 };
 
 /* Costs a quarter of a frame's way through the switch: not for every batch. */

@@ -116,6 +116,7 @@ rp_caller *rp_caller_new(rp_dataplane *dp, struct rp_err *err)
 	}
 	c->dp = dp;
 	rp_forward_init(&c->forward);
+	rp_monitor_init(&c->monitor);
 	return c;
 }
 
@@ -150,6 +151,8 @@ int rp_port_txsync(rp_caller *caller, int port, uint32_t ring)
 	caller->now_s = rp_now_s();
 	if (ring >= p->ntx || p->worker >= 0) {
 		ret = ring >= p->ntx ? -EINVAL : -EBUSY;
+	} else if (p->ops->receives_only) {
+		ret = -EIO;
 	} else {
 		/* What was there: whoever goes on filling it must not keep us inside. */
 		while (moved < RP_MAX_SLOTS && rp_endpoint_live(p->tx[ring]) &&

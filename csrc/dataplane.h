@@ -42,6 +42,9 @@ int rp_duty_del(rp_dataplane *dp, struct rp_worker *w, struct rp_port *p, struct
 int rp_duty_move(rp_dataplane *dp, struct rp_endpoint *ep, struct rp_worker *from,
 		 struct rp_worker *to, struct rp_err *err);
 
+/* rp_monitor_part() - @p goes: it shows nothing any more, and its own monitors break */
+int rp_monitor_part(rp_dataplane *dp, struct rp_port *p, struct rp_err *err);
+
 /* rp_vhost_stop_rings() - stop what runs, and wait until nobody uses it; no-op for netmap rings */
 void rp_vhost_stop_rings(rp_dataplane *dp, struct rp_port *p);
 

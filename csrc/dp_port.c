@@ -8,12 +8,14 @@
 #include "front_rings.h"
 #include "front_vhost.h"
 #include "kernel_ring.h"
+#include "port_monitor.h"
 #include "port_null.h"
 #include "port_vale.h"
 
 static const struct rp_port_ops *const kinds[] = {
 	[RP_KIND_VALE] = &rp_port_vale,
 	[RP_KIND_NULL] = &rp_port_null,
+	[RP_KIND_MONITOR] = &rp_port_monitor,
 };
 
 struct rp_port *rp_find_port(rp_dataplane *dp, int port, struct rp_err *err)
@@ -36,7 +38,7 @@ static int check(const struct rp_port_config *cfg, struct rp_err *err)
 	if (!memchr(cfg->name, '\0', sizeof(cfg->name)))
 		return rp_fail(err, EINVAL, "a port's name has at most %zu bytes",
 			       sizeof(cfg->name) - 1);
-	if (cfg->kind < RP_KIND_VALE || cfg->kind > RP_KIND_NULL)
+	if (cfg->kind < RP_KIND_VALE || cfg->kind > RP_KIND_MONITOR || !kinds[cfg->kind])
 		return rp_fail(err, EINVAL, "there is no port kind %d", cfg->kind);
 	if (cfg->front_end < RP_FRONT_RINGS || cfg->front_end > RP_FRONT_KERNEL)
 		return rp_fail(err, EINVAL, "there is no front end %d", cfg->front_end);
@@ -242,6 +244,8 @@ int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err)
 		ret = stop_kernel(dp, p, err);
 	else if (!p->region)
 		rp_vhost_stop_rings(dp, p);
+	if (ret == 0)
+		ret = rp_monitor_part(dp, p, err);
 	if (ret == 0 && p->worker >= 0)
 		ret = rp_duty_del(dp, dp->worker[p->worker], p, err);
 	if (ret == 0 && p->sw)

@@ -29,6 +29,7 @@
 #include "state.h"
 
 struct rp_guestmem;
+struct rp_monitors;
 struct rp_port;
 struct rp_endpoint;
 
@@ -56,6 +57,7 @@ enum rp_lease_stop {
 /* Room in a receiver's ring: slice[i] takes frame slice[i].frame of the batch. */
 struct rp_lease {
 	uint32_t ticket;
+	uint32_t first; /* netmap rings: slot */
 	uint16_t n;
 	uint16_t nsegs;
 	bool open; /* something was reserved: publish it */
@@ -64,6 +66,20 @@ struct rp_lease {
 	const struct rp_guestmem *mem; /* virtqueues: the table that gave the pieces */
 	struct rp_slice slice[RP_BATCH];
 	struct rp_seg seg[RP_LEASE_SEGS];
+};
+
+/* What an rx ring could take now: a frame takes at most frame_slots of so many bytes. */
+struct rp_room {
+	uint32_t slots;
+	uint32_t slot_bytes;
+	uint32_t frame_slots;
+};
+
+/* What a monitor tells of the frames of a lease; see monitor.h. */
+struct rp_mark {
+	uint16_t flags;
+	uint64_t now_ns;
+	const bool *cut; /* of each frame of the batch: only its beginning is here */
 };
 
 struct rp_endpoint_ops {
@@ -86,6 +102,10 @@ struct rp_endpoint_ops {
 	 */
 	unsigned (*lease)(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
 			  const struct rp_batch *b, const uint16_t *order, unsigned n);
+	/** @room: netmap rings only: the others know what fits when they have leased it */
+	void (*room)(struct rp_endpoint *ep, struct rp_room *room);
+	/** @mark: netmap rings only: say in the slots of @l what a monitor knows of them */
+	void (*mark)(struct rp_endpoint *ep, const struct rp_lease *l, const struct rp_mark *m);
 	/** @publish: Return: true when the front end asked to be called */
 	bool (*publish)(struct rp_endpoint *ep, struct rp_lease *l);
 	void (*notify)(struct rp_endpoint *ep);
@@ -104,6 +124,7 @@ enum rp_congestion {
 struct rp_endpoint {
 	const struct rp_endpoint_ops *ops;
 	struct rp_port *port;
+	struct rp_monitors *monitors; /* NULL: none; replaced, never changed */
 	struct rp_ring_counters *count;
 	struct rp_ring_state *state;
 	struct rp_batch *batch; /* tx */

@@ -289,7 +289,7 @@ static unsigned rings_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	l->bytes = 0;
 	rp_lock_take(&ep->lock);
 	l->stopped = rp_lease_room(st) ? RP_LEASE_ALL : RP_LEASE_FULL;
-	pos = st->reserved;
+	l->first = pos = st->reserved;
 	if (l->stopped == RP_LEASE_ALL)
 		done = reserve(of(ep), l, from, b, order, n, &pos);
 	l->open = l->n > 0;
@@ -300,6 +300,36 @@ static unsigned rings_lease(struct rp_endpoint *ep, struct rp_lease *l, struct r
 	}
 	rp_lock_release(&ep->lock);
 	return done;
+}
+
+static void rings_room(struct rp_endpoint *ep, struct rp_room *room)
+{
+	struct front_ring *r = of(ep);
+
+	rp_lock_take(&ep->lock);
+	room->slots = room_at(r, ep->state->reserved, r->k.slots);
+	rp_lock_release(&ep->lock);
+	room->slot_bytes = r->k.buf_bytes;
+	room->frame_slots = rp_min(NETMAP_MAX_FRAGS, r->k.slots - 1);
+}
+
+static void rings_mark(struct rp_endpoint *ep, const struct rp_lease *l, const struct rp_mark *m)
+{
+	const struct rp_kring *k = &of(ep)->k;
+	uint32_t pos = l->first;
+
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct rp_slice *slice = &l->slice[i];
+
+		for (unsigned left = slice->nseg; left; left--) {
+			struct netmap_slot *s = &k->ring->slot[pos];
+			const uint16_t last = m->cut[slice->frame] ? NS_REPORT : 0;
+
+			rp_store(&s->ptr, m->now_ns);
+			rp_store(&s->flags, m->flags | (left > 1 ? NS_MOREFRAG : last));
+			pos = rp_kring_next(k, pos);
+		}
+	}
 }
 
 static bool rings_publish(struct rp_endpoint *ep, struct rp_lease *l)
@@ -352,6 +382,8 @@ static const struct rp_endpoint_ops rings_ops = {
 	.arm = rings_nothing,
 	.disarm = rings_nothing,
 	.lease = rings_lease,
+	.room = rings_room,
+	.mark = rings_mark,
 	.publish = rings_publish,
 	.notify = rings_nothing,
 	.sync = rings_rxsync,

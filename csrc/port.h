@@ -24,6 +24,8 @@ struct rp_port_ops {
 	 * Return: frames moved or dropped; 0 when there was nothing to do
 	 */
 	unsigned (*txsync)(struct rp_caller *c, struct rp_endpoint *ep);
+	/** @receives_only: to ask for a txsync is an error; a guest's frames are thrown away */
+	bool receives_only;
 };
 
 struct rp_port {
@@ -36,7 +38,8 @@ struct rp_port {
 	uint32_t nrx;
 	struct rp_endpoint *tx[RP_PORT_RINGS];
 	struct rp_endpoint *rx[RP_PORT_RINGS];
-	int worker; /* -1: none */
+	int worker;		/* -1: none */
+	struct rp_port *parent; /* of a monitor: the port that it shows; NULL: none (any more) */
 
 	uint64_t hold_ns;	  /* 0: drop when full */
 	uint32_t longest;	  /* frame, by the port's MTU; UINT32_MAX: any */

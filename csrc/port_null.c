@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "port_null.h"
 
+#include "monitor.h"
+
 static unsigned null_txsync(struct rp_caller *c, struct rp_endpoint *ep)
 {
-	unsigned taken = ep->ops->pull(ep);
+	unsigned taken = rp_endpoint_pull(c, ep);
 
-	(void)c;
 	if (!taken)
 		return 0;
-	rp_endpoint_count_pull(ep);
 	rp_drop(ep, RP_DROP_DISCARD, ep->batch->nframes);
 	ep->ops->complete(ep);
 	return taken;

@@ -2,6 +2,7 @@
 #include "port_vale.h"
 
 #include "caller.h"
+#include "monitor.h"
 #include "switch.h"
 
 /* The sender's memory was replaced while a receiver held these frames back. */
@@ -16,10 +17,9 @@ static unsigned vale_txsync(struct rp_caller *c, struct rp_endpoint *ep)
 	unsigned before = b->held;
 
 	if (!before) {
-		before = ep->ops->pull(ep);
+		before = rp_endpoint_pull(c, ep);
 		if (!before)
 			return 0;
-		rp_endpoint_count_pull(ep);
 	}
 	if (stale(ep)) {
 		rp_drop(ep, RP_DROP_RESET, b->held);

@@ -37,14 +37,22 @@ enum rp_policy {
 };
 
 enum rp_kind {
-	RP_KIND_VALE, /* a port of a switch */
-	RP_KIND_NULL  /* throws frames away */
+	RP_KIND_VALE,	/* a port of a switch */
+	RP_KIND_NULL,	/* throws frames away */
+	RP_KIND_LINK,	/* what one end sends the other receives */
+	RP_KIND_MONITOR /* shows what passes another port */
 };
 
 enum rp_front_end {
 	RP_FRONT_RINGS, /* netmap rings in a region */
 	RP_FRONT_VHOST, /* virtqueues in guest memory */
 	RP_FRONT_KERNEL /* descriptors of the kernel: see rp_kernel_start() */
+};
+
+enum rp_monitor_flags {
+	RP_MONITOR_TX = 1,   /* what the parent's user sends */
+	RP_MONITOR_RX = 2,   /* what it gets */
+	RP_MONITOR_ZCOPY = 4 /* both, by swapping buffers: monitor and parent share a region */
 };
 
 /* What to do with a frame for a port whose receive ring has no room. */
@@ -182,6 +190,14 @@ int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err);
 /* Learn @mac at a port of a switch, and tell all others of it: a reverse ARP request to everybody. */
 int rp_port_announce(rp_dataplane *dp, int port, const uint8_t mac[6], struct rp_err *err);
 int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err);
+
+/*
+ * Monitors: what passes ring k of the parent is shown in ring k of the monitor, modulo its rx
+ * rings; see monitor.h. When the parent goes its monitors break, and that is the reason.
+ */
+int rp_monitor_attach(rp_dataplane *dp, int monitor, int parent, uint32_t flags,
+		      struct rp_err *err);
+int rp_monitor_detach(rp_dataplane *dp, int monitor, struct rp_err *err);
 
 /* vhost-user front end. Virtqueue 2k is the port's rx ring k, 2k+1 its tx ring k. */
 int rp_vhost_features(rp_dataplane *dp, int port, uint64_t features, struct rp_err *err);

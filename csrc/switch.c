@@ -6,6 +6,7 @@
 
 #include "caller.h"
 #include "copy.h"
+#include "monitor.h"
 #include "port.h"
 
 enum { PREFETCH_ABOVE = 256 }; /* bytes; below, the hardware is as fast */
@@ -278,7 +279,7 @@ static unsigned fill(struct rp_caller *c, struct rp_endpoint *from, struct rp_en
 
 	if (l->open) {
 		copy_slices(l, from, b);
-		*call |= to->ops->publish(to, l);
+		*call |= rp_endpoint_publish(c, to, l);
 	}
 	return taken;
 }

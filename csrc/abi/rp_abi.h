@@ -168,7 +168,8 @@ struct rp_ring_counters {
 	uint64_t holds;	    /* rx: times that a sender was held back, because this ring was full */
 	uint64_t checksums; /* tx: completed in software, for receivers that do not */
 	uint64_t segments; /* tx: made in software of longer frames, for receivers that take none */
-	uint64_t pad1[3];
+	uint64_t truncated; /* rx: frames of which a monitor shows only the beginning */
+	uint64_t pad1[2];
 	uint64_t drops[20]; /* by enum rp_drop; at the sender, but for full */
 };
 

@@ -30,7 +30,9 @@ C_LAYERS: Mapping[str, Sequence[str]] = {
     "vocabulary": ["ringpass.h"],
     "parts": [f"{name}.[ch]" for name in PARTS.split()],
     "port": ["port.[ch]"],
-    "port kinds, switch": ["announce.[ch]", "caller.[ch]", "fdb.[ch]", "port_*", "switch.[ch]"],
+    "port kinds, switch": [
+        *("announce.[ch]", "caller.[ch]", "fdb.[ch]", "monitor.[ch]", "port_*", "switch.[ch]")
+    ],
     "kernel's queues": ["kernel_ring.[ch]", "outq.[ch]"],
     "front ends": ["front_*"],
     "worker": ["worker.[ch]"],

@@ -9,7 +9,7 @@ with the data plane's own reason. File descriptors that are passed in stay the c
 import errno
 import os
 from collections.abc import Callable, Sequence
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple, NewType, Self
 
 from ringpass._dp import ffi, lib
@@ -42,6 +42,15 @@ class Kind(IntEnum):
 
     VALE = lib.RP_KIND_VALE
     NULL = lib.RP_KIND_NULL
+    MONITOR = lib.RP_KIND_MONITOR
+
+
+class MonitorFlags(IntFlag):
+    """What a monitor shows of its parent."""
+
+    TX = lib.RP_MONITOR_TX
+    RX = lib.RP_MONITOR_RX
+    ZCOPY = lib.RP_MONITOR_ZCOPY
 
 
 class FrontEndKind(IntEnum):
@@ -267,6 +276,14 @@ class DataPlane:
         """Remove a port and all its rings; frames held for it are dropped and counted."""
         self._port_call("cannot remove", port, lib.rp_port_del)
         del self._names[port]
+
+    def attach_monitor(self, monitor: PortId, parent: PortId, flags: MonitorFlags) -> None:
+        """Let a port of kind MONITOR show what passes another port, from now on."""
+        self._port_call("cannot attach", monitor, lib.rp_monitor_attach, parent, flags)
+
+    def detach_monitor(self, monitor: PortId) -> None:
+        """Let a monitor show nothing any more; what its ring holds stays there."""
+        self._port_call("cannot detach", monitor, lib.rp_monitor_detach)
 
     def port_status(self, port: PortId) -> PortStatus:
         """Return the state of a port and which counters are its own."""
