@@ -46,8 +46,15 @@ static struct rp_counters *map_counters(int fd, struct rp_err *err)
 	c->workers_offset = offsetof(struct rp_counters, workers);
 	for (int i = 0; i < RP_DROP_REASONS; i++)
 		snprintf(c->reason_names[i], sizeof(c->reason_names[i]), "%s", drop_names[i]);
+	c->pid = (uint64_t)getpid();
+	c->started_ns = rp_now_ns();
 	rp_store_release(&c->magic, RP_COUNTERS_MAGIC);
 	return c;
+}
+
+void rp_dataplane_beat(rp_dataplane *dp)
+{
+	rp_store(&dp->counters->alive_ns, rp_now_ns());
 }
 
 rp_dataplane *rp_dataplane_new(int state_fd, int counters_fd, struct rp_err *err)

@@ -337,6 +337,15 @@ static void repair(rp_dataplane *dp, struct rp_port *p)
 	}
 }
 
+static void clear_reason(struct rp_port *p)
+{
+	memset(p->reason, 0, sizeof(p->reason));
+	for (uint32_t i = 0; i < p->ntx; i++)
+		memset(p->tx[i]->count->broken, 0, sizeof(p->tx[i]->count->broken));
+	for (uint32_t i = 0; i < p->nrx; i++)
+		memset(p->rx[i]->count->broken, 0, sizeof(p->rx[i]->count->broken));
+}
+
 int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err)
 {
 	struct rp_port *p;
@@ -345,7 +354,7 @@ int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err)
 	p = rp_find_port(dp, port, err);
 	if (p && rp_port_broken(p)) {
 		rp_quiet_wait(&dp->quiet);
-		memset(p->reason, 0, sizeof(p->reason));
+		clear_reason(p);
 		rp_store_release(&p->state, RP_PORT_UP);
 		rp_store_release(&p->breaking, 0);
 		repair(dp, p);

@@ -5,6 +5,15 @@
 
 #include "vnet.h"
 
+/* The first byte comes last: who reads a reason reads all of it. */
+static void stop(struct rp_endpoint *ep, const char *reason)
+{
+	rp_store_release(&ep->live, 0);
+	for (size_t i = 1; reason[0] && reason[i]; i++)
+		ep->count->broken[i] = reason[i];
+	rp_store_release(&ep->count->broken[0], reason[0]);
+}
+
 void rp_port_break(struct rp_port *p, const char *reason)
 {
 	const uint64_t one = 1;
@@ -16,9 +25,9 @@ void rp_port_break(struct rp_port *p, const char *reason)
 		p->reason[i] = reason[i];
 	p->reason[i] = '\0';
 	for (i = 0; i < p->ntx; i++)
-		rp_store_release(&p->tx[i]->live, 0);
+		stop(p->tx[i], p->reason);
 	for (i = 0; i < p->nrx; i++)
-		rp_store_release(&p->rx[i]->live, 0);
+		stop(p->rx[i], p->reason);
 	rp_store_release(&p->state, RP_PORT_BROKEN);
 	if (write(p->event_fd, &one, sizeof(one)) < 0)
 		return; /* its counter is full: the event is pending anyway */

@@ -94,6 +94,14 @@ static bool arm(const struct rp_duty *duty)
 	return true;
 }
 
+static void count_sleeps(const struct rp_duty *duty)
+{
+	for (uint32_t i = 0; i < duty->n; i++) {
+		if (rp_endpoint_live(duty->ep[i]))
+			rp_count(&duty->ep[i]->count->sleeps, 1);
+	}
+}
+
 /* Sleep until a kick, or for @ns at most; UINT64_MAX: no limit. */
 static void wait_for_kicks(struct rp_worker *w, uint64_t ns)
 {
@@ -125,6 +133,7 @@ static void sleep_until_kick(struct rp_worker *w)
 
 	if (arm(duty)) {
 		rp_count(&w->count->sleeps, 1);
+		count_sleeps(duty);
 		wait_for_kicks(w, rp_load(&w->polled) ? POLLED_NAP_NS : UINT64_MAX);
 		duty = rp_load_acquire(&w->duty);
 	}

@@ -158,9 +158,9 @@ struct rp_ring_counters {
 	uint32_t active; /* 1: a port uses this record */
 	uint16_t dir;	 /* NETMAP_DIR_* */
 	uint16_t ring;
-	uint8_t pad0[56];
-	uint64_t frames; /* tx: taken from the front end; rx: given to it */
-	uint64_t bytes;	 /* of Ethernet frames, without virtio-net headers */
+	char broken[184]; /* why its port is broken; empty: it is not */
+	uint64_t frames;  /* tx: taken from the front end; rx: given to it */
+	uint64_t bytes;	  /* of Ethernet frames, without virtio-net headers */
 	uint64_t batches;
 	uint64_t kicks;	    /* notifications from the front end */
 	uint64_t calls;	    /* notifications to it */
@@ -168,8 +168,9 @@ struct rp_ring_counters {
 	uint64_t holds;	    /* rx: times that a sender was held back, because this ring was full */
 	uint64_t checksums; /* tx: completed in software, for receivers that do not */
 	uint64_t segments; /* tx: made in software of longer frames, for receivers that take none */
+	uint64_t sleeps;   /* times that its worker slept until a kick, with this ring to watch */
 	uint64_t truncated; /* rx: frames of which a monitor shows only the beginning */
-	uint64_t pad1[2];
+	uint64_t pad0;
 	uint64_t drops[20]; /* by enum rp_drop; at the sender, but for full */
 };
 
@@ -186,7 +187,7 @@ struct rp_worker_counters {
 };
 
 enum rp_counters_constants {
-	RP_COUNTERS_VERSION = 2,
+	RP_COUNTERS_VERSION = 3,
 	RP_COUNTERS_RINGS = 4096,
 	RP_COUNTERS_WORKERS = 64
 };
@@ -200,7 +201,10 @@ struct rp_counters {
 	uint64_t rings_offset; /* of struct rp_ring_counters[], from the file's start */
 	uint64_t workers_offset;
 	char reason_names[20][16];
-	uint8_t pad[152];
+	uint64_t pid;	     /* of the backend */
+	uint64_t started_ns; /* CLOCK_MONOTONIC, as the next one */
+	uint64_t alive_ns;   /* the control plane's last sign of life; 0: it gives none */
+	uint8_t pad[128];
 	struct rp_worker_counters workers[64];
 	struct rp_ring_counters rings[4096];
 };
@@ -228,7 +232,7 @@ RP_ABI_OFFSET(struct netmap_if, ni_host_tx_rings, 36);
 RP_ABI_OFFSET(struct netmap_if, ring_ofs, 56);
 RP_ABI_SIZE(struct nm_csb_atok, 64);
 RP_ABI_SIZE(struct nm_csb_ktoa, 64);
-RP_ABI_SIZE(struct rp_ring_counters, 384);
+RP_ABI_SIZE(struct rp_ring_counters, 512);
 RP_ABI_SIZE(struct rp_worker_counters, 128);
 RP_ABI_OFFSET(struct rp_counters, workers, 512);
 static_assert((int)RP_DROP_REASONS <= (int)RP_DROP_SPACE, "room for every reason");

@@ -3,15 +3,17 @@
 
 import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
 from ringpass._dp import ffi, lib
-from ringpass.dataplane import DataPlane, Policy, PortSpec
+from ringpass.dataplane import DataPlane, FrontEndKind, Kind, Policy, PortSpec
 from ringpass.errors import NotFound, RingpassError
 from ringpass.observe import counters
 from ringpass.observe.counters import Counters
+from tests.support.rings import RingUser
 from tests.support.wait import wait_until
 
 
@@ -39,8 +41,8 @@ def _codes(text: str) -> list[tuple[int, str]]:
     return found
 
 
-RING_FIELDS = ["port", "active", "dir", "ring", "frames", "bytes", "batches", "kicks", "calls"]
-RING_FIELDS += ["copied", "holds", "checksums", "segments"]
+RING_FIELDS = ["port", "active", "dir", "ring", "broken", "frames", "bytes", "batches", "kicks"]
+RING_FIELDS += ["calls", "copied", "holds", "checksums", "segments", "sleeps", "truncated"]
 WORKER_FIELDS = ["active", "policy", "cpu", "tid", "loops", "busy", "sleeps", "wakes"]
 HEADER_FIELDS = ["magic", "version", "ring_records", "worker_records", "reasons", "rings_offset"]
 HEADER_FIELDS += ["workers_offset"]
@@ -68,6 +70,8 @@ def test_the_layout_of_rings_is_the_compilers() -> None:
     assert counters.RING.size == ffi.sizeof(name)
     assert counters.WORKER.size == ffi.sizeof("struct rp_worker_counters")
     assert ffi.offsetof("struct rp_counters", "reason_names") == counters.REASON_NAMES_OFFSET
+    assert ffi.offsetof("struct rp_counters", "pid") == counters.LIFE_OFFSET
+    assert ffi.offsetof("struct rp_counters", "alive_ns") == counters.LIFE_OFFSET + 16
     assert lib.NETMAP_DIR_TX == counters.DIRECTION_TX
     assert lib.RP_COUNTERS_VERSION == counters.VERSION
 
@@ -99,6 +103,47 @@ def test_what_the_data_plane_counts_is_read(path: Path) -> None:
         ]
         dataplane.remove_port(port)
         assert read.rings() == []
+    os.close(fd)
+
+
+def test_the_rings_that_a_worker_watches_when_it_sleeps_count_its_sleeps(path: Path) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    with DataPlane(fd) as dataplane, Counters(path) as read:
+        worker = dataplane.add_worker(Policy.NOTIFY)
+        switch = dataplane.add_switch("vale0")
+        rings = FrontEndKind.RINGS
+        dataplane.add_port(PortSpec("vale0:a", front_end=rings, switch=switch, worker=worker))
+        wait_until(lambda: [ring.sleeps > 0 for ring in read.rings()] == [True, False], "it sleeps")
+    os.close(fd)
+
+
+def test_a_port_that_breaks_says_why_until_it_is_repaired(path: Path) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    with DataPlane(fd) as dataplane, Counters(path) as read, dataplane.caller() as caller:
+        spec = PortSpec("a", kind=Kind.NULL, front_end=FrontEndKind.RINGS)
+        port = dataplane.add_port(spec)
+        user = RingUser(dataplane, caller, port)
+        assert [ring.broken for ring in read.rings()] == ["", ""]
+        user.tx.head = user.tx.num_slots
+        with pytest.raises(RingpassError):
+            user.send()
+        why = dataplane.port_status(port).broken
+        assert why
+        assert [ring.broken for ring in read.rings()] == [why, why]
+        dataplane.repair_port(port)
+        assert [ring.broken for ring in read.rings()] == ["", ""]
+    os.close(fd)
+
+
+def test_who_counts_and_when_it_was_heard_of_is_read(path: Path) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    before = time.monotonic_ns()
+    with DataPlane(fd) as dataplane, Counters(path) as read:
+        life = read.life()
+        assert (life.pid, life.alive_ns) == (os.getpid(), 0)
+        assert before <= life.started_ns <= time.monotonic_ns()
+        dataplane.beat()
+        assert life.started_ns <= read.life().alive_ns <= time.monotonic_ns()
     os.close(fd)
 
 

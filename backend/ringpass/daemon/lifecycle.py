@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LOCK = "daemon.lock"
 
+BEAT_S = 1.0
+
 
 def run(config: Config, runtime_dir: Path) -> None:
     """Run a daemon until SIGTERM, SIGINT or the method `shutdown`.
@@ -57,8 +59,16 @@ async def _serve(config: Config, runtime_dir: Path) -> None:
         with _watch(dataplane.event_fd(), backend.note_broken):
             async with Control(paths.control_socket(runtime_dir), Methods(backend, stop.set)):
                 log.info("event=ready pid=%d runtime_dir=%s", os.getpid(), runtime_dir)
-                await stop.wait()
+                await _beat_until(stop, dataplane)
         log.info("event=stopping")
+
+
+async def _beat_until(stop: asyncio.Event, dataplane: DataPlane) -> None:
+    """Give signs of life until `stop` is set: who reads the counters sees that this loop runs."""
+    while not stop.is_set():
+        dataplane.beat()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), BEAT_S)
 
 
 @contextlib.contextmanager

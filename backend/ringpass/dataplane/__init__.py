@@ -198,6 +198,10 @@ class DataPlane:
         """Return an eventfd, owned by the data plane, that is readable when a port broke."""
         return int(lib.rp_dataplane_event_fd(self._dp))
 
+    def beat(self) -> None:
+        """Note in the counters file that the control plane goes on."""
+        lib.rp_dataplane_beat(self._dp)
+
     def add_switch(self, name: str, ageing_s: int = 300) -> SwitchId:
         """Make a switch that forgets a MAC address unheard for `ageing_s` seconds (0: never)."""
         config = ffi.new("struct rp_switch_config *", {"name": _text(name), "ageing_s": ageing_s})

@@ -17,14 +17,18 @@ from ringpass.errors import NotFound, RingpassError
 FILE_NAME = "counters"
 
 MAGIC = int.from_bytes(b"rpcountr", "little")
-VERSION = 2
+VERSION = 3
 
 #: magic, version, ring_records, worker_records, reasons, rings_offset, workers_offset
 HEADER = struct.Struct("=QIIIIQQ")
 REASON_NAMES_OFFSET = HEADER.size
 REASON_NAME_BYTES = 16
-#: port, active, dir, ring, then from byte 128 on the numbers, then the drops by reason
-RING = struct.Struct("=64sIHH56x9Q24x20Q")
+#: pid, started_ns, alive_ns
+LIFE = struct.Struct("=3Q")
+LIFE_OFFSET = 360
+#: port, active, dir, ring, broken, then from byte 256 on the numbers, then the drops by reason
+RING = struct.Struct("=64sIHH184s11Q8x20Q")
+RING_ACTIVE = struct.Struct("=64xI")
 #: active, policy, cpu, tid, loops, busy, sleeps, wakes
 WORKER = struct.Struct("=IIii4Q80x")
 
@@ -38,6 +42,8 @@ class RingCounters:
     port: str
     tx: bool
     ring: int
+    broken: str
+    """Why the port is broken; empty: it is not."""
     frames: int
     bytes: int
     """Of Ethernet frames, without virtio-net headers."""
@@ -54,6 +60,10 @@ class RingCounters:
     """Checksums completed in software, for receivers that do not complete them."""
     segments: int
     """Frames made in software of longer ones, for receivers that do not take these."""
+    sleeps: int
+    """Times that its worker slept until a kick, with this ring to watch."""
+    truncated: int
+    """Frames of which a monitor shows only the beginning."""
     drops: dict[str, int]
     """Frames that were not delivered, by reason; reasons that never came up are left out."""
 
@@ -73,6 +83,16 @@ class WorkerCounters:
     """Loops that moved a frame."""
     sleeps: int
     wakes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Whose the counters are. Times are of the clock `time.monotonic_ns`."""
+
+    pid: int
+    started_ns: int
+    alive_ns: int
+    """The last sign of life of the control plane; 0: it gives none."""
 
 
 class Counters:
@@ -105,6 +125,10 @@ class Counters:
         """Unmap the file."""
         self._map.close()
 
+    def life(self) -> Life:
+        """Return who counts, and when it was heard of last."""
+        return Life(*LIFE.unpack_from(self._map, LIFE_OFFSET))
+
     def rings(self) -> list[RingCounters]:
         """Return the counters of every ring that a port uses now."""
         records = (self.ring(record) for record in range(self._ring_records))
@@ -113,14 +137,18 @@ class Counters:
     def ring(self, record: int) -> RingCounters | None:
         """Return ring record `record`, or None if no port uses it."""
         offset = self._rings_offset + record * RING.size
-        port, active, direction, ring, *numbers = RING.unpack_from(self._map, offset)
+        if RING_ACTIVE.unpack_from(self._map, offset) == (0,):
+            return None
+        port, active, direction, ring, broken, *numbers = RING.unpack_from(self._map, offset)
         if not active:
             return None
-        frames, size, batches, kicks, calls, copied, holds, checksums, segments, *drops = numbers
+        frames, size, batches, kicks, calls, copied, holds, checksums, segments = numbers[:9]
+        sleeps, truncated, *drops = numbers[9:]
         return RingCounters(
             port=_text(port),
             tx=direction == DIRECTION_TX,
             ring=ring,
+            broken=_text(broken),
             frames=frames,
             bytes=size,
             batches=batches,
@@ -130,6 +158,8 @@ class Counters:
             holds=holds,
             checksums=checksums,
             segments=segments,
+            sleeps=sleeps,
+            truncated=truncated,
             drops={name: n for name, n in zip(self.reasons, drops, strict=False) if n},
         )
 

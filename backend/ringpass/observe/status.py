@@ -26,6 +26,10 @@ class Traffic(Struct, frozen=True):
     """Completed in software, for receivers that do not complete them."""
     segments: int
     """Frames made in software of longer ones, for receivers that do not take these."""
+    sleeps: int
+    """Times that a worker slept until a kick, with a ring of this direction to watch."""
+    truncated: int
+    """Frames of which a monitor shows only the beginning."""
     drops: dict[str, int]
 
 
