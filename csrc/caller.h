@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "endpoint.h"
+#include "logic.h"
 #include "monitor.h"
 #include "offload.h"
 #include "quiet.h"
@@ -22,6 +23,8 @@ struct rp_caller {
 	struct rp_lease lease;
 	struct rp_offload offload;
 	struct rp_monitor_scratch monitor;
+	struct rp_logic_scratch logic;
+	uint32_t thread; /* its number: of all callers at one time, no other's */
 };
 
 /* Costs a quarter of a frame's way through the switch: not for every batch. */

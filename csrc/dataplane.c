@@ -16,7 +16,7 @@ static const char *const drop_names[] = {
 	[RP_DROP_FULL] = "full",     [RP_DROP_SHORT] = "short",	    [RP_DROP_MTU] = "mtu",
 	[RP_DROP_FRAGS] = "frags",   [RP_DROP_HEADER] = "header",   [RP_DROP_SELF] = "self",
 	[RP_DROP_NOBODY] = "nobody", [RP_DROP_DOWN] = "down",	    [RP_DROP_BROKEN] = "broken",
-	[RP_DROP_RESET] = "reset",   [RP_DROP_DISCARD] = "discard",
+	[RP_DROP_RESET] = "reset",   [RP_DROP_DISCARD] = "discard", [RP_DROP_LOGIC] = "logic",
 };
 
 static_assert(sizeof(drop_names) / sizeof(drop_names[0]) == RP_DROP_REASONS,
@@ -122,6 +122,7 @@ rp_caller *rp_caller_new(rp_dataplane *dp, struct rp_err *err)
 		return NULL;
 	}
 	c->dp = dp;
+	c->thread = (uint32_t)(c->quiet - dp->quiet.thread);
 	rp_forward_init(&c->forward);
 	rp_monitor_init(&c->monitor);
 	return c;

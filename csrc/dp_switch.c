@@ -6,6 +6,7 @@
 
 #include "announce.h"
 #include "dataplane.h"
+#include "logic.h"
 
 struct rp_switch *rp_find_switch(rp_dataplane *dp, int sw, struct rp_err *err)
 {
@@ -56,6 +57,46 @@ int rp_switch_set_ageing(rp_dataplane *dp, int sw, uint32_t ageing_s, struct rp_
 	return s ? 0 : -ENOENT;
 }
 
+/* After each change every lookup that has not seen it ends: a logic may build on that. */
+static void tell_logic(rp_dataplane *dp, const struct rp_port *p, int up)
+{
+	if (!p->sw->logic)
+		return;
+	rp_logic_port(p->sw->logic, p, up);
+	rp_quiet_wait(&dp->quiet);
+}
+
+/* Tell a new logic of all ports, let it take over, and wait until nobody asks the old one. */
+static void replace_logic(rp_dataplane *dp, struct rp_switch *s, struct rp_switch_logic *now)
+{
+	struct rp_switch_logic *old = s->logic;
+
+	for (uint32_t i = 0; i < s->members->n; i++)
+		rp_logic_port(now, s->members->list[i], 1);
+	if (!old || !now || !old->library || !now->library)
+		rp_fdb_clear(&s->fdb);
+	rp_store_release(&s->logic, now);
+	rp_quiet_wait(&dp->quiet);
+	rp_logic_close(old);
+}
+
+int rp_switch_set_logic(rp_dataplane *dp, int sw, int kind, const char *path, const char *config,
+			struct rp_err *err)
+{
+	struct rp_switch_logic *now = NULL;
+	struct rp_switch *s;
+	int ret = -ENOENT;
+
+	pthread_mutex_lock(&dp->lock);
+	s = rp_find_switch(dp, sw, err);
+	if (s)
+		ret = rp_logic_open(&now, kind, path, config, err);
+	if (ret == 0)
+		replace_logic(dp, s, now);
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
 int rp_switch_del(rp_dataplane *dp, int sw, struct rp_err *err)
 {
 	struct rp_switch *s;
@@ -70,6 +111,7 @@ int rp_switch_del(rp_dataplane *dp, int sw, struct rp_err *err)
 			      s->members->n);
 	} else {
 		dp->sw[sw] = NULL;
+		rp_logic_close(s->logic);
 		free(s->members);
 		free(s);
 	}
@@ -123,19 +165,28 @@ static int replace_members(rp_dataplane *dp, struct rp_switch *sw, struct rp_por
 
 int rp_switch_join(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, struct rp_err *err)
 {
+	int ret;
+
 	p->sw = sw;
 	p->sw_port = 0;
 	while (sw->members->by_number[p->sw_port])
 		p->sw_port++; /* as many numbers as ports there can be */
-	return replace_members(dp, sw, p, true, err);
+	ret = replace_members(dp, sw, p, true, err);
+	if (ret == 0)
+		tell_logic(dp, p, 1);
+	return ret;
 }
 
 int rp_switch_part(rp_dataplane *dp, struct rp_switch *sw, struct rp_port *p, struct rp_err *err)
 {
-	int ret = replace_members(dp, sw, p, false, err);
+	int ret;
 
+	tell_logic(dp, p, 0);
+	ret = replace_members(dp, sw, p, false, err);
 	if (ret == 0)
 		rp_fdb_forget(&sw->fdb, p->sw_port);
+	else
+		tell_logic(dp, p, 1);
 	return ret;
 }
 

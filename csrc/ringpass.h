@@ -55,6 +55,14 @@ enum rp_monitor_flags {
 	RP_MONITOR_ZCOPY = 4 /* both, by swapping buffers: monitor and parent share a region */
 };
 
+/* What says where a switch's frames go. */
+enum rp_switch_kind {
+	RP_SWITCH_BRIDGE, /* a learning bridge */
+	RP_SWITCH_STATIC, /* a table of addresses */
+	RP_SWITCH_HASH,	  /* a hash of the flow, which spreads flows over the ports */
+	RP_SWITCH_FILE	  /* a user's own; see abi/rp_logic.h */
+};
+
 /* What to do with a frame for a port whose receive ring has no room. */
 enum rp_full {
 	RP_FULL_HOLD, /* hold its sender back for hold_us, once per congestion, then drop */
@@ -171,6 +179,13 @@ void rp_dataplane_beat(rp_dataplane *dp);    /* a sign of life, for who reads th
 /* Switches. */
 int rp_switch_add(rp_dataplane *dp, const struct rp_switch_config *cfg, struct rp_err *err);
 int rp_switch_set_ageing(rp_dataplane *dp, int sw, uint32_t ageing_s, struct rp_err *err);
+/*
+ * Replace a switch's logic by a new one, made with the text @config; RP_SWITCH_FILE is the shared
+ * object @path, which no switch has loaded yet. Frames go on meanwhile: by the old one, then by the
+ * new one. The learning bridge's table is empty then, unless one file came for another.
+ */
+int rp_switch_set_logic(rp_dataplane *dp, int sw, int kind, const char *path, const char *config,
+			struct rp_err *err);
 int rp_switch_del(rp_dataplane *dp, int sw, struct rp_err *err);
 int rp_switch_fdb(rp_dataplane *dp, int sw, struct rp_fdb_row *rows, uint32_t max,
 		  struct rp_err *err);

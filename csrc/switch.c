@@ -6,6 +6,7 @@
 
 #include "caller.h"
 #include "copy.h"
+#include "logic.h"
 #include "monitor.h"
 #include "port.h"
 
@@ -81,43 +82,33 @@ static unsigned lookup(const struct rp_switch *sw, const struct rp_members *memb
 									      RP_FLOOD;
 }
 
-static void add_run(struct rp_forward *fw, uint16_t first, uint16_t n, unsigned dest)
-{
-	struct rp_dest *d = &fw->dest[dest];
-	uint16_t at = fw->nruns++;
-
-	fw->run[at] = (struct rp_run){ first, n, (uint16_t)dest, RP_NO_RUN };
-	if (d->n == 0) {
-		fw->touched[fw->ntouched++] = (uint16_t)dest;
-		d->head = at;
-	} else {
-		fw->run[d->tail].next = at;
-	}
-	d->tail = at;
-	d->n += n;
-}
-
-static void classify(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoint *from,
-		     const struct rp_members *members, uint16_t nframes)
+static inline void classify(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoint *from,
+			    const struct rp_members *members, uint16_t i, uint16_t end)
 {
 	uint32_t now_s = c->now_s;
 	const struct rp_batch *b = from->batch;
 	struct rp_forward *fw = &c->forward;
-	uint16_t i = 0;
 
-	fw->nruns = fw->ntouched = 0;
-	while (i < nframes) {
+	while (i < end) {
 		struct flow flow = frame_flow(b, &b->frame[i]), next;
 		uint16_t first = i;
+		unsigned dest;
 
 		do {
-			if (++i == nframes)
+			if (++i == end)
 				break;
 			next = frame_flow(b, &b->frame[i]);
 		} while (next.first == flow.first && next.last == flow.last);
 		rp_fdb_learn(&sw->fdb, flow_src(flow), from->port->sw_port, now_s);
-		add_run(fw, first, i - first, lookup(sw, members, flow_dst(flow), now_s));
+		dest = lookup(sw, members, flow_dst(flow), now_s);
+		rp_forward_add(fw, first, i - first, dest, dest);
 	}
+}
+
+void rp_bridge_classify(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoint *from,
+			const struct rp_members *members, uint16_t i, uint16_t end)
+{
+	classify(sw, c, from, members, i, end);
 }
 
 static const uint16_t *unicast_order(struct rp_forward *fw, const struct rp_dest *d)
@@ -133,14 +124,22 @@ static const uint16_t *unicast_order(struct rp_forward *fw, const struct rp_dest
 	return fw->order;
 }
 
-/* The frames for one port and those for all of them, in the order of the batch. */
+static bool goes_to(const struct rp_forward *fw, const struct rp_run *run, uint16_t port)
+{
+	if (run->dest <= RP_FLOOD)
+		return run->dest == port || run->dest == RP_FLOOD;
+	return rp_load(&fw->set[run->dest - RP_FIRST_SET].bit[port / 64]) >> port % 64 & 1;
+}
+
+/* The frames for one port and those for several with it, in the order of the batch. */
 static unsigned flooded_order(struct rp_forward *fw, uint16_t port)
 {
 	unsigned n = 0;
 
 	for (uint16_t r = 0; r < fw->nruns; r++) {
-		if (fw->run[r].dest != port && fw->run[r].dest != RP_FLOOD)
+		if (!goes_to(fw, &fw->run[r], port))
 			continue;
+		fw->reached[r] = 1;
 		for (uint16_t i = 0; i < fw->run[r].n; i++)
 			fw->order[n++] = fw->run[r].first + i;
 	}
@@ -183,7 +182,7 @@ static bool flooded(const struct rp_forward *fw, uint16_t frame)
 
 	while (frame >= run->first + run->n)
 		run++;
-	return run->dest == RP_FLOOD;
+	return run->dest >= RP_FLOOD;
 }
 
 /* What is still to be delivered: frames of the sender's batch. */
@@ -337,13 +336,25 @@ static void deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_end
 		to->ops->notify(to);
 }
 
-/* To every other port: the flood list, and what is for that port alone. */
+/* Frames for several ports, none of which was there. */
+static unsigned unreached(const struct rp_forward *fw)
+{
+	unsigned n = 0;
+
+	for (uint16_t r = 0; r < fw->nruns; r++) {
+		if (fw->run[r].dest >= RP_FLOOD && !fw->reached[r])
+			n += fw->run[r].n;
+	}
+	return n;
+}
+
+/* To every other port: what is for several, and what is for that port alone. */
 static void deliver_flood(struct rp_caller *c, struct rp_endpoint *from,
 			  const struct rp_members *members)
 {
 	struct rp_forward *fw = &c->forward;
-	bool reached = false;
 
+	memset(fw->reached, 0, fw->nruns);
 	for (uint32_t i = 0; i < members->n; i++) {
 		struct rp_port *p = members->list[i];
 		struct rp_endpoint *to = rp_port_receiver(p, from->ring);
@@ -354,10 +365,8 @@ static void deliver_flood(struct rp_caller *c, struct rp_endpoint *from,
 			deliver(c, from, to, fw->order, flooded_order(fw, p->sw_port));
 		else
 			unreachable(from, p, fw->dest[p->sw_port].n);
-		reached |= to != NULL;
 	}
-	if (!reached)
-		rp_drop(from, RP_DROP_NOBODY, fw->dest[RP_FLOOD].n);
+	rp_drop(from, RP_DROP_NOBODY, unreached(fw));
 }
 
 static void deliver_unicast(struct rp_caller *c, struct rp_endpoint *from, struct rp_port *p,
@@ -409,13 +418,20 @@ static uint16_t keep(struct rp_forward *fw, struct rp_batch *b, uint16_t nframes
 
 void rp_switch_forward(struct rp_switch *sw, struct rp_caller *c, struct rp_endpoint *from)
 {
-	const struct rp_members *members = rp_load_acquire(&sw->members);
+	const struct rp_switch_logic *logic = rp_load_acquire(&sw->logic);
+	const struct rp_members *members;
 	struct rp_batch *b = from->batch;
 	uint16_t n = b->held ? b->held : b->nframes;
 
 	if (!b->held)
 		b->stuck_since_ns = 0;
-	classify(sw, c, from, members, n);
+	if (logic) {
+		members = rp_logic_classify(logic, sw, c, from, n);
+	} else {
+		members = rp_load_acquire(&sw->members);
+		rp_forward_begin(&c->forward);
+		classify(sw, c, from, members, 0, n);
+	}
 	deliver_all(c, from, members);
 	b->held = keep(&c->forward, b, n);
 	if (b->held < n)

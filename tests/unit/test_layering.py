@@ -31,7 +31,8 @@ C_LAYERS: Mapping[str, Sequence[str]] = {
     "parts": [f"{name}.[ch]" for name in PARTS.split()],
     "port": ["port.[ch]"],
     "port kinds, switch": [
-        *("announce.[ch]", "caller.[ch]", "fdb.[ch]", "monitor.[ch]", "port_*", "switch.[ch]")
+        *("announce.[ch]", "caller.[ch]", "fdb.[ch]", "logic*.[ch]", "monitor.[ch]"),
+        *("port_*", "switch.[ch]"),
     ],
     "kernel's queues": ["kernel_ring.[ch]", "outq.[ch]"],
     "front ends": ["front_*"],
