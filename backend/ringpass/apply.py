@@ -83,6 +83,9 @@ class PortAdd(Struct, frozen=True, tag="port.add"):
 
     def __str__(self) -> str:
         port = self.config
+        if port.interface is not None:
+            host = " with its host stack" if port.host else ""
+            return f"+ port {self.name}: {port.kind} {port.interface}{host}"
         return f"+ port {self.name}: {port.kind}, {port.mode} of {port.path}, queues {port.queues}"
 
 

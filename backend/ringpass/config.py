@@ -87,10 +87,11 @@ class Switch(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Port(Struct, frozen=True, forbid_unknown_fields=True):
-    """A port that virtual machines connect to."""
+    """A port of a switch: virtual machines connect to it, or an interface of the host is there."""
 
-    kind: Literal["vhost-user", "null"] = "vhost-user"
-    """`null` throws the guest's frames away instead of switching them."""
+    kind: Literal["vhost-user", "null", "nic", "interface"] = "vhost-user"
+    """`null` throws the guest's frames away instead of switching them; `nic` takes a network
+    interface of the host away from its stack; `interface` makes a new one, for the stack."""
     mode: Literal["server", "client"] = "server"
     """`server`: we listen on the socket; `client`: we connect to the one of the front end."""
     path: str | None = None
@@ -109,6 +110,12 @@ class Port(Struct, frozen=True, forbid_unknown_fields=True):
     """What a guest is not offered, for drivers that are better off without."""
     worker: Annotated[int, Meta(ge=0, le=MAX_WORKERS - 1)] | None = None
     """The worker that serves it, from 0; None: the one with the fewest ports."""
+    interface: str | None = None
+    """nic, interface: its name. None in a file: the part of the port's behind the colon."""
+    host: bool = False
+    """nic: the host's stack stays on the interface, as a port `SWITCH:PORT^` beside this one."""
+    fallback: Literal["packet", "refuse"] = "packet"
+    """nic: whether packet sockets will do where the driver has no XDP."""
 
 
 class Config(Struct, frozen=True):
@@ -201,7 +208,8 @@ _FORMS = {
     "policy": "write adaptive, busy, notify or sleep:MICROSECONDS",
     "socket_mode": 'write three octal digits in quotes, such as "0660"',
     "ageing": "write seconds, 0 for never",
-    "kind": "write vhost-user or null",
+    "kind": "write vhost-user, null, nic or interface",
+    "fallback": "write packet or refuse",
     "mode": "write server (we listen on the socket) or client (we connect to it)",
     "mac": 'write six bytes, such as "52:54:00:12:34:56"',
     "queues": f"write 1 to {MAX_QUEUES}",
@@ -217,6 +225,8 @@ T = TypeVar("T")
 _MSGSPEC_PATH = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_INTERFACE = re.compile(r"[^\s/:]{1,15}")
+_KINDS_OF_INTERFACES = ("nic", "interface")
 
 
 class _Checker:
@@ -312,6 +322,8 @@ class _Checker:
                     f"{offload} does not work without {' or '.join(needs)}",
                     f"add {needs[0]}, or remove {offload}",
                 )
+        if port.host and port.kind != "nic":
+            self.fail(f"{key}.host", f"{port.kind} ports have no host stack", "remove it")
         mac = (port.mac or default_mac(name)).lower()
         if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
             self.fail(
@@ -330,18 +342,41 @@ class _Checker:
             port,
             mac=mac,
             path=str(path),
+            interface=self.interface(name, port, key),
             offloads=sorted(set(port.offloads)),
             withhold=sorted(set(port.withhold)),
         )
+
+    def interface(self, name: str, port: Port, key: str) -> str | None:
+        """Return the name of the interface of `port`, None if it needs none, or fail."""
+        if port.kind not in _KINDS_OF_INTERFACES:
+            if port.interface is not None:
+                why = f"{port.kind} ports have no interface of the host"
+                self.fail(f"{key}.interface", why, "remove it, or make it a nic or an interface")
+            return None
+        interface = port.interface or names.parse_port(name).port
+        if not _INTERFACE.fullmatch(interface):
+            self.fail(
+                f"{key}.interface",
+                f"{interface!r} cannot name an interface",
+                "write 1 to 15 characters, none of them / or : or a blank",
+            )
+        return interface
 
     def distinct(self, ports: Mapping[str, Port]) -> None:
         """Fail if two ports have the same socket, or the same address on one switch."""
         paths: dict[str | None, str] = {}
         macs: dict[tuple[str, str | None], str] = {}
+        interfaces: dict[str, str] = {}
         for name, port in ports.items():
             other = paths.setdefault(port.path, name)
             if other != name:
                 self.fail(f"port.{_key(name)}.path", f"{other} has the socket {port.path}, too")
+            if port.interface is not None:
+                other = interfaces.setdefault(port.interface, name)
+                if other != name:
+                    why = f"{other} has the interface {port.interface}, too"
+                    self.fail(f"port.{_key(name)}.interface", why, "let one port have it")
             switch = names.parse_port(name).switch
             other = macs.setdefault((switch, port.mac), name)
             if other != name:

@@ -10,7 +10,7 @@ from ringpass import portspec
 from ringpass.cli import output
 from ringpass.cli.status import moment, print_ports
 from ringpass.client import Client
-from ringpass.observe.status import FrontEndStatus, PortStatus, Traffic, diagnosis
+from ringpass.observe.status import FrontEndStatus, InterfaceStatus, PortStatus, Traffic, diagnosis
 
 app = typer.Typer(add_completion=False, help="List, show, add, remove and repair ports.")
 
@@ -42,7 +42,7 @@ def show(name: Name, json: output.Json = False) -> None:
 @app.command()
 def add(
     name: Name,
-    kind: Annotated[str | None, typer.Option(help="vhost-user, or null.")] = None,
+    kind: Annotated[str | None, typer.Option(help="vhost-user, null, nic or interface.")] = None,
     mode: Annotated[
         str | None, typer.Option(help="server: we listen on the socket; client: we connect to it.")
     ] = None,
@@ -62,6 +62,15 @@ def add(
         typer.Option(help="Do not offer this feature of virtqueues; repeat for more."),
     ] = None,
     worker: Annotated[int | None, typer.Option(help="The worker that serves it.")] = None,
+    interface: Annotated[
+        str | None, typer.Option(help="The interface of the host. Default: as the port.")
+    ] = None,
+    host: Annotated[
+        bool | None, typer.Option("--host", help="A nic's host stack becomes a port, too.")
+    ] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="packet or refuse, where a nic's driver has no XDP.")
+    ] = None,
     json: output.Json = False,
 ) -> None:
     """Add a port. One that is there with the same settings stays as it is."""
@@ -77,6 +86,9 @@ def add(
         "offloads": offload,
         "withhold": withhold,
         "worker": worker,
+        "interface": interface,
+        "host": host,
+        "fallback": fallback,
     }
     settings = {key: value for key, value in options.items() if value is not None}
     with Client() as client:
@@ -135,20 +147,37 @@ def _print(port: PortStatus) -> None:
         ("kind", port.kind),
         ("state", port.state),
         ("problem", diagnosis(port)),
-        ("socket", f"{port.path} ({port.mode})"),
         ("worker", port.worker),
         ("queue pairs", port.queues),
         ("mtu", port.mtu),
         ("mac", port.mac),
+    ]
+    if port.interface is None:
+        fields += [*_sessions(port), *_front_end("front end", port.front_end)]
+        fields += _front_end("standby", port.standby)
+        fields += [("from guest", _traffic(port.tx)), ("to guest", _traffic(port.rx))]
+    else:
+        fields += _interface(port.interface)
+        fields += [("received", _traffic(port.tx)), ("sent", _traffic(port.rx))]
+    output.print_fields(fields)
+
+
+def _sessions(port: PortStatus) -> list[tuple[str, object]]:
+    return [
+        ("socket", f"{port.path} ({port.mode})"),
         ("sessions", f"{port.sessions}, refused {port.refused}, violations {port.violations}"),
         ("last error", port.last_error),
         ("", moment(port.last_error_at)),
         ("handovers", f"{port.handovers}, the last in {port.pause_s * 1000:.1f} ms"),
-        *_front_end("front end", port.front_end),
-        *_front_end("standby", port.standby),
     ]
-    fields += [("from guest", _traffic(port.tx)), ("to guest", _traffic(port.rx))]
-    output.print_fields(fields)
+
+
+def _interface(interface: InterfaceStatus) -> list[tuple[str, object]]:
+    return [
+        ("interface", interface.name),
+        ("frames by", interface.mode or "none"),
+        ("no XDP", interface.fell_back),
+    ]
 
 
 def _front_end(role: str, front_end: FrontEndStatus | None) -> list[tuple[str, object]]:

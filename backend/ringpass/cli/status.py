@@ -71,7 +71,9 @@ def print_ports(ports: list[PortStatus]) -> None:
 
 
 def front_ends(port: PortStatus) -> str | None:
-    """Return the processes at the other side of `port`."""
+    """Return the processes, or the interface, at the other side of `port`."""
+    if port.interface is not None:
+        return f"{port.interface.name} {port.interface.mode}".rstrip()
     if port.front_end is None:
         return None
     standby = f", standby {port.standby.pid}" if port.standby else ""

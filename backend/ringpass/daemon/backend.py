@@ -10,8 +10,11 @@ import msgspec
 
 from ringpass import apply, names
 from ringpass.config import Config, Daemon, Port, Switch, Worker
+from ringpass.daemon.ports import Control, HostControl
 from ringpass.dataplane import (
+    MAX_RING_PAIRS,
     DataPlane,
+    FrontEndKind,
     Full,
     Kind,
     Policy,
@@ -22,6 +25,10 @@ from ringpass.dataplane import (
     vhost_features,
 )
 from ringpass.errors import NotFound, RingpassError
+from ringpass.netlink import links
+from ringpass.nic import devices
+from ringpass.nic.interface import Interface
+from ringpass.nic.nic import Nic
 from ringpass.observe.counters import Counters, RingCounters
 from ringpass.observe.status import (
     FdbEntry,
@@ -41,18 +48,27 @@ from ringpass.vhostuser.port import VhostUserPort
 
 log = logging.getLogger(__name__)
 
-_KINDS = {"vhost-user": Kind.VALE, "null": Kind.NULL}
+_KINDS = {"null": Kind.NULL}
 _FULL = {"hold": Full.HOLD, "drop": Full.DROP}
 
 
 class LivePort:
     """A port that runs."""
 
-    def __init__(self, port: PortId, config: Port, worker: int, control: VhostUserPort) -> None:
+    def __init__(
+        self,
+        port: PortId,
+        config: Port,
+        worker: int,
+        control: Control,
+        host_port: PortId | None = None,
+    ) -> None:
         self.id = port
         self.config = config
         self.worker = worker
         self.control = control
+        self.host_port = host_port
+        """The port of a NIC's host stack."""
 
 
 class Backend:
@@ -114,6 +130,12 @@ class Backend:
         for port in self._ports.values():
             port.control.note_broken()
 
+    def look_at_interfaces(self) -> None:
+        """Follow what became of the host's interfaces that are ports."""
+        for port in self._ports.values():
+            if isinstance(port.control, HostControl):
+                port.control.look()
+
     def repair(self, name: str) -> bool:
         """Take a port back into service; return whether it was broken."""
         return self._port(name).control.repair()
@@ -123,6 +145,11 @@ class Backend:
         if name not in self._switches:
             raise _absent("switch", name, self._switches)
         port_names = {port.id: port_name for port_name, port in self._ports.items()}
+        port_names |= {
+            port.host_port: _host_name(port_name)
+            for port_name, port in self._ports.items()
+            if port.host_port is not None
+        }
         return [
             FdbEntry(row.mac.hex(":"), port_names.get(row.port, "?"), row.age_s)
             for row in self._dataplane.fdb(self._switches[name][0])
@@ -163,7 +190,12 @@ class Backend:
 
     def ports(self) -> list[PortStatus]:
         """Return the ports."""
-        return [self.port(name) for name in self._ports]
+        found = []
+        for name, port in self._ports.items():
+            found.append(self.port(name))
+            if port.host_port is not None:
+                found.append(self._host_status(name, port.host_port, found[-1]))
+        return found
 
     def port(self, name: str) -> PortStatus:
         """Return one port."""
@@ -174,6 +206,8 @@ class Backend:
         state: PortState = "waiting"
         if status.broken is not None:
             state = "broken"
+        elif isinstance(control, HostControl):
+            state = "up" if status.tx_live else "waiting"
         elif front_end is not None:
             state = "up" if status.tx_live or status.rx_live else "connected"
         return PortStatus(
@@ -184,7 +218,7 @@ class Backend:
             mode=config.mode,
             path=str(control.path),
             worker=live.worker,
-            queues=config.queues,
+            queues=len(status.tx_records),
             mtu=config.mtu,
             mac=str(config.mac),
             front_end=_front_end(front_end),
@@ -198,6 +232,21 @@ class Backend:
             last_error_at=control.history.last_error_at,
             tx=traffic(self._rings(status.tx_records)),
             rx=traffic(self._rings(status.rx_records)),
+            interface=control.status() if isinstance(control, HostControl) else None,
+        )
+
+    def _host_status(self, name: str, port: PortId, nic: PortStatus) -> PortStatus:
+        status = self._dataplane.port_status(port)
+        return msgspec.structs.replace(
+            nic,
+            name=_host_name(name),
+            kind="host",
+            state="broken" if status.broken else "up" if status.tx_live else "waiting",
+            reason=status.broken or "",
+            queues=1,
+            tx=traffic(self._rings(status.tx_records)),
+            rx=traffic(self._rings(status.rx_records)),
+            interface=nic.interface and msgspec.structs.replace(nic.interface, mode="tap"),
         )
 
     def _perform(self, action: apply.Action) -> None:
@@ -242,25 +291,13 @@ class Backend:
             case apply.PortRemove(name):
                 live = self._ports.pop(name)
                 live.control.close()
-                self._dataplane.remove_port(live.id)
+                self._remove(live.id, live.host_port)
 
     def _add_port(self, name: str, config: Port) -> LivePort:
         worker = self._idlest_worker() if config.worker is None else config.worker
-        kind = _KINDS[config.kind]
-        switch = self._switches[self._switch_of(name)][0] if kind is Kind.VALE else SwitchId(-1)
-        port = self._dataplane.add_port(
-            PortSpec(
-                name=name,
-                kind=kind,
-                switch=switch,
-                worker=self._workers[worker][0],
-                tx_rings=config.queues,
-                rx_rings=config.queues,
-                full=_FULL[config.full],
-                hold_us=config.hold_us,
-                mtu=config.mtu,
-            )
-        )
+        if config.interface is not None:
+            return self._add_interface(name, config, config.interface, worker)
+        port = self._dataplane.add_port(self._spec(name, config, worker, config.queues))
         assert config.mac is not None
         assert config.path is not None
         control = VhostUserPort(
@@ -283,6 +320,70 @@ class Backend:
             raise
         return LivePort(port, config, worker, control)
 
+    def _spec(self, name: str, config: Port, worker: int, queues: int) -> PortSpec:
+        kind = _KINDS.get(config.kind, Kind.VALE)
+        return PortSpec(
+            name=name,
+            kind=kind,
+            front_end=FrontEndKind.VHOST if config.interface is None else FrontEndKind.KERNEL,
+            switch=self._switches[self._switch_of(name)][0] if kind is Kind.VALE else SwitchId(-1),
+            worker=self._workers[worker][0],
+            tx_rings=queues,
+            rx_rings=queues,
+            full=_FULL[config.full],
+            hold_us=config.hold_us,
+            mtu=config.mtu,
+        )
+
+    def _add_interface(self, name: str, config: Port, interface: str, worker: int) -> LivePort:
+        """Add a port that has an interface of the host, and one of its host stack."""
+        queues = config.queues
+        if config.kind == "nic":
+            links.get(interface)
+            queues = devices.queue_count(interface)
+            if queues > MAX_RING_PAIRS:
+                raise RingpassError(
+                    f"cannot open interface {interface}",
+                    f"it has {queues} receive queues, and a port has at most {MAX_RING_PAIRS}",
+                    f"give it fewer: ethtool -L {interface} combined {MAX_RING_PAIRS}",
+                )
+        port = self._dataplane.add_port(self._spec(name, config, worker, queues))
+        host_port = None
+        try:
+            if config.host:
+                spec = self._spec(name, config, worker, 1)._replace(name=_host_name(name))
+                host_port = self._dataplane.add_port(spec)
+            taken = (
+                Nic(
+                    self._dataplane,
+                    interface,
+                    port,
+                    host_port,
+                    queues=queues,
+                    fallback=config.fallback,
+                )
+                if config.kind == "nic"
+                else Interface(
+                    self._dataplane,
+                    interface,
+                    port,
+                    queues=queues,
+                    mtu=config.mtu,
+                    mac=str(config.mac),
+                )
+            )
+            control = HostControl(self._dataplane, port, taken)
+            control.open()
+        except RingpassError:
+            self._remove(port, host_port)
+            raise
+        return LivePort(port, config, worker, control, host_port)
+
+    def _remove(self, *ports: PortId | None) -> None:
+        for port in ports:
+            if port is not None:
+                self._dataplane.remove_port(port)
+
     def _idlest_worker(self) -> int:
         load = [0] * len(self._workers)
         for port in self._ports.values():
@@ -302,6 +403,11 @@ class Backend:
         if name not in self._ports:
             raise _absent("port", name, self._ports)
         return self._ports[name]
+
+
+def _host_name(nic: str) -> str:
+    """Return the name of the port of a NIC's host stack."""
+    return f"{nic}^"
 
 
 def _absent(kind: str, name: str, known: Iterable[str]) -> NotFound:

@@ -18,6 +18,7 @@ from ringpass.daemon.control import Control
 from ringpass.daemon.methods import Methods
 from ringpass.dataplane import DataPlane
 from ringpass.errors import Denied, RingpassError
+from ringpass.netlink import links
 from ringpass.observe.counters import FILE_NAME as COUNTERS
 from ringpass.observe.counters import Counters
 
@@ -56,7 +57,7 @@ async def _serve(config: Config, runtime_dir: Path) -> None:
         contextlib.closing(Backend(dataplane, counters, runtime_dir)) as backend,
     ):
         backend.become(config)
-        with _watch(dataplane.event_fd(), backend.note_broken):
+        with _watch(dataplane.event_fd(), backend.note_broken), _links(backend.look_at_interfaces):
             async with Control(paths.control_socket(runtime_dir), Methods(backend, stop.set)):
                 log.info("event=ready pid=%d runtime_dir=%s", os.getpid(), runtime_dir)
                 await _beat_until(stop, dataplane)
@@ -86,6 +87,23 @@ def _watch(event_fd: int, callback: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(event_fd)
+
+
+@contextlib.contextmanager
+def _links(callback: Callable[[], None]) -> Iterator[None]:
+    """Call `callback` whenever an interface of the host came, went or changed."""
+    loop = asyncio.get_running_loop()
+    with links.news() as source:
+
+        def look() -> None:
+            links.drain(source)
+            callback()
+
+        loop.add_reader(source, look)
+        try:
+            yield
+        finally:
+            loop.remove_reader(source)
 
 
 @contextlib.contextmanager

@@ -75,6 +75,7 @@ class Nic:
     def open(self) -> None:
         """Take the interface. Raises RingpassError; nothing has changed then."""
         link = links.get(self.interface)
+        self._check_queues()
         with ExitStack() as undo:
             _hold(undo, devices.promiscuous(link.name, link.number))
             self._take_host(undo, link)
@@ -83,6 +84,8 @@ class Nic:
             self._hook(undo, link, Attach.TCX_INGRESS, "rp_admit", admit)
             self._undo = undo.pop_all()
         self._link = link
+        for port in self._ports():
+            self._plane.set_port_mtu(port, link.mtu)
         self._enable(on=link.up)
         log.info("event=nic-open interface=%s mode=%s", link.name, self.mode)
 
@@ -91,6 +94,10 @@ class Nic:
         self._undo.close()
         self._link = None
         self.mode = self.fell_back = ""
+
+    def set_mtu(self, mtu: int) -> None:
+        """Keep to the interface's own MTU, which is the administrator's to change."""
+        self._plane.set_port_mtu(self._port, mtu if self._link is None else self._link.mtu)
 
     def look(self) -> None:
         """Look what became of the interface, and follow: it may be down, gone, or another one."""
@@ -114,11 +121,22 @@ class Nic:
             log.warning("event=nic-closed interface=%s why=%r", self.interface, self.problem)
 
     def _enable(self, *, on: bool) -> None:
-        self.problem = "" if on else "the interface is down: ip link set dev NAME up"
-        self.problem = self.problem.replace("NAME", self.interface)
-        for port in (self._port, self._host_port):
-            if port is not None:
-                self._plane.kernel(port).enable(on)
+        self.problem = "" if on else f"the interface is down: ip link set dev {self.interface} up"
+        for port in self._ports():
+            self._plane.kernel(port).enable(on)
+
+    def _ports(self) -> list[PortId]:
+        return [port for port in (self._port, self._host_port) if port is not None]
+
+    def _check_queues(self) -> None:
+        found = devices.queue_count(self.interface)
+        if found != self._queues:
+            raise RingpassError(
+                self._what(),
+                f"it has {found} receive queues, and the port was made for {self._queues}",
+                f"make the port anew, or ethtool -L {self.interface} combined {self._queues}",
+                errno=errno.EINVAL,
+            )
 
     def _take_host(self, undo: ExitStack, link: links.Link) -> None:
         """Divert what the host's stack sends: to its port, or to nowhere."""

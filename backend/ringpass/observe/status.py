@@ -67,11 +67,23 @@ class FrontEndStatus(Struct, frozen=True):
     rings: list[RingStatus]
 
 
+class InterfaceStatus(Struct, frozen=True):
+    """The interface of the host that a port has."""
+
+    name: str
+    mode: str
+    """How frames are moved: xdp-zerocopy, xdp-copy, packet or tap; empty while they are not."""
+    fell_back: str
+    """Why packet sockets have to do."""
+    problem: str
+    """Why no frames are moved."""
+
+
 class PortStatus(Struct, frozen=True):
     """A port.
 
-    waiting: no front end; connected: a front end without a running virtqueue; up: virtqueues run;
-    broken: stopped, see `reason`.
+    waiting: no front end, or its interface is down or gone; connected: a front end without a
+    running virtqueue; up: its rings run; broken: stopped, see `reason`.
     """
 
     name: str
@@ -100,9 +112,10 @@ class PortStatus(Struct, frozen=True):
     last_error_at: float
     """Seconds since the epoch; 0: never."""
     tx: Traffic
-    """What came from the guest."""
+    """What came from the guest, or from the interface."""
     rx: Traffic
-    """What went to the guest."""
+    """What went to the guest, or to the interface."""
+    interface: InterfaceStatus | None = None
 
 
 class SwitchStatus(Struct, frozen=True):
@@ -171,6 +184,8 @@ def problems(ports: Iterable[PortStatus]) -> list[str]:
 
 def diagnosis(port: PortStatus) -> str:
     """Return what is wrong with `port` and what to do, or nothing."""
+    if port.interface is not None and (port.interface.problem or port.reason):
+        return port.interface.problem or f"{port.reason}; ringpass port repair {port.name}"
     if port.state == "broken":
         return f"broken: {port.reason}; reset the guest's NIC, or ringpass port repair {port.name}"
     if _has_no_memory(port):

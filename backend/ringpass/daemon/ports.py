@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is on the user's side of a port: virtual machines, or an interface of the host."""
+
+from pathlib import Path
+from typing import Protocol
+
+from ringpass.dataplane import DataPlane, PortId
+from ringpass.nic.interface import Interface
+from ringpass.nic.nic import Nic
+from ringpass.observe.status import InterfaceStatus
+from ringpass.vhostuser.endpoint import Access
+from ringpass.vhostuser.frontend import FrontEnd
+from ringpass.vhostuser.port import History
+
+
+class Control(Protocol):
+    """The control side of a port. All of it happens in the event loop's thread."""
+
+    front_end: FrontEnd | None
+    standby: FrontEnd | None
+    history: History
+    path: Path
+
+    def open(self) -> None:
+        """Take the port into service. Raises RingpassError; nothing has changed then."""
+
+    def close(self) -> None:
+        """Let go of all that is on the user's side."""
+
+    def set_mtu(self, mtu: int) -> None:
+        """Tell the user's side of another MTU."""
+
+    def set_access(self, access: Access) -> None:
+        """Change who may connect."""
+
+    def note_broken(self) -> None:
+        """Look whether the data plane stopped the port."""
+
+    def repair(self) -> bool:
+        """Take a broken port back into service; return whether it was broken."""
+
+
+class HostControl:
+    """The control side of a port that has an interface of the host: a NIC, or one of our own."""
+
+    front_end: FrontEnd | None = None
+    standby: FrontEnd | None = None
+    path = Path()
+
+    def __init__(self, plane: DataPlane, port: PortId, taken: Nic | Interface) -> None:
+        self.history = History()
+        self._plane = plane
+        self._port = port
+        self._taken = taken
+
+    def open(self) -> None:
+        """Take the interface, or make it."""
+        self._taken.open()
+
+    def close(self) -> None:
+        """Give the interface back, or remove it."""
+        self._taken.close()
+
+    def set_mtu(self, mtu: int) -> None:
+        """Tell the interface."""
+        self._taken.set_mtu(mtu)
+
+    def set_access(self, access: Access) -> None:
+        """Nobody connects to an interface."""
+
+    def look(self) -> None:
+        """Follow what became of the interface."""
+        self._taken.look()
+
+    def note_broken(self) -> None:
+        """Remember why the data plane stopped the port."""
+        broken = self._plane.port_status(self._port).broken
+        if broken is not None:
+            self.history.record(broken)
+
+    def repair(self) -> bool:
+        """Take the interface anew."""
+        broken = self._plane.port_status(self._port).broken is not None
+        if broken:
+            self._taken.close()
+            self._plane.repair_port(self._port)
+            self._taken.open()
+        return broken
+
+    def status(self) -> InterfaceStatus:
+        """Return what is to be told of the interface."""
+        taken = self._taken
+        return InterfaceStatus(taken.interface, taken.mode, taken.fell_back, taken.problem)
