@@ -172,6 +172,9 @@ def test_ports_come_and_go_with_all_their_settings(ask: Run, daemon: Daemon) -> 
         "offloads": ["csum", "tso4"],
         "withhold": ["packed"],
         "worker": 0,
+        "interface": None,
+        "host": False,
+        "fallback": "packet",
     }
     assert json.loads(ask("port", "show", "vale0:p", "--json").out)["mtu"] == 9000
     shown = ask("port", "show", "vale0:p")

@@ -39,7 +39,7 @@ def test_every_key_is_described_with_its_default(section: str, kind: type[Struct
     assert list(table) == list(kind.__struct_fields__)
     for field, row in table.items():
         if row[0].startswith("`"):
-            assert row[0].strip('`"') == str(getattr(kind(), field))
+            assert row[0].strip('`"') == str(getattr(kind(), field)).replace("False", "false")
 
 
 def test_what_changes_in_place_is_what_the_plan_changes_in_place() -> None:
