@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("*.py", "*.pyi", "*.c", "*.h", "*.sh", "meson.build")
-FOLDERS = ("backend", "csrc", "images", "scripts", "tests")
+FOLDERS = ("backend", "csrc", "guestdrv", "images", "scripts", "tests")
 SOURCES = sorted(
     path
     for folder in FOLDERS

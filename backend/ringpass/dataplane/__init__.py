@@ -518,7 +518,7 @@ class Caller:
     def _sync(self, what: str, function: Callable[..., int], port: PortId, ring: int) -> int:
         result = function(self._handle, port, ring)
         if result < 0:
-            raise RingpassError(f"{what} failed", os.strerror(-result))
+            raise RingpassError(f"{what} failed", os.strerror(-result), errno=-result)
         return result
 
 

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From a name to netmap's request REGISTER, and back from its answer."""
+
+import errno
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ringport import abi
+from ringport.errors import Error
+from ringport.portspec import PortSpec, parse
+
+_MAX_EXTRA = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request in netmap's bytes; each option is its header and its body, addresses zero."""
+
+    kind: int
+    name: str
+    body: bytes
+    options: tuple[bytes, ...] = ()
+
+
+class Registered(NamedTuple):
+    """What netmap's answer to REGISTER says."""
+
+    nifp_offset: int
+    memory_size: int
+    mem_id: int
+    extra_bufs: int
+
+
+def register(spec: PortSpec, mem_id: int, extra_bufs: int) -> Request:
+    """Return the request that opens the port `spec` with so many extra buffers in region `mem_id`.
+
+    Raises Error(ENOTSUP) for memory of the caller's.
+    """
+    if spec.extmem is not None:
+        raise Error(
+            errno.ENOTSUP,
+            f"cannot open {spec.name}",
+            "@extmem puts the region into memory of the caller, and here the port brings its own",
+            "leave @extmem out",
+        )
+    if not 0 <= extra_bufs <= _MAX_EXTRA:
+        raise Error(errno.EINVAL, f"cannot open {spec.name}", f"{extra_bufs} extra buffers")
+    body = abi.REGISTER.pack(
+        0,
+        0,
+        spec.tx_slots,
+        spec.rx_slots,
+        spec.tx_rings,
+        spec.rx_rings,
+        spec.host_tx_rings,
+        spec.host_rx_rings,
+        mem_id,
+        spec.ringid,
+        spec.mode,
+        extra_bufs,
+        0,
+        spec.flags,
+    )
+    options = []
+    if spec.offset is not None:
+        offset = spec.offset
+        option = abi.OPTION.pack(0, abi.OPT_OFFSETS, 0, 0)
+        fields = abi.OFFSETS.pack(offset.initial, offset.initial, offset.bits, 0, 0)
+        options.append(option + fields)
+    return Request(abi.REQ_REGISTER, spec.name, body, tuple(options))
+
+
+def registered(body: bytes) -> Registered:
+    """Return what the answer `body` says."""
+    offset, size, _, _, _, _, _, _, mem_id, _, _, extra, _, _ = abi.REGISTER.unpack(body)
+    return Registered(offset, size, mem_id, extra)
+
+
+def sharing(spec: PortSpec) -> Request | None:
+    """Return the request that finds out whose region `@share` means; None: it is not there."""
+    if not spec.share:
+        return None
+    name = parse(spec.share).name
+    return Request(abi.REQ_PORT_INFO_GET, name, bytes(abi.PORT_INFO.size))
+
+
+def shared(spec: PortSpec, body: bytes) -> int:
+    """Return the mem_id that `sharing` was answered. Raises Error(EINVAL) if the name disagrees."""
+    mem_id = int(abi.PORT_INFO.unpack(body)[-1])
+    if spec.mem_id not in (0, mem_id):
+        why = f"@{spec.mem_id} was asked for, but {spec.share} is in region {mem_id}"
+        raise Error(errno.EINVAL, f"cannot open {spec.name}", why, "leave one of the two out")
+    return mem_id
