@@ -69,7 +69,7 @@ class Network:
     def traces(self, interface: str) -> dict[str, Any]:
         """Return all that may be left behind on an interface, and which others there are."""
         [link] = json.loads(self.run("ip", "-d", "-j", "link", "show", "dev", interface))
-        for changing in ("stats", "operstate", "flags"):
+        for changing in ("stats", "operstate", "flags", "linkinfo"):
             link.pop(changing, None)
         return {
             "link": link,

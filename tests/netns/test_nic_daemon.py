@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A daemon with a NIC: what it tells, and that nothing stays however it ends."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import RINGPASS, Daemon
+from tests.support.networks import Network
+from tests.support.nics import lay
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the host's interfaces")
+
+CONFIG = """
+[switch.vale0]
+[port."vale0:eth0"]
+kind = "nic"
+host = true
+[port."vale0:lan0"]
+kind = "interface"
+"""
+
+
+@pytest.fixture
+def here() -> Iterator[Network]:
+    with Network() as net:
+        yield net
+
+
+@pytest.fixture
+def there() -> Iterator[Network]:
+    with Network() as net:
+        yield net
+
+
+@pytest.fixture
+def daemon(here: Network, there: Network, runtime_dir: Path) -> Iterator[Daemon]:
+    lay(here, there, "eth0", "xdp-copy")
+    here.ip("addr add 10.0.0.1/24 dev eth0")
+    there.ip("addr add 10.0.0.2/24 dev eth0")
+    daemon = Daemon(runtime_dir, CONFIG)
+    here.do(daemon.__enter__)
+    yield daemon
+    daemon.__exit__(None, None, None)
+
+
+def test_nothing_stays_when_the_daemon_is_killed(
+    here: Network, there: Network, runtime_dir: Path
+) -> None:
+    lay(here, there, "eth0", "xdp-copy")
+    here.ip("addr add 10.0.0.1/24 dev eth0")
+    there.ip("addr add 10.0.0.2/24 dev eth0")
+    before = here.traces("eth0")
+    daemon = Daemon(runtime_dir, CONFIG)
+    here.do(daemon.start)
+    assert here.reaches("10.0.0.2")
+    assert here.traces("eth0") != before
+    daemon.kill()
+    wait_until(lambda: here.traces("eth0") == before, "the interface is as it was")
+    assert here.reaches("10.0.0.2")
+
+
+def test_a_port_tells_what_it_has(daemon: Daemon, here: Network) -> None:
+    rows = {row["name"]: row for row in daemon.call("port.list")}
+    assert list(rows) == ["vale0:eth0", "vale0:eth0^", "vale0:lan0"]
+    assert [row["kind"] for row in rows.values()] == ["nic", "host", "interface"]
+    assert [row["state"] for row in rows.values()] == ["up"] * 3
+    assert [row["interface"]["mode"] for row in rows.values()] == ["xdp-copy", "tap", "tap"]
+    assert here.reaches("10.0.0.2")
+    [eth0, host, _] = daemon.call("port.list")
+    assert eth0["rx"]["frames"] >= 2
+    assert host["tx"]["frames"] >= 2
+    shown = here.run(RINGPASS, "port", "show", "vale0:eth0")
+    assert "xdp-copy" in shown
+
+
+def test_ports_come_and_go_while_it_runs(daemon: Daemon, here: Network) -> None:
+    daemon.call("port.remove", name="vale0:eth0")
+    assert here.reaches("10.0.0.2")
+    here.run(RINGPASS, "port", "add", "vale0:wan", "--kind", "nic", "--interface", "eth0", "--host")
+    assert here.reaches("10.0.0.2")
+    assert [row["name"] for row in daemon.call("port.list")][1:] == ["vale0:wan", "vale0:wan^"]
+    # An interface has one port.
+    refused = here.run(
+        *(RINGPASS, "port", "add", "vale0:eth0", "--kind", "nic", "--json"), check=False
+    )
+    assert "vale0:wan has the interface eth0, too" in refused
+
+
+def test_the_daemon_follows_its_interfaces(daemon: Daemon, here: Network, there: Network) -> None:
+    def problems() -> str:
+        return " ".join(daemon.call("status")["problems"])
+
+    here.ip("link set lan0 down")
+    wait_until(lambda: "lan0: the interface is down" in problems(), "lan0 is down")
+    here.ip("link set lan0 up", "link del eth0")
+    wait_until(lambda: "the interface was removed" in problems(), "eth0 is gone")
+    here.cable("eth0", there, "eth0")
+    there.ip("addr add 10.0.0.2/24 dev eth0")
+    here.ip("addr add 10.0.0.1/24 dev eth0")
+    wait_until(lambda: problems() == "", "all is well again")
+    assert here.reaches("10.0.0.2")
+
+
+def test_without_privileges_it_says_which_are_missing(here: Network, runtime_dir: Path) -> None:
+    here.ip("link add name eth0 type veth peer name x")
+    config = runtime_dir / "test.toml"
+    config.write_text(CONFIG)
+    runtime_dir.chmod(0o777)
+    said = here.run(
+        *("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--reuid", "0"),
+        *(sys.executable, RINGPASS, "up", config),
+        check=False,
+    )
+    assert "error: cannot" in said
+    assert "CAP_NET_ADMIN" in said
+    assert json.loads(here.run("ip", "-j", "link", "show", "dev", "eth0"))
