@@ -62,6 +62,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "paths": "errors",
         "names": "errors",
         "portspec": "errors ringport",
+        "sockets": "errors paths",
         "netlink": "errors",
         "libvirt": "errors",
         "rpc": "errors",
@@ -70,9 +71,13 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "apply": "errors names config",
         "dataplane": "errors names config",
         "embedded": "errors dataplane ringport",
-        "vhostuser": "errors paths names config dataplane",
+        "vhostuser": "errors sockets names config dataplane",
+        "netmap": "errors sockets names config dataplane",
         "nic": "errors netlink dataplane",
-        "daemon": "errors paths names config apply dataplane netlink vhostuser nic observe rpc",
+        "daemon": (
+            "errors paths names sockets config apply dataplane netlink vhostuser netmap nic "
+            "observe rpc"
+        ),
         "client": "errors paths names config observe rpc",
         "image": "errors paths",
         "vm": "errors paths names image",

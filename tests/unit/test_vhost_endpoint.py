@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ringpass.errors import ConfigError, Denied, RingpassError
+from ringpass.sockets import Access, bind, check_path
 from ringpass.vhostuser import endpoint
-from ringpass.vhostuser.endpoint import Access, Connector, Listener, bind, check_path
+from ringpass.vhostuser.endpoint import Connector, Listener
 from tests.support.vhost import open_fds
 
 

@@ -30,10 +30,10 @@ from hypothesis.stateful import (
 
 from ringpass.dataplane import DataPlane, Full, MemorySlot, PortId, PortSpec, vhost_features
 from ringpass.errors import RingpassError
+from ringpass.sockets import Access
 from ringpass.vhostuser import messages as m
 from ringpass.vhostuser import port as port_module
 from ringpass.vhostuser.device import Device, offered
-from ringpass.vhostuser.endpoint import Access
 from ringpass.vhostuser.messages import Request
 from ringpass.vhostuser.port import VhostUserPort
 from tests.support.miniguest import (

@@ -40,8 +40,8 @@ from ringpass.observe.status import (
     WorkerStatus,
     traffic,
 )
+from ringpass.sockets import Access
 from ringpass.vhostuser.device import Device, offered
-from ringpass.vhostuser.endpoint import Access
 from ringpass.vhostuser.frontend import FrontEnd
 from ringpass.vhostuser.messages import DeviceStatus, Feature, ProtocolFeature, words
 from ringpass.vhostuser.port import VhostUserPort

@@ -5,27 +5,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
-import struct
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from ringpass import rpc
 from ringpass.daemon.methods import TABLE, Methods
 from ringpass.errors import Denied, RingpassError
-from ringpass.vhostuser.endpoint import Access, bind
+from ringpass.sockets import Access, Credentials, bind, credentials
 
 log = logging.getLogger(__name__)
-
-
-class Peer(NamedTuple):
-    """Who is at the other end, as the kernel says."""
-
-    pid: int
-    uid: int
-    gid: int
 
 
 class Control:
@@ -54,7 +43,7 @@ class Control:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            peer = _peer(writer)
+            peer = credentials(writer.get_extra_info("socket"))
             while line := await reader.readline():
                 if (response := self._answer(line, peer)) is not None:
                     writer.write(rpc.encode(response))
@@ -71,7 +60,7 @@ class Control:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    def _answer(self, line: bytes, peer: Peer) -> rpc.Response | None:
+    def _answer(self, line: bytes, peer: Credentials) -> rpc.Response | None:
         try:
             request = _decode(line)
         except rpc.CallError as error:
@@ -82,7 +71,7 @@ class Control:
         response.id = request.id
         return response
 
-    def _call(self, request: rpc.Request, peer: Peer) -> rpc.Response:
+    def _call(self, request: rpc.Request, peer: Credentials) -> rpc.Response:
         entry = TABLE.get(request.method)
         if entry is not None and entry.changes:
             log.info("event=rpc method=%s pid=%d uid=%d", request.method, peer.pid, peer.uid)
@@ -118,9 +107,3 @@ def _decode(line: bytes) -> rpc.Request:
 
 def _refusal(id_: int | str | None, code: int, message: str) -> rpc.Response:
     return rpc.Response(id=id_, error=rpc.Failure(code, message))
-
-
-def _peer(writer: asyncio.StreamWriter) -> Peer:
-    connected: socket.socket = writer.get_extra_info("socket")
-    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return Peer(*struct.unpack("=iII", credentials))

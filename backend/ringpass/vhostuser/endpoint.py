@@ -6,20 +6,14 @@ on until they are closed. They live in an asyncio event loop, in its thread.
 """
 
 import asyncio
-import contextlib
 import errno
-import grp
 import logging
 import os
 import socket
-import stat
-import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from ringpass.errors import ConfigError, Denied, RingpassError
-from ringpass.paths import MAX_SOCKET_PATH
+from ringpass.sockets import Access, bind, check_path, set_access
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +21,6 @@ log = logging.getLogger(__name__)
 RETRY_S = 0.5
 
 OnConnection = Callable[[socket.socket], None]
-
-
-class Access(NamedTuple):
-    """Who may connect to a socket that we listen on."""
-
-    mode: int = 0o660
-    group: str | None = None
 
 
 class Listener:
@@ -136,106 +123,3 @@ class Connector:
             self.resume(RETRY_S)
             return
         self._on_connection(connecting)
-
-
-def check_path(path: Path) -> None:
-    """Raise ConfigError if `path` does not fit into a unix socket's address."""
-    length = len(os.fsencode(path))
-    if length > MAX_SOCKET_PATH:
-        raise ConfigError(
-            f"the socket path {path} is too long",
-            f"it has {length} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}",
-            "choose a shorter runtime directory, or set the port's path",
-        )
-
-
-def bind(path: Path, access: Access) -> socket.socket:
-    """Return a socket bound to `path`, which only `access` lets others open.
-
-    Removes the socket of a process that died. Raises ConfigError for a path that is too long or is
-    something else, RingpassError if a live process has it, Denied if the system says so.
-    """
-    check_path(path)
-    _remove_stale(path)
-    bound = socket.socket(socket.AF_UNIX)
-    try:
-        old_mask = os.umask(0o177)
-        try:
-            bound.bind(os.fspath(path))
-        finally:
-            os.umask(old_mask)
-        set_access(path, access)
-    except OSError as error:
-        bound.close()
-        raise _bind_failure(path, error) from error
-    except RingpassError:
-        bound.close()
-        path.unlink(missing_ok=True)
-        raise
-    return bound
-
-
-def set_access(path: Path, access: Access) -> None:
-    """Give the socket file at `path` its group and mode."""
-    what = f"cannot give {path} to the group {access.group}"
-    if access.group is not None:
-        try:
-            os.chown(path, -1, grp.getgrnam(access.group).gr_gid)
-        except KeyError as error:
-            raise ConfigError(
-                what, "there is no such group", "create it, or change daemon.socket_group"
-            ) from error
-        except PermissionError as error:
-            raise Denied(
-                what,
-                "only root, or a member of the group, may do that",
-                f"add the user that runs the daemon to the group: usermod -aG {access.group} USER",
-            ) from error
-    path.chmod(access.mode)
-
-
-def peer_pid(connected: socket.socket) -> int:
-    """Return the process at the other end of a connected unix socket."""
-    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid, _uid, _gid = struct.unpack("=iII", credentials)
-    return int(pid)
-
-
-def _remove_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _bind_failure(path, error) from error
-    what = f"cannot listen on {path}"
-    if not stat.S_ISSOCK(mode):
-        raise ConfigError(
-            what, "there is a file that is not a socket", "move it away, or choose another path"
-        )
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            return
-        except FileNotFoundError:
-            return
-        except BlockingIOError:
-            pid = "a process that does not answer"
-        except OSError as error:
-            raise _bind_failure(path, error) from error
-        else:
-            pid = f"process {peer_pid(probe)}"
-    raise RingpassError(what, f"{pid} listens there", "stop it, or choose another path")
-
-
-def _bind_failure(path: Path, error: OSError) -> RingpassError:
-    what, why = f"cannot listen on {path}", error.strerror or str(error)
-    if isinstance(error, FileNotFoundError):
-        return ConfigError(what, "its directory does not exist", f"create {path.parent}")
-    if isinstance(error, PermissionError):
-        return Denied(what, why, f"make {path.parent} writable for the user that runs the daemon")
-    return RingpassError(what, why)

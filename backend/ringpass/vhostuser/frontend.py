@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 from ringpass.errors import RingpassError
+from ringpass.sockets import peer_pid
 from ringpass.vhostuser.connection import Connection, Disconnected, Message
-from ringpass.vhostuser.endpoint import peer_pid
 from ringpass.vhostuser.messages import ProtocolError
 from ringpass.vhostuser.session import Session
 from ringpass.vhostuser.sharing import keeps_to_itself

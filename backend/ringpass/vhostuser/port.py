@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringpass.errors import RingpassError
+from ringpass.sockets import Access, peer_pid
 from ringpass.vhostuser.attachment import Plane
 from ringpass.vhostuser.device import Device
-from ringpass.vhostuser.endpoint import Access, Connector, Listener, peer_pid
+from ringpass.vhostuser.endpoint import Connector, Listener
 from ringpass.vhostuser.frontend import FrontEnd, told
 from ringpass.vhostuser.session import Session
 
