@@ -28,6 +28,12 @@ from ringpass.paths import MAX_SOCKET_PATH
 
 MAX_WORKERS = 64
 MAX_QUEUES = 8
+#: Of a region: bytes of a buffer, buffers, rings, opens of its ports; slots of a ring.
+MAX_BUF_SIZE = 65472
+MAX_BUFFERS = 1 << 22
+MAX_RINGS = 4096
+MAX_PORTS = 4096
+MAX_SLOTS = 4096
 
 Offload = Literal["csum", "tso4", "tso6", "ecn"]
 ALL_OFFLOADS: tuple[Offload, ...] = ("csum", "tso4", "tso6", "ecn")
@@ -84,6 +90,20 @@ class Switch(Struct, frozen=True, forbid_unknown_fields=True):
 
     ageing: Annotated[int, Meta(ge=0, le=1_000_000)] = 300
     """Seconds after which a MAC address that was not heard is forgotten; 0: never."""
+
+
+class Region(Struct, frozen=True, forbid_unknown_fields=True):
+    """Memory for ports with netmap rings. Only what is used of it takes memory."""
+
+    buf_size: Annotated[int, Meta(ge=64, le=MAX_BUF_SIZE, multiple_of=64)] = 2048
+    """Bytes of each buffer."""
+    buffers: Annotated[int, Meta(ge=4, le=MAX_BUFFERS)] = 65536
+    rings: Annotated[int, Meta(ge=2, le=MAX_RINGS)] = 256
+    """Rings of all ports together."""
+    ring_slots: Annotated[int, Meta(ge=2, le=MAX_SLOTS)] = MAX_SLOTS
+    """Slots of the longest ring."""
+    ports: Annotated[int, Meta(ge=1, le=MAX_PORTS)] = 128
+    """How often the ports may be opened at the same time, all together."""
 
 
 class Port(Struct, frozen=True, forbid_unknown_fields=True):

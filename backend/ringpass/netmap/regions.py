@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The memory that ports live in.
+
+A port has a private region unless its name asks for another one: by number (`@3`, or `@share`,
+which looks the number up), or because it is a pipe or a zero-copy monitor, which live where their
+parent does. Regions of the configuration are there for everybody who may connect.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ringpass import config
+from ringpass.errors import RingpassError
+from ringpass.netmap.peer import Peer
+from ringpass.netmap.plane import Plane, RegionId, RegionInfo, RegionSpec
+
+#: The name in a configuration of what private regions are like.
+PRIVATE = "private"
+
+#: What a region has room for, where the configuration says nothing. Only what is used takes memory.
+_RESERVED_BUFFERS = 2
+
+
+@dataclass(eq=False)
+class Region:
+    """A region that is there."""
+
+    id: RegionId
+    name: str
+    config: config.Region
+    uid: int | None
+    """Whose it is; None: anybody's who may connect."""
+    configured: bool
+    """Whether it stays without users."""
+    users: int = 0
+
+    @property
+    def setting(self) -> str:
+        """The table of the configuration that says how large it is."""
+        return f"[region.{self.name if self.configured else PRIVATE}]"
+
+
+class Regions:
+    """Numbers and names to regions. One that is not configured lasts as long as its users."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._live: dict[RegionId, Region] = {}
+        self.private = config.Region()
+        """What private regions are like."""
+
+    def __iter__(self) -> Iterator[Region]:
+        return iter(list(self._live.values()))
+
+    def configured(self) -> dict[str, config.Region]:
+        """Return those of the configuration, the private ones' description included if it is not
+        the default.
+        """
+        found = {each.name: each.config for each in self if each.configured}
+        if self.private != config.Region():
+            found[PRIVATE] = self.private
+        return found
+
+    def configure(self, name: str, wanted: config.Region) -> None:
+        """Make a region that stays, or say what private ones are like from now on."""
+        if name == PRIVATE:
+            self.private = wanted
+        else:
+            self._add(name, wanted, None, configured=True)
+
+    def forget(self, name: str) -> None:
+        """Remove a region of the configuration. Raises RingpassError while ports are in it."""
+        if name == PRIVATE:
+            self.private = config.Region()
+            return
+        region = self.named(name)
+        if region.users:
+            raise RingpassError(
+                f"cannot remove region {name}",
+                f"{region.users} ports are in it",
+                "close them first; ringpass port ls shows them",
+                errno=errno.EBUSY,
+            )
+        self._remove(region)
+
+    def named(self, name: str) -> Region:
+        """Return the region `name` of the configuration, which has one."""
+        return next(each for each in self if each.configured and each.name == name)
+
+    def numbered(self, mem_id: int, peer: Peer) -> Region:
+        """Return the region that `peer` names `@mem_id`. Raises RingpassError (EINVAL, EACCES)."""
+        region = self._live.get(RegionId(mem_id))
+        if region is None:
+            raise RingpassError(
+                f"there is no region {mem_id}",
+                "no port and no [region.NAME] of the configuration has this number",
+                "ringpass status shows the regions; leave @NUMBER out for a private one",
+                errno=errno.EINVAL,
+            )
+        peer.check_owner(f"cannot use region {mem_id}", region.uid)
+        return region
+
+    def make(self, name: str, buffers: int, uid: int | None) -> Region:
+        """Make a private region for the port `name`, with room for at least `buffers` buffers."""
+        wanted = self.private
+        least = buffers + _RESERVED_BUFFERS
+        if least > wanted.buffers:
+            wanted = config.Region(
+                wanted.buf_size, least, wanted.rings, wanted.ring_slots, wanted.ports
+            )
+        return self._add(name, wanted, uid, configured=False)
+
+    def make_exact(self, name: str, size: int, wanted: config.Region, uid: int) -> Region:
+        """Make a region whose pools end within its first `size` bytes, as external memory asks.
+
+        It gets as many buffers as fit, `wanted.buffers` at most. Raises RingpassError (ENOMEM).
+        """
+        trial = self._add(name, wanted, uid, configured=False)
+        pool = self.info(trial).buf_pool
+        fit = max(size - pool.offset, 0) // pool.objsize
+        if fit >= wanted.buffers:
+            return trial
+        self._remove(trial)
+        if fit <= _RESERVED_BUFFERS:
+            raise RingpassError(
+                f"{size} bytes of memory cannot hold port {name}",
+                f"its rings alone need {pool.offset} bytes",
+                "give it more, or ask for fewer or smaller rings (ring-num, ring-size)",
+                errno=errno.ENOMEM,
+            )
+        smaller = config.Region(wanted.buf_size, fit, wanted.rings, wanted.ring_slots, wanted.ports)
+        return self._add(name, smaller, uid, configured=False)
+
+    def hold(self, region: Region) -> None:
+        """Note one more user of `region`."""
+        region.users += 1
+
+    def drop(self, region: Region) -> None:
+        """Note one user less; the last one takes a region along that is not configured."""
+        region.users -= 1
+        if not region.users and not region.configured:
+            self._remove(region)
+
+    def info(self, region: Region) -> RegionInfo:
+        """Return where things are in `region`."""
+        return self._plane.region_info(region.id)
+
+    def _add(
+        self, name: str, wanted: config.Region, uid: int | None, *, configured: bool
+    ) -> Region:
+        made = self._plane.add_region(
+            RegionSpec(
+                name=name,
+                buf_bytes=wanted.buf_size,
+                slots_max=wanted.ring_slots,
+                if_max=wanted.ports,
+                ring_max=wanted.rings,
+                buf_max=wanted.buffers,
+            )
+        )
+        region = Region(made, name, wanted, uid, configured)
+        self._live[made] = region
+        return region
+
+    def _remove(self, region: Region) -> None:
+        self._plane.remove_region(region.id)
+        del self._live[region.id]

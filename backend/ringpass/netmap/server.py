@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The device as a socket: csrc/abi/rp_attach.h.
+
+A connection is one open of /dev/netmap, for as long as some process has a copy of it. Each request
+carries the descriptor that its answer goes to, so processes that share an open never mix up their
+answers. Nothing here waits for a peer: an answer that does not fit at once is not sent.
+"""
+
+import array
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from ringpass.errors import RingpassError
+from ringpass.netmap import abi, attach, legacy
+from ringpass.netmap.attach import Attachment
+from ringpass.netmap.call import Device
+from ringpass.netmap.device import Open
+from ringpass.netmap.peer import Peer
+from ringpass.netmap.port import Registration
+from ringpass.sockets import Access, bind, credentials, set_access
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "netmap.sock"
+MAGIC = 0x706E7072
+VERSION = 1
+MAX_MESSAGE_BYTES = 16384
+MAX_FDS = 250
+#: Opens at the same time: of all users, and of each one but the daemon's own and root.
+MAX_OPENS = 1024
+MAX_OPENS_OF_USER = 256
+#: Seconds without a new connection when the system has no descriptors left.
+PAUSE_S = 0.5
+
+REQUEST = struct.Struct("<IHHII")
+ANSWER = struct.Struct("<IiII240s")
+_LENGTHS = struct.Struct("<II")
+
+
+class Operation(IntEnum):
+    """`enum rp_nm_op`: what a request asks for."""
+
+    CTRL = 1
+    GINFO = 2
+    REGIF = 3
+    CONFIG = 4
+    DESCRIBE = 5
+
+
+class Server:
+    """The socket. Use `open` and `close` in an event loop's thread."""
+
+    def __init__(self, path: Path, access: Access, device: Device) -> None:
+        self.device = device
+        self._path = path
+        self._access = access
+        self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._sessions: dict[socket.socket, Session] = {}
+
+    def open(self) -> None:
+        """Create the socket file and listen. Raises RingpassError if the path cannot be had."""
+        self._socket = bind(self._path, self._access, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)
+        self._socket.listen(64)
+        self._listen()
+
+    def set_access(self, access: Access) -> None:
+        """Change who may connect."""
+        set_access(self._path, access)
+        self._access = access
+
+    def close(self) -> None:
+        """End all opens and remove the socket file."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connected in list(self._sessions):
+            self._end(connected)
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+            self._path.unlink(missing_ok=True)
+
+    @property
+    def opens(self) -> int:
+        """How many opens there are, with or without rings."""
+        return len(self._sessions)
+
+    def _listen(self) -> None:
+        self._timer = None
+        assert self._socket is not None
+        asyncio.get_running_loop().add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        assert self._socket is not None
+        loop = asyncio.get_running_loop()
+        try:
+            connected, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:
+            log.error("event=accept-failed path=%s why=%r", self._path, error.strerror)
+            loop.remove_reader(self._socket)
+            self._timer = loop.call_later(PAUSE_S, self._listen)
+            return
+        connected.setblocking(False)
+        found = credentials(connected)
+        peer = Peer(found.pid, found.uid)
+        if why := self._refusal(peer):
+            log.warning("event=open-refused pid=%d uid=%d why=%r", peer.pid, peer.uid, why)
+            connected.close()
+            return
+        self._sessions[connected] = Session(self.device, peer)
+        loop.add_reader(connected, self._serve, connected)
+
+    def _refusal(self, peer: Peer) -> str:
+        """Return why the peer may not open the device once more, or nothing."""
+        if len(self._sessions) >= MAX_OPENS:
+            return f"the device is open {MAX_OPENS} times"
+        users = Counter(session.peer.uid for session in self._sessions.values())
+        if not peer.privileged and users[peer.uid] >= MAX_OPENS_OF_USER:
+            return f"the user has it open {MAX_OPENS_OF_USER} times"
+        return ""
+
+    def _serve(self, connected: socket.socket) -> None:
+        """Answer one request, so that other connections have their turn."""
+        try:
+            message = _receive(connected)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            log.warning("event=open-failed why=%r", error.strerror)
+            self._end(connected)
+            return
+        if message is None:
+            self._end(connected)
+            return
+        session = self._sessions[connected]
+        try:
+            answer = session.answer(message.data, whole=message.whole)
+            _send(message.fds, answer)
+        finally:
+            for fd in message.fds:
+                os.close(fd)
+
+    def _end(self, connected: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(connected)
+        self._sessions.pop(connected).close()
+        connected.close()
+
+
+class Message(NamedTuple):
+    """A request with the descriptors that came along."""
+
+    data: bytes
+    fds: list[int]
+    whole: bool
+
+
+class Answer(NamedTuple):
+    """What is sent: bytes, and descriptors that stay ours."""
+
+    data: bytes
+    fds: list[int]
+
+
+class Session:
+    """One open, as its connection sees it: requests in bytes, answers in bytes."""
+
+    def __init__(self, device: Device, peer: Peer) -> None:
+        self.peer = peer
+        self._device = device
+        self._open = Open(device, peer)
+
+    def close(self) -> None:
+        """End the open."""
+        registration = self._open.registration
+        self._open.close()
+        if registration is not None:
+            log.info("event=closed port=%s pid=%d", registration.port.name, self.peer.pid)
+
+    def answer(self, message: bytes, *, whole: bool = True) -> Answer:
+        """Do what `message` asks for; return the answer. `whole`: nothing of it was cut off."""
+        try:
+            return self._dispatch(*_split(message, whole=whole))
+        except RingpassError as error:
+            return _refused(error)
+        except Exception as error:
+            log.exception("event=netmap-crashed pid=%d", self.peer.pid)
+            failed = RingpassError("the backend failed", f"{type(error).__name__}: {error}")
+            return _refused(failed)
+
+    def _dispatch(self, op: int, payload: bytes) -> Answer:
+        match op:
+            case Operation.CTRL:
+                return self._control(payload)
+            case Operation.GINFO:
+                return _done(legacy.info(self._open, _sized(payload, "nmreq")))
+            case Operation.REGIF:
+                return self._legacy_register(payload)
+            case Operation.CONFIG:
+                raise RingpassError(
+                    "NIOCCONFIG is refused",
+                    "the switches have no settings of their own",
+                    "use ringpass apply",
+                    errno=errno.EINVAL,
+                )
+            case Operation.DESCRIBE:
+                return _done(b"", self._attachment(self._registered()))
+            case _:
+                raise _garbage(f"there is no operation {op}")
+
+    def _control(self, payload: bytes) -> Answer:
+        head = abi.Header.bytes()
+        if len(payload) < head + _LENGTHS.size:
+            raise _garbage(f"a control request of {len(payload)} bytes")
+        body_bytes, options_bytes = _LENGTHS.unpack_from(payload, head)
+        start = head + _LENGTHS.size
+        if start + body_bytes + options_bytes != len(payload):
+            raise _garbage(f"{len(payload) - start} bytes for {body_bytes} and {options_bytes}")
+        before = self._open.registration
+        middle = start + body_bytes
+        try:
+            reply = self._open.control(payload[:head], payload[start:middle], payload[middle:])
+        except ValueError as error:
+            raise _garbage(str(error)) from error
+        lengths = _LENGTHS.pack(len(reply.body), len(reply.options))
+        data = reply.header.pack() + lengths + reply.body + reply.options
+        if reply.error is not None:
+            return _refused(reply.error, data)
+        return _done(data, self._new_attachment(before))
+
+    def _legacy_register(self, payload: bytes) -> Answer:
+        before = self._open.registration
+        data = legacy.register(self._open, _sized(payload, "nmreq"))
+        return _done(data, self._new_attachment(before))
+
+    def _new_attachment(self, before: Registration | None) -> Attachment | None:
+        now = self._open.registration
+        if now is before or now is None:
+            return None
+        log.info("event=opened port=%s pid=%d uid=%d", now.port.name, self.peer.pid, self.peer.uid)
+        return self._attachment(now)
+
+    def _attachment(self, registration: Registration) -> Attachment:
+        return attach.describe(self._device.plane, self._device.regions, registration)
+
+    def _registered(self) -> Registration:
+        if self._open.registration is None:
+            raise RingpassError(
+                "there is nothing to describe",
+                "no rings are registered here",
+                "register some first",
+                errno=errno.ENXIO,
+            )
+        return self._open.registration
+
+
+def _receive(connected: socket.socket) -> Message | None:
+    """Return the next request, None at the end."""
+    room = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+    data, controls, flags, _ = connected.recvmsg(MAX_MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    fds = list(_descriptors(controls))
+    if not data and not fds:
+        return None
+    cut = flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+    return Message(data, fds, whole=not cut)
+
+
+def _descriptors(controls: Iterable[tuple[int, int, bytes]]) -> Iterable[int]:
+    for level, kind, data in controls:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array.array("i")
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+            yield from numbers
+
+
+def _send(fds: list[int], answer: Answer) -> None:
+    """Send `answer` to the first of `fds`, if that is a socket of packets that has room."""
+    if not fds:
+        return
+    rights = array.array("i", answer.fds)
+    controls = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if answer.fds else []
+    with contextlib.suppress(OSError):
+        to = socket.socket(fileno=fds[0])
+        try:
+            if (to.family, to.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+                to.sendmsg([answer.data], controls, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        finally:
+            to.detach()
+
+
+def _split(message: bytes, *, whole: bool) -> tuple[int, bytes]:
+    """Return the operation and the payload of a request. Raises RingpassError."""
+    if not whole or len(message) < REQUEST.size:
+        raise _garbage("it is cut off")
+    magic, version, op, size, _pad = REQUEST.unpack_from(message)
+    payload = message[REQUEST.size :]
+    if magic != MAGIC:
+        raise _garbage("it does not begin as a request does")
+    if version != VERSION:
+        raise RingpassError(
+            "a request is refused",
+            f"it has version {version}, the backend {VERSION}",
+            "use the library that came with the backend",
+            errno=errno.EPROTO,
+        )
+    if size != len(payload):
+        raise _garbage(f"its payload has {len(payload)} bytes, not {size}")
+    return op, payload
+
+
+def _sized(payload: bytes, what: str) -> bytes:
+    size = abi.LegacyRequest.bytes()
+    if len(payload) != size:
+        raise _garbage(f"struct {what} has {size} bytes, not {len(payload)}")
+    return payload
+
+
+def _done(data: bytes, attachment: Attachment | None = None) -> Answer:
+    attached = attachment or Attachment(b"", [])
+    head = ANSWER.pack(MAGIC, 0, len(data), len(attached.data), b"")
+    return Answer(head + data + attached.data, attached.fds)
+
+
+def _refused(error: RingpassError, data: bytes = b"") -> Answer:
+    text = f"{error.what}: {error.why}" + (f"; {error.fix}" if error.fix else "")
+    # Cut at a character, and with a zero at the end.
+    kept = text.encode(errors="replace")[:239].decode(errors="ignore").encode()
+    return Answer(ANSWER.pack(MAGIC, error.errno or errno.EIO, len(data), 0, kept) + data, [])
+
+
+def _garbage(why: str) -> RingpassError:
+    fix = "use the library that came with the backend"
+    return RingpassError("a request is not understood", why, fix, errno=errno.EPROTO)
