@@ -8,7 +8,7 @@ from ringpass.dataplane import DataPlane, PortId
 from ringpass.nic.interface import Interface
 from ringpass.nic.nic import Nic
 from ringpass.observe.status import InterfaceStatus
-from ringpass.vhostuser.endpoint import Access
+from ringpass.sockets import Access
 from ringpass.vhostuser.frontend import FrontEnd
 from ringpass.vhostuser.port import History
 
