@@ -25,12 +25,33 @@ struct rp_dataplane {
 	struct rp_switch *sw[RP_MAX_SWITCHES];
 	struct rp_port *port[RP_MAX_PORTS];
 	struct rp_worker *worker[RP_MAX_WORKERS];
+	struct rp_region *region[RP_MAX_REGIONS + 1]; /* by id, from 1 */
+	struct rp_binding *binding[RP_MAX_BINDINGS];
 	int event_fd;
 };
+
+/* Regions go with their last user, unless they were asked for by themselves. */
+struct rp_region *rp_find_region(rp_dataplane *dp, int region, struct rp_err *err);
+struct rp_region *rp_make_region(rp_dataplane *dp, const struct rp_region_config *cfg,
+				 struct rp_err *err);
+void rp_use_region(struct rp_region *r);
+void rp_leave_region(rp_dataplane *dp, struct rp_region *r);
+
+/* rp_unlink_port() - part a port from the other end of its link */
+void rp_unlink_port(struct rp_port *p);
+
+/* rp_write_if() - fill netmap_if @nifp of the region of @p with the rings of @cfg */
+void rp_write_if(uint32_t nifp, const struct rp_bind_config *cfg, const struct rp_port *p,
+		 const struct rp_port *host);
+
+/* rp_drop_bindings() - undo those of a port that goes */
+void rp_drop_bindings(rp_dataplane *dp, const struct rp_port *p);
 
 /* Find an object by its number; NULL, with ENOENT in @err, when there is none. Under the lock. */
 struct rp_switch *rp_find_switch(rp_dataplane *dp, int sw, struct rp_err *err);
 struct rp_port *rp_find_port(rp_dataplane *dp, int port, struct rp_err *err);
+/* rp_find_rings() - a port with netmap rings; EINVAL when its rings are others */
+struct rp_port *rp_find_rings(rp_dataplane *dp, int port, struct rp_err *err);
 struct rp_worker *rp_find_worker(rp_dataplane *dp, int worker, struct rp_err *err);
 
 /* Replace a switch's members or a worker's rings, and wait until nobody uses the old ones. */

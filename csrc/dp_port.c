@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "dataplane.h"
 #include "front_rings.h"
 #include "front_vhost.h"
 #include "kernel_ring.h"
+#include "port_link.h"
 #include "port_monitor.h"
 #include "port_null.h"
 #include "port_vale.h"
@@ -15,6 +18,7 @@
 static const struct rp_port_ops *const kinds[] = {
 	[RP_KIND_VALE] = &rp_port_vale,
 	[RP_KIND_NULL] = &rp_port_null,
+	[RP_KIND_LINK] = &rp_link_port,
 	[RP_KIND_MONITOR] = &rp_port_monitor,
 };
 
@@ -65,17 +69,33 @@ static int find_record(const rp_dataplane *dp)
 	return -1;
 }
 
-static struct rp_endpoint *new_endpoint(struct rp_port *p, int front_end, int dir, uint32_t i,
-					struct rp_ring_state *state)
+static struct rp_endpoint *make_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end,
+					 int dir, uint32_t i, int record)
 {
+	struct rp_ring_state *state = &dp->state->ring[record];
+
 	switch (front_end) {
 	case RP_FRONT_RINGS:
-		return rp_front_rings_new(p, dir, i, state);
+		return rp_front_rings_new(p, dir, i, &p->own[dir][i], p->csb, state);
 	case RP_FRONT_VHOST:
 		return rp_front_vhost_new(p, dir, i, state);
 	default:
 		return rp_kernel_ring_new(p, dir, i, state);
 	}
+}
+
+/* How the two sides of a ring with a CSB wake each other. */
+static int open_bells(struct rp_port *p, struct rp_endpoint *ep, struct rp_err *err)
+{
+	int *kick = ep->dir == NETMAP_DIR_TX ? &p->kick_fd[ep->ring] : NULL;
+	int *call = &p->call_fd[ep->dir][ep->ring];
+
+	*call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (kick)
+		*kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (*call < 0 || (kick && *kick < 0))
+		return rp_fail(err, errno, "cannot make an eventfd: %s", strerror(errno));
+	return rp_front_rings_call(ep, *call, err);
 }
 
 static int add_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end, int dir, uint32_t i,
@@ -88,7 +108,7 @@ static int add_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end, int 
 	if (record < 0)
 		return rp_fail(err, ENOSPC, "all of the %d ring records are taken",
 			       RP_COUNTERS_RINGS);
-	ep = new_endpoint(p, front_end, dir, i, &dp->state->ring[record]);
+	ep = make_endpoint(dp, p, front_end, dir, i, record);
 	if (!ep)
 		return rp_fail(err, ENOMEM, "out of memory");
 	count = &dp->counters->rings[record];
@@ -101,7 +121,28 @@ static int add_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end, int 
 		p->tx[p->ntx++] = ep;
 	else
 		p->rx[p->nrx++] = ep;
-	return 0;
+	return p->csb ? open_bells(p, ep, err) : 0;
+}
+
+static void close_bell(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void free_rings(rp_dataplane *dp, struct rp_port *p)
+{
+	for (uint32_t i = 0; i < RP_PORT_RINGS; i++) {
+		close_bell(p->kick_fd[i]);
+		for (int dir = 0; dir < 2; dir++) {
+			close_bell(p->call_fd[dir][i]);
+			if (p->own[dir][i].slots)
+				rp_region_del_ring(p->region, &p->own[dir][i]);
+		}
+	}
+	if (p->has_nifp)
+		rp_pool_give(&p->region->ifs, p->nifp);
+	rp_leave_region(dp, p->region);
 }
 
 static void free_port(rp_dataplane *dp, struct rp_port *p)
@@ -114,8 +155,70 @@ static void free_port(rp_dataplane *dp, struct rp_port *p)
 	}
 	rp_guestmem_free(p->mem);
 	rp_dirty_free(p->log);
-	rp_region_free(p->region);
+	if (p->region)
+		free_rings(dp, p);
 	free(p);
+}
+
+static int add_rings(struct rp_port *p, int dir, uint32_t n, uint32_t slots, struct rp_err *err)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; ret == 0 && i < n; i++) {
+		ret = rp_region_add_ring(p->region, dir, i, slots, &p->own[dir][i], err);
+		if (ret < 0)
+			p->own[dir][i].slots = 0;
+	}
+	return ret;
+}
+
+/* The port's own region: room for its rings, and for what may be added to it. */
+static struct rp_region_config private_region(const struct rp_port_config *cfg)
+{
+	enum { MORE_BUFS = 16384, MORE_RINGS = 64 };
+	const uint32_t bufs = cfg->tx_rings * cfg->tx_slots + cfg->rx_rings * cfg->rx_slots;
+	struct rp_region_config region = {
+		.buf_bytes = cfg->buf_bytes,
+		.slots_max = cfg->tx_slots > cfg->rx_slots ? cfg->tx_slots : cfg->rx_slots,
+		.ring_max = cfg->tx_rings + cfg->rx_rings + MORE_RINGS,
+		.buf_max = bufs + (cfg->region_bufs ? cfg->region_bufs : MORE_BUFS),
+	};
+
+	memcpy(region.name, cfg->name, sizeof(region.name));
+	return region;
+}
+
+/* A netmap_if with all rings, as the callers that embed the backend use it. */
+static int add_own_if(struct rp_port *p, struct rp_err *err)
+{
+	const struct rp_bind_config all = { .tx_n = p->ntx, .rx_n = p->nrx };
+	int nifp = rp_region_add_if(p->region, err);
+
+	if (nifp < 0)
+		return nifp;
+	p->nifp = (uint32_t)nifp;
+	p->has_nifp = true;
+	rp_write_if(p->nifp, &all, p, NULL);
+	return 0;
+}
+
+static int take_rings(rp_dataplane *dp, struct rp_port *p, const struct rp_port_config *cfg,
+		      struct rp_err *err)
+{
+	const struct rp_region_config private = private_region(cfg);
+	struct rp_region *region = cfg->region ? rp_find_region(dp, cfg->region, err) :
+						 rp_make_region(dp, &private, err);
+	int ret;
+
+	if (!region)
+		return err ? -err->code : -EINVAL;
+	rp_use_region(region);
+	p->region = region;
+	p->csb = cfg->csb;
+	ret = add_rings(p, NETMAP_DIR_TX, cfg->tx_rings, cfg->tx_slots, err);
+	if (ret == 0)
+		ret = add_rings(p, NETMAP_DIR_RX, cfg->rx_rings, cfg->rx_slots, err);
+	return ret;
 }
 
 static int add_endpoints(rp_dataplane *dp, struct rp_port *p, const struct rp_port_config *cfg,
@@ -123,16 +226,13 @@ static int add_endpoints(rp_dataplane *dp, struct rp_port *p, const struct rp_po
 {
 	int ret = 0;
 
-	if (cfg->front_end == RP_FRONT_RINGS) {
-		p->region = rp_region_new(cfg, err);
-		if (!p->region)
-			return err ? -err->code : -EINVAL;
-	}
+	if (cfg->front_end == RP_FRONT_RINGS)
+		ret = take_rings(dp, p, cfg, err);
 	for (uint32_t i = 0; ret == 0 && i < cfg->tx_rings; i++)
 		ret = add_endpoint(dp, p, cfg->front_end, NETMAP_DIR_TX, i, err);
 	for (uint32_t i = 0; ret == 0 && i < cfg->rx_rings; i++)
 		ret = add_endpoint(dp, p, cfg->front_end, NETMAP_DIR_RX, i, err);
-	return ret;
+	return ret == 0 && p->region ? add_own_if(p, err) : ret;
 }
 
 /* Make the port known to its switch and its worker, and to callers. */
@@ -154,6 +254,14 @@ static int connect_port(rp_dataplane *dp, struct rp_port *p, const struct rp_por
 			rp_switch_part(dp, sw, p, NULL);
 	}
 	return ret;
+}
+
+/* The sender at the other end of a link always waits: where else should its frames go? */
+static uint64_t hold_ns(const struct rp_port *p, int full, uint32_t hold_us)
+{
+	if (p->ops->links)
+		return RP_HOLD_FOREVER;
+	return full == RP_FULL_HOLD ? hold_us * UINT64_C(1000) : 0;
 }
 
 int rp_port_add(rp_dataplane *dp, const struct rp_port_config *cfg, struct rp_err *err)
@@ -180,9 +288,11 @@ int rp_port_add(rp_dataplane *dp, const struct rp_port_config *cfg, struct rp_er
 	p->ops = kinds[cfg->kind];
 	p->worker = cfg->worker;
 	p->kernel = cfg->front_end == RP_FRONT_KERNEL;
-	p->hold_ns = cfg->full == RP_FULL_HOLD ? cfg->hold_us * UINT64_C(1000) : 0;
+	p->hold_ns = hold_ns(p, cfg->full, cfg->hold_us);
 	p->longest = rp_port_longest(cfg->mtu);
 	p->event_fd = dp->event_fd;
+	memset(p->kick_fd, -1, sizeof(p->kick_fd));
+	memset(p->call_fd, -1, sizeof(p->call_fd));
 	ret = add_endpoints(dp, p, cfg, err);
 	if (ret == 0)
 		ret = connect_port(dp, p, cfg, err);
@@ -203,7 +313,7 @@ int rp_port_set_full(rp_dataplane *dp, int port, int full, uint32_t hold_us, str
 	pthread_mutex_lock(&dp->lock);
 	p = rp_find_port(dp, port, err);
 	if (p)
-		rp_store(&p->hold_ns, full == RP_FULL_HOLD ? hold_us * UINT64_C(1000) : 0);
+		rp_store(&p->hold_ns, hold_ns(p, full, hold_us));
 	pthread_mutex_unlock(&dp->lock);
 	return p ? 0 : -ENOENT;
 }
@@ -251,6 +361,8 @@ int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err)
 	if (ret == 0 && p->sw)
 		ret = rp_switch_part(dp, p->sw, p, err);
 	if (ret == 0) {
+		rp_unlink_port(p);
+		rp_drop_bindings(dp, p);
 		rp_quiet_wait(&dp->quiet);
 		free_port(dp, p);
 	} else {
@@ -292,30 +404,6 @@ int rp_port_status(rp_dataplane *dp, int port, struct rp_port_status *out, struc
 	}
 	pthread_mutex_unlock(&dp->lock);
 	return p ? 0 : -ENOENT;
-}
-
-int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err)
-{
-	struct rp_port *p;
-	int ret = 0;
-
-	pthread_mutex_lock(&dp->lock);
-	p = rp_find_port(dp, port, err);
-	if (!p)
-		ret = -ENOENT;
-	else if (!p->region)
-		ret = rp_fail(err, EINVAL, "port %.63s has no region: its rings are not netmap's",
-			      p->name);
-	else
-		*out = (struct rp_region_info){
-			.fd = p->region->fd,
-			.buf_bytes = p->region->buf_bytes,
-			.bytes = p->region->bytes,
-			.nifp_offset = p->region->nifp_offset,
-			.bufs_offset = p->region->bufs_offset,
-		};
-	pthread_mutex_unlock(&dp->lock);
-	return ret;
 }
 
 static void repair(rp_dataplane *dp, struct rp_port *p)

@@ -164,16 +164,40 @@ int rp_duty_move(rp_dataplane *dp, struct rp_endpoint *ep, struct rp_worker *fro
 	return 0;
 }
 
+/* Without a CSB nobody kicks for netmap rings. */
+static int kick_of(const struct rp_port *p, uint32_t i)
+{
+	return p->csb ? p->kick_fd[i] : -1;
+}
+
+static void unwatch(struct rp_worker *w, const struct rp_port *p, uint32_t n)
+{
+	for (uint32_t i = 0; p->region && i < n; i++)
+		rp_worker_unwatch(w, kick_of(p, i));
+}
+
+/* Virtqueues are watched when they start; netmap rings from the beginning. */
+static int watch(struct rp_worker *w, const struct rp_port *p, struct rp_err *err)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; p->region && ret == 0 && i < p->ntx; i++) {
+		ret = rp_worker_watch(w, kick_of(p, i), p->tx[i]->record, err);
+		if (ret < 0)
+			unwatch(w, p, i);
+	}
+	return ret;
+}
+
 int rp_duty_add(rp_dataplane *dp, struct rp_worker *w, struct rp_port *p, struct rp_err *err)
 {
-	int ret;
+	int ret = watch(w, p, err); /* before the worker goes to sleep with them */
 
-	/* Nobody kicks for netmap rings. Say so before the worker goes to sleep with them. */
-	if (p->region)
-		rp_worker_watch(w, -1, 0, err);
+	if (ret < 0)
+		return ret;
 	ret = replace_duty(dp, w, p, true, err);
-	if (ret < 0 && p->region)
-		rp_worker_unwatch(w, -1);
+	if (ret < 0)
+		unwatch(w, p, p->ntx);
 	return ret;
 }
 
@@ -181,7 +205,7 @@ int rp_duty_del(rp_dataplane *dp, struct rp_worker *w, struct rp_port *p, struct
 {
 	int ret = replace_duty(dp, w, p, false, err);
 
-	if (ret == 0 && p->region)
-		rp_worker_unwatch(w, -1);
+	if (ret == 0)
+		unwatch(w, p, p->ntx);
 	return ret;
 }

@@ -121,6 +121,9 @@ enum rp_congestion {
 	RP_DROPPING /* they waited long enough; until there is room again */
 };
 
+/* hold_ns of a port that never drops what it has no room for. */
+#define RP_HOLD_FOREVER ((uint64_t)INT64_MAX)
+
 struct rp_endpoint {
 	const struct rp_endpoint_ops *ops;
 	struct rp_port *port;

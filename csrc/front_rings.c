@@ -2,6 +2,11 @@
 /*
  * DOC: The ring front end: endpoints on netmap rings.
  *
+ * Cursors travel in one of two ways. With a CSB (processes, guests) the user's
+ * head is read from atok, and hwcur and hwtail go to ktoa as soon as they move;
+ * notifications are asked for there, too. Without one (callers that embed the
+ * backend) head and tail are the ring's own, and move at the caller's syncs.
+ *
  * Security: slots, cursors and buffers are the peer's to write at any time. A
  * slot is read once; buffer index and length are checked before use. Payload
  * may change while it is copied, which harms nobody but its sender.
@@ -10,17 +15,37 @@
 
 #include <stdlib.h>
 
+#include "call.h"
 #include "kring.h"
+#include "pipe.h"
 
 struct front_ring {
 	struct rp_endpoint ep;
 	struct rp_kring k;
+	struct rp_csb *csb; /* NULL: none */
+	rp_call_t call;
 	uint32_t released; /* rx, under the lock: state->released, as last read */
 };
+
+static const char OUTSIDE[] = "an rx ring's head is outside the slots that its user owns";
 
 static struct front_ring *of(struct rp_endpoint *ep)
 {
 	return (struct front_ring *)ep; /* ep is its first member */
+}
+
+/* Tell the user how far the ring went. In this order it never sees hwtail newer than hwcur. */
+static void show(struct front_ring *r, uint32_t hwcur, uint32_t hwtail)
+{
+	rp_store(&r->csb->ktoa.hwcur, hwcur);
+	rp_store_release(&r->csb->ktoa.hwtail, hwtail);
+}
+
+/* After show(): does its user sleep, or is it about to? Pairs with the fence between arm and recheck. */
+static bool wants_call(const struct front_ring *r)
+{
+	rp_fence_full();
+	return rp_load(&r->csb->atok.appl_need_kick);
 }
 
 /* Why a frame can't be taken, or RP_DROP_REASONS. */
@@ -135,20 +160,44 @@ static void rings_complete(struct rp_endpoint *ep)
 {
 	struct front_ring *r = of(ep);
 	uint32_t pos = ep->batch->next_pos;
+	uint32_t taken = rp_kring_distance(&r->k, ep->state->published, pos);
 
 	ep->state->reserved = ep->state->published = pos;
-	rp_store_release(&r->k.ring->tail, rp_kring_prev(&r->k, pos));
+	if (!r->csb) {
+		rp_store_release(&r->k.ring->tail, rp_kring_prev(&r->k, pos));
+		return;
+	}
+	show(r, pos, rp_kring_prev(&r->k, pos));
+	if (ep->awaited || wants_call(r))
+		ep->awaited += taken;
+	if (ep->awaited >= r->k.slots / 2)
+		rp_endpoint_call(ep);
 }
 
 static bool rings_pending(struct rp_endpoint *ep)
 {
-	return rp_load_acquire(&of(ep)->k.ring->head) != ep->state->reserved;
+	return rp_load_acquire(of(ep)->k.head) != ep->state->reserved;
+}
+
+static void rings_arm(struct rp_endpoint *ep)
+{
+	if (of(ep)->csb)
+		rp_store(&of(ep)->csb->ktoa.kern_need_kick, 1);
+}
+
+static void rings_disarm(struct rp_endpoint *ep)
+{
+	if (of(ep)->csb)
+		rp_store(&of(ep)->csb->ktoa.kern_need_kick, 0);
 }
 
 /* Take the slots for one frame, from *@pos on. False: the port broke. */
 static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lease *l,
 		      uint32_t left, uint32_t *pos)
 {
+	const uint32_t fragments = (left + k->buf_bytes - 1) / k->buf_bytes;
+	const uint16_t fragment_flags =
+		fragments > 1 ? (uint16_t)(fragments << NS_RFRAGS_SHIFT) : 0;
 	struct rp_slice *slice = &l->slice[l->n];
 	uint32_t at = *pos;
 
@@ -163,7 +212,7 @@ static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lea
 		}
 		left -= n;
 		rp_store(&s->len, (uint16_t)n);
-		rp_store(&s->flags, left ? NS_MOREFRAG : 0);
+		rp_store(&s->flags, fragment_flags | (left ? NS_MOREFRAG : 0));
 		l->seg[l->nsegs++] = (struct rp_seg){ .addr = rp_kring_buf(k, buf_idx), .len = n };
 		slice->nseg++;
 		at = rp_kring_next(k, at);
@@ -221,13 +270,28 @@ static unsigned reserve_plain(const struct front_ring *r, struct rp_lease *l,
 	return i;
 }
 
+/* What the user gave back. With a CSB nobody syncs for it: look there. */
+static uint32_t released(struct front_ring *r)
+{
+	struct rp_ring_state *st = r->ep.state;
+	uint32_t head;
+
+	if (!r->csb)
+		return rp_load_acquire(&st->released);
+	if (rp_kring_head(&r->k, st->released, st->published, &head))
+		st->released = head;
+	else
+		rp_port_break(r->ep.port, OUTSIDE);
+	return st->released;
+}
+
 /* Free slots from @pos on. Only for want of @want is the receiver's cache line fetched. */
 static uint32_t room_at(struct front_ring *r, uint32_t pos, uint32_t want)
 {
 	uint32_t room = r->k.slots - 1 - rp_kring_distance(&r->k, r->released, pos);
 
 	if (room < want) {
-		r->released = rp_load_acquire(&r->ep.state->released);
+		r->released = released(r);
 		room = r->k.slots - 1 - rp_kring_distance(&r->k, r->released, pos);
 	}
 	return room;
@@ -334,13 +398,26 @@ static void rings_mark(struct rp_endpoint *ep, const struct rp_lease *l, const s
 
 static bool rings_publish(struct rp_endpoint *ep, struct rp_lease *l)
 {
+	struct front_ring *r = of(ep);
+	bool call = false;
+
 	rp_lock_take(&ep->lock);
-	rp_lease_close(ep->state, l->ticket);
+	if (rp_lease_close(ep->state, l->ticket) && r->csb) {
+		show(r, ep->state->released, ep->state->published);
+		call = wants_call(r);
+	}
 	rp_count(&ep->count->frames, l->n);
 	rp_count(&ep->count->bytes, l->bytes);
 	rp_count(&ep->count->batches, 1);
+	if (call)
+		rp_count(&ep->count->calls, 1);
 	rp_lock_release(&ep->lock);
-	return false; /* whoever syncs this ring looks for itself */
+	return call; /* without a CSB, whoever syncs this ring looks for itself */
+}
+
+static void rings_notify(struct rp_endpoint *ep)
+{
+	rp_call_make(of(ep)->call);
 }
 
 static int rings_rxsync(struct rp_endpoint *ep)
@@ -349,9 +426,16 @@ static int rings_rxsync(struct rp_endpoint *ep)
 	struct rp_ring_state *st = ep->state;
 	uint32_t hwtail = rp_load_acquire(&st->published), head;
 
+	if (r->csb) {
+		const struct rp_csb_ring ring = { r->k.ring, r->csb, r->k.slots };
+
+		if (rp_pipe_rxsync(&ring) >= 0)
+			return 0;
+		rp_port_break(ep->port, OUTSIDE);
+		return -1;
+	}
 	if (!rp_kring_head(&r->k, st->released, st->shown, &head)) {
-		rp_port_break(ep->port,
-			      "an rx ring's head is outside the slots that its user owns");
+		rp_port_break(ep->port, OUTSIDE);
 		return -1;
 	}
 	/* Whoever polls must not take the cache line from the senders for nothing. */
@@ -364,13 +448,9 @@ static int rings_rxsync(struct rp_endpoint *ep)
 	return 0;
 }
 
-static void rings_nothing(struct rp_endpoint *ep)
-{
-	(void)ep;
-}
-
 static void rings_free(struct rp_endpoint *ep)
 {
+	rp_call_close(of(ep)->call);
 	free(ep->batch);
 	free(of(ep));
 }
@@ -379,21 +459,24 @@ static const struct rp_endpoint_ops rings_ops = {
 	.pull = rings_pull,
 	.complete = rings_complete,
 	.pending = rings_pending,
-	.arm = rings_nothing,
-	.disarm = rings_nothing,
+	.arm = rings_arm,
+	.disarm = rings_disarm,
 	.lease = rings_lease,
 	.room = rings_room,
 	.mark = rings_mark,
 	.publish = rings_publish,
-	.notify = rings_nothing,
+	.notify = rings_notify,
 	.sync = rings_rxsync,
 	.free = rings_free,
 };
 
 struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
+				       const struct rp_region_ring *in, bool csb,
 				       struct rp_ring_state *state)
 {
 	const struct rp_region *region = p->region;
+	struct netmap_ring *ring = rp_region_ring_at(region, in->obj);
+	struct rp_csb *block = csb ? rp_region_csb_at(region, in->csb) : NULL;
 	struct front_ring *r = aligned_alloc(64, (sizeof(*r) + 63) / 64 * 64);
 
 	if (!r)
@@ -405,11 +488,14 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 			.live = 1,
 			.ring = (uint16_t)i,
 			.dir = (uint16_t)dir },
-		.k = { .ring = rp_region_ring(region, dir, i),
-		       .bufs = region->base + region->bufs_offset,
-		       .slots = region->slots,
-		       .buf_bytes = region->buf_bytes,
-		       .buf_count = region->buf_count },
+		.k = { .ring = ring,
+		       .head = block ? &block->atok.head : &ring->head,
+		       .bufs = rp_region_bufs(region),
+		       .slots = in->slots,
+		       .buf_bytes = region->bufs.objsize,
+		       .buf_count = region->bufs.total },
+		.csb = block,
+		.call = RP_CALL_NONE,
 	};
 	if (dir == NETMAP_DIR_TX && !(r->ep.batch = calloc(1, sizeof(*r->ep.batch)))) {
 		free(r);
@@ -417,4 +503,9 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 	}
 	rp_ring_state_reset(state, 0, 0);
 	return &r->ep;
+}
+
+int rp_front_rings_call(struct rp_endpoint *ep, int fd, struct rp_err *err)
+{
+	return rp_call_open(&of(ep)->call, fd, err);
 }

@@ -8,10 +8,20 @@
  * rp_front_rings_new() - the endpoint of one netmap ring
  * @dir:	NETMAP_DIR_*
  * @i:		the ring's number
+ * @in:		where it is in the port's region
+ * @csb:	cursors and notifications go through the ring's CSB
  *
  * Return: the endpoint, live, or NULL when out of memory
  */
 struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
+				       const struct rp_region_ring *in, bool csb,
 				       struct rp_ring_state *state);
+
+/**
+ * rp_front_rings_call() - call the ring's user on an eventfd from now on
+ *
+ * Before anybody moves frames. Return: 0 or a negative errno with the reason in @err
+ */
+int rp_front_rings_call(struct rp_endpoint *ep, int fd, struct rp_err *err);
 
 #endif

@@ -19,7 +19,8 @@
 
 struct rp_kring {
 	struct netmap_ring *ring;
-	uint8_t *bufs; /* buffer 0 */
+	const uint32_t *head; /* the user's: in the ring, or in its CSB */
+	uint8_t *bufs;	      /* buffer 0 */
 	uint32_t slots;
 	uint32_t buf_bytes;
 	uint32_t buf_count;
@@ -64,7 +65,7 @@ static inline uint32_t rp_kring_add(const struct rp_kring *k, uint32_t i, uint32
 static inline bool rp_kring_head(const struct rp_kring *k, uint32_t hwcur, uint32_t hwtail,
 				 uint32_t *head)
 {
-	uint32_t h = rp_load_acquire(&k->ring->head);
+	uint32_t h = rp_load_acquire(k->head);
 
 	if (h >= k->slots || rp_kring_distance(k, hwcur, h) > rp_kring_distance(k, hwcur, hwtail))
 		return false;

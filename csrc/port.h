@@ -19,6 +19,7 @@ struct rp_switch;
 
 struct rp_port_ops {
 	const char *name;
+	bool links; /* may be joined to another port of this kind */
 	/**
 	 * @txsync: move what the front end sent on @ep, a batch at most
 	 * Return: frames moved or dropped; 0 when there was nothing to do
@@ -49,6 +50,14 @@ struct rp_port {
 	struct rp_dirty *log;	  /* vhost: NULL: the guest does not migrate; replaced, too */
 	struct rp_region *region; /* rings */
 	bool kernel;		  /* its rings are descriptors of the kernel */
+	struct rp_region_ring own[2][RP_PORT_RINGS]; /* rings: by direction, where they are */
+	uint32_t nifp;				     /* rings: the netmap_if that has them all */
+	bool has_nifp;
+	struct rp_port *peer;	    /* LINK: the other end; NULL: none */
+	bool swaps;		    /* LINK: both ends' rings are in one region */
+	bool csb;		    /* rings: cursors go through CSBs, and these descriptors wake */
+	int kick_fd[RP_PORT_RINGS]; /* rings with CSB: the worker, by tx ring */
+	int call_fd[2][RP_PORT_RINGS]; /* the user */
 
 	uint32_t state; /* enum rp_port_state */
 	uint32_t breaking;
@@ -67,6 +76,12 @@ void rp_port_break(struct rp_port *p, const char *reason);
 static inline bool rp_port_broken(const struct rp_port *p)
 {
 	return rp_load_acquire(&p->state) == RP_PORT_BROKEN;
+}
+
+/* rp_port_stale() - was the sender's memory replaced while a receiver held its frames back? */
+static inline bool rp_port_stale(const struct rp_endpoint *ep)
+{
+	return ep->batch->held && ep->batch->mem_gen != rp_load_acquire(&ep->port->mem_gen);
 }
 
 enum rp_fit {

@@ -5,12 +5,6 @@
 #include "monitor.h"
 #include "switch.h"
 
-/* The sender's memory was replaced while a receiver held these frames back. */
-static bool stale(const struct rp_endpoint *ep)
-{
-	return ep->batch->held && ep->batch->mem_gen != rp_load_acquire(&ep->port->mem_gen);
-}
-
 static unsigned vale_txsync(struct rp_caller *c, struct rp_endpoint *ep)
 {
 	struct rp_batch *b = ep->batch;
@@ -21,7 +15,7 @@ static unsigned vale_txsync(struct rp_caller *c, struct rp_endpoint *ep)
 		if (!before)
 			return 0;
 	}
-	if (stale(ep)) {
+	if (rp_port_stale(ep)) {
 		rp_drop(ep, RP_DROP_RESET, b->held);
 		b->held = 0;
 	} else if (b->nframes) {

@@ -3,19 +3,33 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "abi/rp_barrier.h"
 #include "err.h"
 
-enum { PAGE = 4096, HOST_RINGS = 1, RING_ALIGN = 128 };
+enum { PAGE = 4096, RING_ALIGN = 128, IF_BYTES = 1024 };
 
 /* A slot's length has 16 bits. */
 enum { BUF_BYTES_MAX = UINT16_MAX / 64 * 64 };
+
+enum {
+	DEFAULT_BUF_BYTES = 2048,
+	DEFAULT_SLOTS = 1024,
+	DEFAULT_IFS = 64,
+	DEFAULT_RINGS = 64,
+	DEFAULT_BUFS = 16384,
+	MAX_IFS = 4096,
+	MAX_RINGS = 4096,
+	MAX_BUFS = 1000000 /* netmap's limit */
+};
+
+static_assert(sizeof(struct netmap_if) + 4 * (RP_PORT_RINGS + 1) * sizeof(int64_t) <= IF_BYTES,
+	      "a netmap_if names all rings of a port and of its host stack");
 
 static uint64_t round_up(uint64_t n, uint64_t to)
 {
@@ -31,104 +45,103 @@ static uint64_t power_of_two(uint64_t n)
 	return p;
 }
 
-static uint64_t ring_bytes(uint32_t slots)
+static uint32_t ring_bytes(uint32_t slots)
 {
-	return round_up(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot),
-			RING_ALIGN);
+	return (uint32_t)round_up(sizeof(struct netmap_ring) + slots * sizeof(struct netmap_slot),
+				  RING_ALIGN);
 }
 
-/* The if pool holds one netmap_if; ring_ofs[] has a place for host rings as well. */
-static uint64_t nifp_bytes(const struct rp_region *r)
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {
-	uint64_t rings = r->tx_rings + r->rx_rings + 2 * HOST_RINGS;
-
-	return sizeof(struct netmap_if) + rings * sizeof(int64_t);
+	return value ? value : otherwise;
 }
 
-static uint64_t rings_offset(const struct rp_region *r)
+static int check(const struct rp_region_config *cfg, struct rp_err *err)
 {
-	return round_up(r->nifp_offset + nifp_bytes(r), PAGE);
-}
-
-struct netmap_ring *rp_region_ring(const struct rp_region *r, int dir, uint32_t i)
-{
-	uint32_t at = dir == NETMAP_DIR_TX ? i : r->tx_rings + i;
-
-	return (struct netmap_ring *)(void *)(r->base + rings_offset(r) +
-					      at * ring_bytes(r->slots));
-}
-
-static int check(const struct rp_port_config *cfg, struct rp_err *err)
-{
-	if (cfg->tx_rings == 0 || cfg->tx_rings > RP_PORT_RINGS || cfg->rx_rings == 0 ||
-	    cfg->rx_rings > RP_PORT_RINGS)
-		return rp_fail(err, EINVAL, "%u tx and %u rx rings; 1 to %d of each are allowed",
-			       cfg->tx_rings, cfg->rx_rings, RP_PORT_RINGS);
-	if (cfg->slots < 2 || cfg->slots > RP_MAX_SLOTS)
-		return rp_fail(err, EINVAL, "rings of %u slots; 2 to %d are allowed", cfg->slots,
-			       RP_MAX_SLOTS);
-	if (cfg->buf_bytes < 64 || cfg->buf_bytes > BUF_BYTES_MAX || cfg->buf_bytes % 64)
+	if (cfg->slots_max && (cfg->slots_max < 2 || cfg->slots_max > RP_MAX_SLOTS))
+		return rp_fail(err, EINVAL, "rings of %u slots; 2 to %d are allowed",
+			       cfg->slots_max, RP_MAX_SLOTS);
+	if (cfg->buf_bytes &&
+	    (cfg->buf_bytes < 64 || cfg->buf_bytes > BUF_BYTES_MAX || cfg->buf_bytes % 64))
 		return rp_fail(err, EINVAL,
 			       "buffers of %u bytes; a multiple of 64 up to %d is allowed",
 			       cfg->buf_bytes, BUF_BYTES_MAX);
+	if (cfg->if_max > MAX_IFS || cfg->ring_max > MAX_RINGS || cfg->buf_max > MAX_BUFS)
+		return rp_fail(err, EINVAL,
+			       "%u interfaces, %u rings, %u buffers; a region has at most "
+			       "%d, %d and %d",
+			       cfg->if_max, cfg->ring_max, cfg->buf_max, MAX_IFS, MAX_RINGS,
+			       MAX_BUFS);
 	return 0;
 }
 
-static void lay_out_ring(struct rp_region *r, const struct rp_port_config *cfg, int dir, uint32_t i,
-			 uint32_t *buf)
+/* Say where each pool begins. Return: the offset behind the last one. */
+static uint64_t place(struct rp_region *r)
 {
-	struct netmap_ring *ring = rp_region_ring(r, dir, i);
+	struct rp_pool *const pools[] = { &r->csbs, &r->ifs, &r->rings, &r->bufs };
+	uint64_t at = RP_DIRECTORY_BYTES;
 
-	ring->buf_ofs = r->base + r->bufs_offset - (uint8_t *)ring;
-	ring->num_slots = cfg->slots;
-	ring->nr_buf_size = cfg->buf_bytes;
-	ring->ringid = (uint16_t)i;
-	ring->dir = (uint16_t)dir;
-	ring->tail = dir == NETMAP_DIR_TX ? cfg->slots - 1 : 0;
-	for (uint32_t s = 0; s < cfg->slots; s++)
-		ring->slot[s].buf_idx = (*buf)++;
+	for (unsigned i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
+		pools[i]->offset = at;
+		at = round_up(at + (uint64_t)pools[i]->total * pools[i]->objsize, PAGE);
+	}
+	return at;
 }
 
-static void lay_out(struct rp_region *r, const struct rp_port_config *cfg)
+static int commit(struct rp_region *r, uint64_t offset, uint64_t bytes, struct rp_err *err)
 {
-	struct netmap_if *nifp = (struct netmap_if *)(void *)(r->base + r->nifp_offset);
+	if (fallocate(r->fd, 0, (off_t)offset, (off_t)bytes) == 0)
+		return 0;
+	return rp_fail(err, errno, "no memory for %llu more bytes of region %.63s: %s",
+		       (unsigned long long)bytes, r->name, strerror(errno));
+}
+
+static int map(struct rp_region *r, struct rp_err *err)
+{
+	r->base = MAP_FAILED;
+	r->fd = memfd_create(r->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (r->fd >= 0 && ftruncate(r->fd, (off_t)r->bytes) == 0 &&
+	    fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		r->base = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+	if (r->base == MAP_FAILED)
+		return rp_fail(err, errno, "cannot make a region of %llu bytes: %s",
+			       (unsigned long long)r->bytes, strerror(errno));
+	return commit(r, 0, r->rings.offset, err);
+}
+
+static void describe(struct rp_region *r)
+{
 	struct rp_directory *d = (struct rp_directory *)(void *)r->base;
-	uint32_t buf = NETMAP_BUF_RESERVED;
-	uint32_t at = 0;
 
 	*d = (struct rp_directory){
 		.magic = RP_DIRECTORY_MAGIC,
 		.version = RP_DIRECTORY_VERSION,
 		.region_bytes = r->bytes,
-		.nifp_offset = r->nifp_offset,
-		.bufs_offset = r->bufs_offset,
-		.buf_bytes = r->buf_bytes,
-		.buf_count = r->buf_count,
+		.csb_pool = rp_pool_describe(&r->csbs),
+		.if_pool = rp_pool_describe(&r->ifs),
+		.ring_pool = rp_pool_describe(&r->rings),
+		.buf_pool = rp_pool_describe(&r->bufs),
 	};
-	snprintf(d->port, sizeof(d->port), "%s", cfg->name);
-
-	snprintf(nifp->ni_name, sizeof(nifp->ni_name), "%.15s", cfg->name);
-	nifp->ni_version = NETMAP_API;
-	nifp->ni_flags = NI_PRIV_MEM;
-	nifp->ni_tx_rings = cfg->tx_rings;
-	nifp->ni_rx_rings = cfg->rx_rings;
-	nifp->ni_host_tx_rings = nifp->ni_host_rx_rings = HOST_RINGS;
-	for (uint32_t i = 0; i < cfg->tx_rings; i++, at++) {
-		lay_out_ring(r, cfg, NETMAP_DIR_TX, i, &buf);
-		nifp->ring_ofs[at] =
-			(uint8_t *)rp_region_ring(r, NETMAP_DIR_TX, i) - (uint8_t *)nifp;
-	}
-	at += HOST_RINGS; /* their offsets stay 0: not there */
-	for (uint32_t i = 0; i < cfg->rx_rings; i++, at++) {
-		lay_out_ring(r, cfg, NETMAP_DIR_RX, i, &buf);
-		nifp->ring_ofs[at] =
-			(uint8_t *)rp_region_ring(r, NETMAP_DIR_RX, i) - (uint8_t *)nifp;
-	}
+	memcpy(d->name, r->name, sizeof(d->name));
+	rp_view_open(&r->view, r->base, r->bytes);
 }
 
-struct rp_region *rp_region_new(const struct rp_port_config *cfg, struct rp_err *err)
+static int init_pools(struct rp_region *r, struct rp_err *err)
+{
+	struct rp_pool *const pools[] = { &r->csbs, &r->ifs, &r->rings, &r->bufs };
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && i < sizeof(pools) / sizeof(pools[0]); i++)
+		ret = rp_pool_init(pools[i], err);
+	for (int i = 0; ret == 0 && i < NETMAP_BUF_RESERVED; i++)
+		rp_pool_take(&r->bufs);
+	return ret;
+}
+
+struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_err *err)
 {
 	struct rp_region *r;
+	uint64_t need;
 
 	if (check(cfg, err) < 0)
 		return NULL;
@@ -137,37 +150,198 @@ struct rp_region *rp_region_new(const struct rp_port_config *cfg, struct rp_err 
 		rp_fail(err, ENOMEM, "out of memory");
 		return NULL;
 	}
-	r->tx_rings = cfg->tx_rings;
-	r->rx_rings = cfg->rx_rings;
-	r->slots = cfg->slots;
-	r->buf_bytes = cfg->buf_bytes;
-	r->buf_count = (cfg->tx_rings + cfg->rx_rings) * cfg->slots + NETMAP_BUF_RESERVED;
-	r->nifp_offset = RP_DIRECTORY_BYTES;
-	r->bufs_offset = round_up(
-		rings_offset(r) + (cfg->tx_rings + cfg->rx_rings) * ring_bytes(cfg->slots), PAGE);
-	r->bytes = power_of_two(r->bufs_offset + (uint64_t)r->buf_count * r->buf_bytes);
+	memcpy(r->name, cfg->name, sizeof(r->name) - 1);
+	r->fd = -1;
 	r->base = MAP_FAILED;
-	r->fd = memfd_create(cfg->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (r->fd >= 0 && ftruncate(r->fd, (off_t)r->bytes) == 0 &&
-	    fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		r->base = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-	if (r->base == MAP_FAILED) {
-		rp_fail(err, errno, "cannot make a region of %llu bytes: %s",
-			(unsigned long long)r->bytes, strerror(errno));
-		if (r->fd >= 0)
-			close(r->fd);
-		free(r);
-		return NULL;
+	r->slots_max = or_default(cfg->slots_max, DEFAULT_SLOTS);
+	r->rings = (struct rp_pool){ .name = "rings",
+				     .setting = "rings",
+				     .objsize = ring_bytes(r->slots_max),
+				     .total = or_default(cfg->ring_max, DEFAULT_RINGS) };
+	r->csbs = (struct rp_pool){ .name = "communication blocks",
+				    .setting = "rings",
+				    .objsize = sizeof(struct rp_csb),
+				    .total = r->rings.total };
+	r->ifs = (struct rp_pool){ .name = "interfaces",
+				   .setting = "interfaces",
+				   .objsize = IF_BYTES,
+				   .total = or_default(cfg->if_max, DEFAULT_IFS) };
+	r->bufs = (struct rp_pool){ .name = "buffers",
+				    .setting = "buffers",
+				    .objsize = or_default(cfg->buf_bytes, DEFAULT_BUF_BYTES),
+				    .total = or_default(cfg->buf_max, DEFAULT_BUFS) +
+					     NETMAP_BUF_RESERVED };
+	need = place(r);
+	r->bytes = cfg->bytes ? cfg->bytes : power_of_two(need);
+	if (r->bytes < need || r->bytes % PAGE)
+		rp_fail(err, EINVAL,
+			"%llu bytes of memory for pools of %llu bytes: make them smaller, or "
+			"give a multiple of %d bytes that holds them",
+			(unsigned long long)r->bytes, (unsigned long long)need, PAGE);
+	else if (init_pools(r, err) == 0 && map(r, err) == 0) {
+		describe(r);
+		return r;
 	}
-	lay_out(r, cfg);
-	return r;
+	rp_region_free(r);
+	return NULL;
 }
 
 void rp_region_free(struct rp_region *r)
 {
 	if (!r)
 		return;
-	munmap(r->base, r->bytes);
-	close(r->fd);
+	if (r->base != MAP_FAILED)
+		munmap(r->base, r->bytes);
+	if (r->fd >= 0)
+		close(r->fd);
+	rp_pool_fini(&r->csbs);
+	rp_pool_fini(&r->ifs);
+	rp_pool_fini(&r->rings);
+	rp_pool_fini(&r->bufs);
 	free(r);
+}
+
+static int exhausted(const struct rp_region *r, const struct rp_pool *p, uint32_t asked,
+		     struct rp_err *err)
+{
+	return rp_fail(err, ENOMEM,
+		       "region %.40s: %u %s asked for, %u of %u left; raise '%s' of the region",
+		       r->name, asked, p->name, rp_pool_left(p), p->total, p->setting);
+}
+
+/* Commit the pages of @n buffers from @first on. */
+static int commit_bufs(struct rp_region *r, uint32_t first, uint32_t n, struct rp_err *err)
+{
+	return commit(r, r->bufs.offset + (uint64_t)first * r->bufs.objsize,
+		      (uint64_t)n * r->bufs.objsize, err);
+}
+
+/* Give each slot a buffer. A failure leaves those that it got in the slots; the others are 0. */
+static int fill_slots(struct rp_region *r, struct netmap_ring *ring, uint32_t slots,
+		      struct rp_err *err)
+{
+	uint32_t first = 0, n = 0;
+
+	for (uint32_t i = 0; i < slots; i++) {
+		uint32_t buf = (uint32_t)rp_pool_take(&r->bufs);
+
+		ring->slot[i] = (struct netmap_slot){ .buf_idx = buf };
+		if (n && buf != first + n) {
+			int ret = commit_bufs(r, first, n, err);
+
+			if (ret < 0)
+				return ret;
+			n = 0;
+		}
+		if (n++ == 0)
+			first = buf;
+	}
+	return commit_bufs(r, first, n, err);
+}
+
+int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t slots,
+		       struct rp_region_ring *out, struct rp_err *err)
+{
+	struct netmap_ring *ring;
+	struct rp_csb *csb;
+	uint32_t tail = dir == NETMAP_DIR_TX ? slots - 1 : 0;
+	int ret;
+
+	if (slots < 2 || slots > r->slots_max)
+		return rp_fail(
+			err, EINVAL,
+			"a ring of %u slots; region %.40s takes 2 to %u ('slots' of the region)",
+			slots, r->name, r->slots_max);
+	if (!rp_pool_left(&r->rings))
+		return exhausted(r, &r->rings, 1, err);
+	if (rp_pool_left(&r->bufs) < slots)
+		return exhausted(r, &r->bufs, slots, err);
+	*out = (struct rp_region_ring){ .obj = (uint32_t)rp_pool_take(&r->rings),
+					.csb = (uint32_t)rp_pool_take(&r->csbs),
+					.slots = slots };
+	ring = rp_region_ring_at(r, out->obj);
+	ret = commit(r, (uint64_t)((uint8_t *)ring - r->base), r->rings.objsize, err);
+	if (ret < 0) {
+		rp_pool_give(&r->rings, out->obj);
+		rp_pool_give(&r->csbs, out->csb);
+		return ret;
+	}
+	memset(ring, 0, r->rings.objsize);
+	ring->buf_ofs = rp_region_bufs(r) - (uint8_t *)ring;
+	ring->num_slots = slots;
+	ring->nr_buf_size = r->bufs.objsize;
+	ring->ringid = (uint16_t)ringid;
+	ring->dir = (uint16_t)dir;
+	ring->tail = tail;
+	csb = rp_region_csb_at(r, out->csb);
+	*csb = (struct rp_csb){
+		.ktoa = { .hwtail = tail, .kern_need_kick = 1 },
+		.ring_offset = (uint64_t)((uint8_t *)ring - r->base),
+		.peer = RP_NO_CSB,
+		.monitor = RP_NO_CSB,
+		.next_monitor = RP_NO_CSB,
+	};
+	ret = fill_slots(r, ring, slots, err);
+	if (ret < 0)
+		rp_region_del_ring(r, out);
+	return ret;
+}
+
+static void give_buf(struct rp_region *r, uint32_t buf)
+{
+	if (buf >= NETMAP_BUF_RESERVED)
+		rp_pool_give(&r->bufs, buf);
+}
+
+void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring)
+{
+	const struct netmap_ring *at = rp_region_ring_at(r, ring->obj);
+	struct rp_csb *csb = rp_region_csb_at(r, ring->csb);
+
+	for (uint32_t i = 0; i < ring->slots; i++)
+		give_buf(r, rp_load(&at->slot[i].buf_idx));
+	csb->ring_offset = 0;
+	rp_pool_give(&r->rings, ring->obj);
+	rp_pool_give(&r->csbs, ring->csb);
+}
+
+int rp_region_add_if(struct rp_region *r, struct rp_err *err)
+{
+	int64_t i = rp_pool_take(&r->ifs);
+
+	if (i < 0)
+		return exhausted(r, &r->ifs, 1, err);
+	memset(rp_region_if_at(r, (uint32_t)i), 0, r->ifs.objsize);
+	return (int)i;
+}
+
+static uint32_t *link_of(const struct rp_region *r, uint32_t buf)
+{
+	return (uint32_t *)(void *)(rp_region_bufs(r) + (uint64_t)buf * r->bufs.objsize);
+}
+
+uint32_t rp_region_add_extra(struct rp_region *r, uint32_t n, uint32_t *got)
+{
+	uint32_t head = 0;
+
+	for (*got = 0; *got < n; (*got)++) {
+		int64_t buf = rp_pool_take(&r->bufs);
+
+		if (buf < 0)
+			break;
+		if (commit_bufs(r, (uint32_t)buf, 1, NULL) < 0) {
+			rp_pool_give(&r->bufs, (uint32_t)buf);
+			break;
+		}
+		*link_of(r, (uint32_t)buf) = head;
+		head = (uint32_t)buf;
+	}
+	return head;
+}
+
+void rp_region_del_extra(struct rp_region *r, uint32_t head)
+{
+	/* Each turn gives back one buffer that was taken, so the list ends, even if it is a ring. */
+	while (head >= NETMAP_BUF_RESERVED && head < r->bufs.total && rp_pool_give(&r->bufs, head))
+		head = rp_load(link_of(r, head));
 }

@@ -4,37 +4,106 @@
 /*
  * DOC: A region: what a front end may map. Drawn in abi/rp_abi.h.
  *
- * The memfd is sparse, as large as it will ever be (a power of two), and
- * sealed: its size is a promise that holds even if the peer is hostile.
+ * The memfd is sparse, as large as it will ever be (a power of two, unless the
+ * user named its size), and sealed: its size is a promise that holds even if
+ * the peer is hostile. Four pools lie in it; taking objects commits their
+ * pages, so that a machine without memory says so here and not by a signal.
+ *
+ * Whoever maps a region can write all of it: it is one trust domain.
  */
 #include <stdint.h>
 
+#include "csb.h"
+#include "pool.h"
 #include "ringpass.h"
 
 struct rp_region {
+	int id; /* netmap's memory id, from 1 */
 	int fd;
 	uint8_t *base;
 	uint64_t bytes;
-	uint64_t nifp_offset;
-	uint64_t bufs_offset;
-	uint32_t buf_bytes;
-	uint32_t buf_count;
-	uint32_t tx_rings; /* without the host ring that each direction has, too */
-	uint32_t rx_rings;
+	uint32_t slots_max; /* of a ring */
+	uint32_t users;	    /* ports and bindings */
+	bool kept;	    /* was asked for by itself: stays without users */
+	char name[64];
+	struct rp_pool csbs;
+	struct rp_pool ifs;
+	struct rp_pool rings;
+	struct rp_pool bufs;
+	struct rp_view view; /* as all who map it see it */
+};
+
+/**
+ * rp_region_new() - create, lay out and seal a region; its pools are empty
+ * @cfg:	0 in a field: its default
+ *
+ * Return: the region, or NULL with the reason in @err
+ */
+struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_err *err);
+void rp_region_free(struct rp_region *r);
+
+/* A ring as the region knows it. */
+struct rp_region_ring {
+	uint32_t obj; /* in the ring pool */
+	uint32_t csb; /* in the CSB pool */
 	uint32_t slots;
 };
 
 /**
- * rp_region_new() - create, lay out and seal the region of one port
- * @cfg:	name, rings, slots and buffer size
+ * rp_region_add_ring() - take a ring with its CSB and a buffer for each slot
+ * @dir:	NETMAP_DIR_*
  *
- * Every slot gets a buffer; the cursors are those of an empty ring.
- * Return: the region, or NULL with the reason in @err
+ * Cursors are those of an empty ring. Return: 0, or a negative errno with the
+ * pool, what was asked, what was left and the setting to change in @err
  */
-struct rp_region *rp_region_new(const struct rp_port_config *cfg, struct rp_err *err);
-void rp_region_free(struct rp_region *r);
+int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t slots,
+		       struct rp_region_ring *out, struct rp_err *err);
 
-/* rp_region_ring() - ring @i in @dir (NETMAP_DIR_*); host rings are not counted */
-struct netmap_ring *rp_region_ring(const struct rp_region *r, int dir, uint32_t i);
+/**
+ * rp_region_del_ring() - give a ring back, with the buffers that its slots name now
+ *
+ * Its user may have written nonsense there: what is no taken buffer is passed over.
+ */
+void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring);
+
+/* rp_region_add_if() - take a netmap_if. Return: its number, or a negative errno */
+int rp_region_add_if(struct rp_region *r, struct rp_err *err);
+
+/**
+ * rp_region_add_extra() - take up to @n buffers and link them by their first words
+ * @got:	how many there were
+ *
+ * Return: the first one, 0 if @got is 0
+ */
+uint32_t rp_region_add_extra(struct rp_region *r, uint32_t n, uint32_t *got);
+
+/* rp_region_del_extra() - give back the list that begins at @head, as far as it makes sense */
+void rp_region_del_extra(struct rp_region *r, uint32_t head);
+
+static inline struct netmap_ring *rp_region_ring_at(const struct rp_region *r, uint32_t obj)
+{
+	return (struct netmap_ring *)(void *)(r->base + r->rings.offset +
+					      (uint64_t)obj * r->rings.objsize);
+}
+
+static inline struct rp_csb *rp_region_csb_at(const struct rp_region *r, uint32_t csb)
+{
+	return (struct rp_csb *)(void *)(r->base + r->csbs.offset) + csb;
+}
+
+static inline uint64_t rp_region_if_offset(const struct rp_region *r, uint32_t nifp)
+{
+	return r->ifs.offset + (uint64_t)nifp * r->ifs.objsize;
+}
+
+static inline struct netmap_if *rp_region_if_at(const struct rp_region *r, uint32_t nifp)
+{
+	return (struct netmap_if *)(void *)(r->base + rp_region_if_offset(r, nifp));
+}
+
+static inline uint8_t *rp_region_bufs(const struct rp_region *r)
+{
+	return r->base + r->bufs.offset;
+}
 
 #endif

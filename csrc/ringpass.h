@@ -19,11 +19,13 @@ enum rp_limits {
 	RP_MAX_SWITCHES = 64,
 	RP_MAX_PORTS = 1024,
 	RP_MAX_WORKERS = 64,
-	RP_MAX_THREADS = 128,	 /* workers and embedded callers */
-	RP_PORT_RINGS = 16,	 /* in each direction */
-	RP_MAX_MEM_SLOTS = 509,	 /* guest memory regions of a port */
-	RP_MAX_VRING = 32768,	 /* entries of a virtqueue */
-	RP_MAX_SLOTS = 4096,	 /* of a netmap ring */
+	RP_MAX_THREADS = 128,	/* workers and embedded callers */
+	RP_PORT_RINGS = 16,	/* in each direction */
+	RP_MAX_MEM_SLOTS = 509, /* guest memory regions of a port */
+	RP_MAX_VRING = 32768,	/* entries of a virtqueue */
+	RP_MAX_SLOTS = 4096,	/* of a netmap ring */
+	RP_MAX_REGIONS = 2048,
+	RP_MAX_BINDINGS = 4096,
 	RP_BATCH = 256,		 /* frames moved at a time */
 	RP_BATCH_SEGS = 2048,	 /* pieces that the frames of a batch may have in all */
 	RP_BATCH_BYTES = 1 << 20 /* a batch that has so many gets no more frames */
@@ -93,9 +95,14 @@ struct rp_port_config {
 	int32_t worker;	   /* that serves its tx rings; -1: the callers of rp_port_txsync() */
 	uint32_t tx_rings; /* virtqueue pairs for vhost: tx_rings == rx_rings */
 	uint32_t rx_rings;
-	uint32_t slots;	    /* of each netmap ring */
-	uint32_t buf_bytes; /* of each netmap buffer, a multiple of 64 */
-	int32_t full;	    /* enum rp_full */
+	/* Of netmap rings: */
+	uint32_t tx_slots;
+	uint32_t rx_slots;
+	uint32_t buf_bytes;   /* of a private region's buffers, a multiple of 64 */
+	uint32_t region_bufs; /* of a private region, beside those of its own slots; 0: default */
+	int32_t region;	      /* id; 0: a private one */
+	uint32_t csb;	      /* 1: users are processes or guests, see struct rp_csb */
+	int32_t full;	      /* enum rp_full */
 	uint32_t hold_us;
 	uint32_t mtu; /* a longer packet is not for this port; 0: no bound */
 };
@@ -109,6 +116,69 @@ struct rp_port_status {
 	uint32_t rx_live;
 	uint32_t tx_record[16]; /* index into rp_counters.rings */
 	uint32_t rx_record[16];
+};
+
+/* 0 in a field: its default. */
+struct rp_region_config {
+	char name[64];
+	uint64_t bytes;	    /* in all; default: the power of two that holds the pools */
+	uint32_t buf_bytes; /* of a buffer, a multiple of 64 */
+	uint32_t slots_max; /* of the largest ring */
+	uint32_t if_max;    /* netmap_if objects: opens, and ports */
+	uint32_t ring_max;
+	uint32_t buf_max;
+};
+
+struct rp_pools_info {
+	int32_t fd;	/* the region's own: dup it to keep it */
+	uint32_t users; /* ports and bindings */
+	uint64_t bytes;
+	struct rp_pool_info csb_pool;
+	struct rp_pool_info if_pool;
+	struct rp_pool_info ring_pool;
+	struct rp_pool_info buf_pool;
+	uint32_t if_used;
+	uint32_t ring_used;
+	uint32_t buf_used;
+	uint32_t slots_max;
+};
+
+struct rp_ring_info {
+	uint64_t ring_offset; /* from the region's start */
+	uint32_t csb;
+	uint32_t peer_csb; /* of a pipe's other end; UINT32_MAX: the backend syncs */
+	uint32_t slots;
+	int32_t kick_fd; /* the port's own, -1: none */
+	int32_t call_fd;
+};
+
+struct rp_port_rings {
+	int32_t region;
+	uint32_t tx_rings;
+	uint32_t rx_rings;
+	struct rp_ring_info tx[16];
+	struct rp_ring_info rx[16];
+};
+
+/* One open of a port: a netmap_if of its own that names some of its rings. */
+struct rp_bind_config {
+	int32_t port;
+	int32_t host_port; /* whose rings are its host rings; -1: none */
+	uint32_t tx_first;
+	uint32_t tx_n;
+	uint32_t rx_first;
+	uint32_t rx_n;
+	uint32_t host_tx_first;
+	uint32_t host_tx_n;
+	uint32_t host_rx_first;
+	uint32_t host_rx_n;
+	uint32_t extra_bufs; /* as many of these as there are */
+};
+
+struct rp_bind_info {
+	uint64_t nifp_offset; /* from the region's start */
+	uint32_t extra_bufs;  /* that were there */
+	int32_t region;
 };
 
 struct rp_region_info {
@@ -206,6 +276,17 @@ int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err);
 /* Learn @mac at a port of a switch, and tell all others of it: a reverse ARP request to everybody. */
 int rp_port_announce(rp_dataplane *dp, int port, const uint8_t mac[6], struct rp_err *err);
 int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err);
+int rp_port_rings(rp_dataplane *dp, int port, struct rp_port_rings *out, struct rp_err *err);
+/* Join two ports of kind LINK. Undone when one of them is removed. */
+int rp_port_link(rp_dataplane *dp, int a, int b, struct rp_err *err);
+
+/* Regions that are there without a port, and opens of ports with netmap rings. */
+int rp_region_add(rp_dataplane *dp, const struct rp_region_config *cfg, struct rp_err *err);
+int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err);
+int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, struct rp_err *err);
+int rp_binding_add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
+		   struct rp_err *err);
+int rp_binding_del(rp_dataplane *dp, int binding, struct rp_err *err);
 
 /*
  * Monitors: what passes ring k of the parent is shown in ring k of the monitor, modulo its rx

@@ -12,11 +12,11 @@
  *   CSB        two one-writer halves a ring, 64 bytes each.
  *   counters   written by the backend, read by anybody.
  *
- *   region, a memfd, its size a power of two, sealed
- *   +--------------+-----------------+-----------------+---------------------+
- *   | rp_directory | netmap_if       | netmap_ring ... | buffers             |
- *   | one page     | ring_ofs[] -----+-> slot[] -------+-> buf_idx * buf_size |
- *   +--------------+-----------------+-----------------+---------------------+
+ *   region, a memfd, sparse, its size a power of two, sealed
+ *   +--------------+------------+-----------------+-------------+--------------------+
+ *   | rp_directory | rp_csb ... | netmap_if ...   | netmap_ring | buffers            |
+ *   | one page     | one a ring | ring_ofs[] -----+-> slot[] ---+-> buf_idx * objsize |
+ *   +--------------+------------+-----------------+-------------+--------------------+
  *
  * A ring belongs to two parties; who owns a slot follows from the cursors:
  *
@@ -54,6 +54,8 @@ enum netmap_constants {
 	NS_INDIRECT = 0x0010,
 	NS_MOREFRAG = 0x0020,
 	NS_TXMON = 0x0040,
+	NS_RFRAGS_SHIFT =
+		8, /* on an rx ring of VALE: slots of the frame, in the flags' high byte */
 	NI_PRIV_MEM = 0x1,
 	NETMAP_DIR_RX = 0, /* netmap_ring.dir as netmap stores it */
 	NETMAP_DIR_TX = 1,
@@ -117,7 +119,14 @@ struct nm_csb_ktoa {
 	uint32_t pad[13];
 };
 
-enum rp_directory_constants { RP_DIRECTORY_VERSION = 1, RP_DIRECTORY_BYTES = 4096 };
+enum rp_directory_constants { RP_DIRECTORY_VERSION = 2, RP_DIRECTORY_BYTES = 4096 };
+
+/* Objects of one size, from @offset of the region on. */
+struct rp_pool_info {
+	uint64_t offset;
+	uint32_t objtotal;
+	uint32_t objsize; /* bytes */
+};
 
 /* First page of every region. The backend writes it and never reads it back. */
 struct rp_directory {
@@ -125,11 +134,40 @@ struct rp_directory {
 	uint32_t version;
 	uint32_t features;
 	uint64_t region_bytes;
-	uint64_t nifp_offset; /* of the netmap_if, from the region's start */
-	uint64_t bufs_offset; /* of buffer 0 */
-	uint32_t buf_bytes;
-	uint32_t buf_count;
-	char port[64];
+	struct rp_pool_info csb_pool;
+	struct rp_pool_info if_pool;
+	struct rp_pool_info ring_pool;
+	struct rp_pool_info buf_pool;
+	char name[64];
+};
+
+/*
+ * What the two sides of a ring tell each other, one record a ring that processes
+ * or guests use; each half and what follows has cache lines of its own.
+ *
+ * A pipe between two rings of one region needs no backend: each end plays the
+ * kernel for the other. Its words, where T sends and R receives:
+ *
+ *    R.atok.head            R's user gave back all slots before it    (R's side writes)
+ *    R.ktoa.hwtail          T's side filled all slots before it       (T's side writes)
+ *    T.ktoa.hwcur           as far as T's side got in T               (T's side writes)
+ *    T, R.atok.appl_need_kick   call me: there is room, there are frames
+ */
+struct rp_csb {
+	struct nm_csb_atok atok; /* the ring's user writes it */
+	struct nm_csb_ktoa ktoa; /* whoever syncs the ring */
+	uint64_t ring_offset;	 /* from the region's start; 0: no ring */
+	uint32_t peer;		 /* record of the other end's ring; RP_NO_CSB: the backend syncs */
+	uint32_t monitor;	 /* record of its first zero-copy monitor; RP_NO_CSB */
+	uint32_t next_monitor;	 /* of a monitor's ring: the next one of the same ring */
+	uint32_t lock;		 /* of a monitor's ring: held by who gives it slots */
+	uint8_t pad0[40];
+	uint64_t frames; /* counted by who syncs: a pipe's sender, a monitor's giver */
+	uint64_t bytes;
+	uint64_t batches;
+	uint64_t calls;
+	uint64_t lost; /* frames that a monitor's ring had no room for */
+	uint8_t pad1[24];
 };
 
 /* Why a frame was not delivered. The names in rp_drop_name() are these, too. */
@@ -215,6 +253,8 @@ struct rp_counters {
 #define RP_DIRECTORY_MAGIC	 UINT64_C(0x73736170676e6972)
 #define RP_COUNTERS_MAGIC	 UINT64_C(0x72746e756f637072)
 
+#define RP_NO_CSB		 UINT32_MAX
+
 #define RP_ABI_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type)
 #define RP_ABI_OFFSET(type, field, at) \
 	static_assert(offsetof(type, field) == (at), #type "." #field)
@@ -233,6 +273,9 @@ RP_ABI_OFFSET(struct netmap_if, ni_host_tx_rings, 36);
 RP_ABI_OFFSET(struct netmap_if, ring_ofs, 56);
 RP_ABI_SIZE(struct nm_csb_atok, 64);
 RP_ABI_SIZE(struct nm_csb_ktoa, 64);
+RP_ABI_OFFSET(struct rp_csb, ring_offset, 128);
+RP_ABI_OFFSET(struct rp_csb, frames, 192);
+RP_ABI_SIZE(struct rp_csb, 256);
 RP_ABI_SIZE(struct rp_ring_counters, 512);
 RP_ABI_SIZE(struct rp_worker_counters, 128);
 RP_ABI_OFFSET(struct rp_counters, workers, 512);

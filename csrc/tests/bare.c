@@ -43,15 +43,16 @@ void bare_close(struct bare *b)
 static struct rp_endpoint *add_endpoint(struct bare *b, struct rp_port *p, int dir)
 {
 	const unsigned i = 2 * b->n + (dir == NETMAP_DIR_TX);
-	struct rp_endpoint *ep = p->region ? rp_front_rings_new(p, dir, 0, &b->state[i]) :
-					     rp_front_vhost_new(p, dir, 0, &b->state[i]);
+	struct rp_endpoint *ep =
+		p->region ? rp_front_rings_new(p, dir, 0, &p->own[dir][0], false, &b->state[i]) :
+			    rp_front_vhost_new(p, dir, 0, &b->state[i]);
 
 	require(ep);
 	ep->count = &b->count[i];
 	return ep;
 }
 
-struct rp_port *bare_add(struct bare *b, struct rp_region *region)
+struct rp_port *bare_add(struct bare *b, struct rp_region *region, uint32_t slots)
 {
 	struct rp_port *p = &b->port[b->n];
 
@@ -67,6 +68,8 @@ struct rp_port *bare_add(struct bare *b, struct rp_region *region)
 		.longest = UINT32_MAX,
 		.event_fd = -1,
 	};
+	for (int dir = 1; region && dir >= 0; dir--)
+		require(rp_region_add_ring(region, dir, 0, slots, &p->own[dir][0], NULL) == 0);
 	p->tx[0] = add_endpoint(b, p, NETMAP_DIR_TX);
 	p->rx[0] = add_endpoint(b, p, NETMAP_DIR_RX);
 	b->members.list[b->n] = b->members.by_number[b->n] = p;

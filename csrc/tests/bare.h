@@ -36,7 +36,7 @@ void bare_open(struct bare *b);
 void bare_close(struct bare *b);
 
 /* bare_add() - one more port, with rings in @region, or virtqueues when NULL */
-struct rp_port *bare_add(struct bare *b, struct rp_region *region);
+struct rp_port *bare_add(struct bare *b, struct rp_region *region, uint32_t slots);
 
 /**
  * bare_memory() - a guest's memory in which one byte too far is seen

@@ -77,11 +77,11 @@ static void move_region(struct rp_region *r)
 
 static void poison(const struct rp_region *r)
 {
-	const uint64_t end = r->bufs_offset + (uint64_t)r->buf_count * r->buf_bytes;
+	const uint64_t end = r->bufs.offset + (uint64_t)r->bufs.total * r->bufs.objsize;
 
 	ASAN_POISON_MEMORY_REGION(r->base, RP_DIRECTORY_BYTES);
-	ASAN_POISON_MEMORY_REGION(r->base + r->bufs_offset,
-				  (uint64_t)NETMAP_BUF_RESERVED * r->buf_bytes);
+	ASAN_POISON_MEMORY_REGION(rp_region_bufs(r),
+				  (uint64_t)NETMAP_BUF_RESERVED * r->bufs.objsize);
 	ASAN_POISON_MEMORY_REGION(r->base + end, r->bytes - end);
 }
 
@@ -89,12 +89,12 @@ static void set_up(void)
 {
 	bare_open(&b);
 	for (unsigned i = 0; i < BARE_PORTS; i++) {
-		const struct rp_port_config cfg = {
+		const struct rp_region_config cfg = {
 			.name = "fuzz",
-			.tx_rings = 1,
-			.rx_rings = 1,
-			.slots = SLOTS,
+			.ring_max = 2,
+			.slots_max = SLOTS,
 			.buf_bytes = i ? 64 : 2048,
+			.buf_max = 2 * SLOTS,
 		};
 		struct rp_err err;
 		struct rp_region *r = rp_region_new(&cfg, &err);
@@ -103,13 +103,13 @@ static void set_up(void)
 			abort();
 		move_region(r);
 		poison(r);
-		bare_add(&b, r);
+		bare_add(&b, r, SLOTS);
 	}
 }
 
 static void empty(struct rp_port *p, int dir)
 {
-	struct netmap_ring *ring = rp_region_ring(p->region, dir, 0);
+	struct netmap_ring *ring = rp_region_ring_at(p->region, p->own[dir][0].obj);
 	struct rp_endpoint *ep = dir == NETMAP_DIR_TX ? p->tx[0] : p->rx[0];
 	const uint32_t first = NETMAP_BUF_RESERVED + (dir == NETMAP_DIR_TX ? 0 : SLOTS);
 
@@ -127,8 +127,10 @@ static void renew(struct rp_port *p)
 
 	empty(p, NETMAP_DIR_TX);
 	empty(p, NETMAP_DIR_RX);
-	p->rx[0] = rp_front_rings_new(p, NETMAP_DIR_RX, 0, &b.state[2 * i]);
-	p->tx[0] = rp_front_rings_new(p, NETMAP_DIR_TX, 0, &b.state[2 * i + 1]);
+	p->rx[0] = rp_front_rings_new(p, NETMAP_DIR_RX, 0, &p->own[NETMAP_DIR_RX][0], false,
+				      &b.state[2 * i]);
+	p->tx[0] = rp_front_rings_new(p, NETMAP_DIR_TX, 0, &p->own[NETMAP_DIR_TX][0], false,
+				      &b.state[2 * i + 1]);
 	if (!p->rx[0] || !p->tx[0])
 		abort();
 	p->rx[0]->count = rx;
@@ -142,7 +144,7 @@ static uint32_t next(uint32_t slot)
 
 static void send_well(struct rp_port *p, struct input *in)
 {
-	struct netmap_ring *ring = rp_region_ring(p->region, NETMAP_DIR_TX, 0);
+	struct netmap_ring *ring = rp_region_ring_at(p->region, p->own[NETMAP_DIR_TX][0].obj);
 	uint8_t n = take(in) % SLOTS, macs = take(in);
 	uint32_t head = ring->head % SLOTS;
 
@@ -153,8 +155,7 @@ static void send_well(struct rp_port *p, struct input *in)
 		s->buf_idx = NETMAP_BUF_RESERVED + head;
 		s->len = 60;
 		s->flags = 0;
-		frame = p->region->base + p->region->bufs_offset +
-			(uint64_t)s->buf_idx * p->region->buf_bytes;
+		frame = rp_region_bufs(p->region) + (uint64_t)s->buf_idx * p->region->bufs.objsize;
 		memset(frame, 0, 60);
 		frame[0] = frame[6] = 2;
 		frame[5] = macs & 7;
@@ -166,7 +167,7 @@ static void send_well(struct rp_port *p, struct input *in)
 
 static void receive_well(struct rp_port *p)
 {
-	struct netmap_ring *ring = rp_region_ring(p->region, NETMAP_DIR_RX, 0);
+	struct netmap_ring *ring = rp_region_ring_at(p->region, p->own[NETMAP_DIR_RX][0].obj);
 
 	if (!p->rx[0]->live || p->rx[0]->ops->sync(p->rx[0]) < 0)
 		return;
@@ -178,8 +179,8 @@ static void step(struct input *in)
 {
 	const uint8_t op = take(in);
 	struct rp_port *p = &b.port[(op & 3) % BARE_PORTS];
-	struct netmap_ring *tx = rp_region_ring(p->region, NETMAP_DIR_TX, 0);
-	struct netmap_ring *rx = rp_region_ring(p->region, NETMAP_DIR_RX, 0);
+	struct netmap_ring *tx = rp_region_ring_at(p->region, p->own[NETMAP_DIR_TX][0].obj);
+	struct netmap_ring *rx = rp_region_ring_at(p->region, p->own[NETMAP_DIR_RX][0].obj);
 	struct netmap_slot *slot;
 
 	switch ((op >> 2) % 7) {

@@ -71,7 +71,7 @@ static void set_up(void)
 {
 	bare_open(&b);
 	for (unsigned i = 0; i < GUESTS; i++) {
-		guest[i].port = bare_add(&b, NULL);
+		guest[i].port = bare_add(&b, NULL, 0);
 		guest[i].port->mem = guest[i].mem = bare_memory();
 	}
 }

@@ -238,7 +238,7 @@ TEST(frames_behind_a_slow_sender_wait_for_it_however_many_they_are)
 
 	world_open(&w);
 	cfg = world_rings_config(&w, "receiver");
-	cfg.slots = 1024;
+	cfg.tx_slots = cfg.rx_slots = 1024;
 	ring_user_open(&r, &w, world_add_port(&w, &cfg));
 	ring_user_open(&fast, &w, world_add_rings(&w, "fast"));
 	to = w.dp->port[r.port]->rx[0];

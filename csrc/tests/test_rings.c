@@ -222,8 +222,8 @@ TEST(what_the_user_writes_into_the_backends_fields_changes_nothing)
 
 TEST(a_transmit_buffer_outside_the_region_breaks_the_port)
 {
-	/* Buffers 0 and 1 are reserved; 2 * 64 slots have the next ones. */
-	static const uint32_t bad[] = { 0, 1, 2 + 2 * 64, 100000, UINT32_MAX };
+	/* Buffers 0 and 1 are reserved; 2 * 64 slots have the next ones, then there are a few more. */
+	static const uint32_t bad[] = { 0, 1, 2 + 2 * 64 + WORLD_MORE_BUFS, 100000, UINT32_MAX };
 
 	open_pair();
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -247,7 +247,7 @@ TEST(a_transmit_buffer_outside_the_region_breaks_the_port)
 
 TEST(a_receive_buffer_outside_the_region_breaks_the_receiver_alone)
 {
-	static const uint32_t bad[] = { 0, 1, 2 + 2 * 64, UINT32_MAX };
+	static const uint32_t bad[] = { 0, 1, 2 + 2 * 64 + WORLD_MORE_BUFS, UINT32_MAX };
 
 	open_pair();
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -347,9 +347,9 @@ static void open_with_slots(uint32_t slots, uint32_t buf_bytes)
 	world_open(&w);
 	cfg_a = world_rings_config(&w, "a");
 	cfg_b = world_rings_config(&w, "b");
-	cfg_a.slots = slots;
+	cfg_a.tx_slots = cfg_a.rx_slots = slots;
 	cfg_a.buf_bytes = buf_bytes;
-	cfg_b.slots = 256;
+	cfg_b.tx_slots = cfg_b.rx_slots = 256;
 	open_pair_as(&cfg_a, &cfg_b);
 }
 
@@ -411,7 +411,7 @@ TEST(frames_that_can_never_fit_are_dropped_as_mtu)
 	cfg_a = world_rings_config(&w, "a");
 	cfg_b = world_rings_config(&w, "b");
 	cfg_b.buf_bytes = 64;
-	cfg_b.slots = 8;
+	cfg_b.tx_slots = cfg_b.rx_slots = 8;
 	cfg_b.full = RP_FULL_HOLD;
 	cfg_b.hold_us = WORLD_FOREVER_US;
 	open_pair_as(&cfg_a, &cfg_b);
@@ -474,10 +474,10 @@ TEST(impossible_rings_are_refused_with_the_reason)
 	world_open(&w);
 	good = world_rings_config(&w, "x");
 	cfg = good;
-	cfg.slots = 1;
+	cfg.tx_slots = cfg.rx_slots = 1;
 	EXPECT_EQ(rp_port_add(w.dp, &cfg, &err), -EINVAL);
 	EXPECT_TEXT(err.text, "rings of 1 slots");
-	cfg.slots = RP_MAX_SLOTS + 1;
+	cfg.tx_slots = cfg.rx_slots = RP_MAX_SLOTS + 1;
 	EXPECT_EQ(rp_port_add(w.dp, &cfg, &err), -EINVAL);
 	cfg = good;
 	cfg.buf_bytes = 100;

@@ -242,7 +242,7 @@ static void expect_no_harm(const uint64_t features[GUESTS])
 
 	bare_open(&b);
 	for (unsigned i = 0; i < GUESTS; i++) {
-		struct rp_port *p = bare_add(&b, NULL);
+		struct rp_port *p = bare_add(&b, NULL, 0);
 
 		p->mem = mem[i] = bare_memory();
 		p->features = features[i];

@@ -446,7 +446,7 @@ TEST(so_is_the_turn_of_a_ring_with_large_buffers)
 
 	open_three(0, RP_FULL_DROP);
 	cfg = world_rings_config(&w, "large");
-	cfg.slots = 128;
+	cfg.tx_slots = cfg.rx_slots = 128;
 	cfg.buf_bytes = 32768;
 	ring_user_open(&large, &w, world_add_port(&w, &cfg));
 	frame_make(frame, LONG, RINGS, 7, 0);

@@ -373,7 +373,7 @@ TEST(records_of_removed_ports_are_used_again)
 		struct rp_port_config cfg = world_rings_config(&w, "passing");
 
 		cfg.tx_rings = cfg.rx_rings = RP_PORT_RINGS; /* a record each */
-		cfg.slots = 2;
+		cfg.tx_slots = cfg.rx_slots = 2;
 		cfg.buf_bytes = 64;
 		world_del_port(&w, world_add_port(&w, &cfg));
 	}

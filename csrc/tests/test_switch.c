@@ -281,7 +281,7 @@ TEST(unicast_is_copied_once_whatever_its_pieces)
 	open_ports(1);
 	cfg = world_rings_config(&w, "small");
 	cfg.buf_bytes = 192;
-	cfg.slots = 1024;
+	cfg.tx_slots = cfg.rx_slots = 1024;
 	ring_user_open(&user[1], &w, world_add_port(&w, &cfg));
 	talk(1, 2, 1, 0);
 	expect_number(0, 0);

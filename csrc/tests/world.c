@@ -64,8 +64,9 @@ struct rp_port_config world_rings_config(const struct world *w, const char *name
 
 	cfg.front_end = RP_FRONT_RINGS;
 	cfg.worker = -1;
-	cfg.slots = 64;
+	cfg.tx_slots = cfg.rx_slots = 64;
 	cfg.buf_bytes = 2048;
+	cfg.region_bufs = WORLD_MORE_BUFS;
 	return cfg;
 }
 

@@ -11,7 +11,10 @@
 #include "abi/rp_abi.h"
 #include "ringpass.h"
 
-enum { WORLD_FOREVER_US = 60 * 1000 * 1000 };
+enum {
+	WORLD_FOREVER_US = 60 * 1000 * 1000,
+	WORLD_MORE_BUFS = 2 /* of a port's region, beside those of its slots */
+};
 
 struct world {
 	rp_dataplane *dp;

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 # are paths below csrc/, a file is of the first layer that matches. The facade's header is the
 # vocabulary of all layers (limits, configurations, reasons); what it declares is defined on top.
 PARTS = """
-    batch call copy csum dirty endpoint err guestmem idle kring lock offload partial quiet region
-    sigbus state stats virtq virtq_resume virtq_used vnet
+    batch call copy csb csum dirty endpoint err guestmem idle kring lock offload partial pipe pool quiet
+    region sigbus state stats virtq virtq_resume virtq_used vnet
 """
 C_LAYERS: Mapping[str, Sequence[str]] = {
     "abi": ["abi/*"],
@@ -31,7 +31,14 @@ C_LAYERS: Mapping[str, Sequence[str]] = {
     "parts": [f"{name}.[ch]" for name in PARTS.split()],
     "port": ["port.[ch]"],
     "port kinds, switch": [
-        *("announce.[ch]", "caller.[ch]", "fdb.[ch]", "logic*.[ch]", "monitor.[ch]"),
+        *(
+            "announce.[ch]",
+            "caller.[ch]",
+            "deliver.[ch]",
+            "fdb.[ch]",
+            "logic*.[ch]",
+            "monitor.[ch]",
+        ),
         *("port_*", "switch.[ch]"),
     ],
     "kernel's queues": ["kernel_ring.[ch]", "outq.[ch]"],

@@ -18,6 +18,8 @@ from ringpass.errors import Denied, NotFound, RingpassError
 SwitchId = NewType("SwitchId", int)
 WorkerId = NewType("WorkerId", int)
 PortId = NewType("PortId", int)
+RegionId = NewType("RegionId", int)
+BindingId = NewType("BindingId", int)
 
 MAX_RING_PAIRS = int(lib.RP_PORT_RINGS)
 MAX_MEMORY_SLOTS = int(lib.RP_MAX_MEM_SLOTS)
@@ -26,6 +28,12 @@ MAX_WORKERS = int(lib.RP_MAX_WORKERS)
 
 #: The worker of a port that is synced by its users' own threads, through `Caller`.
 NO_WORKER = WorkerId(-1)
+
+
+#: The region of a port that gets one of its own.
+PRIVATE = RegionId(0)
+#: What a ring's `peer_csb` is when the backend syncs it.
+NO_CSB = 0xFFFF_FFFF
 
 
 class Policy(IntEnum):
@@ -42,6 +50,7 @@ class Kind(IntEnum):
 
     VALE = lib.RP_KIND_VALE
     NULL = lib.RP_KIND_NULL
+    LINK = lib.RP_KIND_LINK
     MONITOR = lib.RP_KIND_MONITOR
 
 
@@ -88,7 +97,16 @@ class PortSpec(NamedTuple):
     tx_rings: int = 1
     rx_rings: int = 1
     slots: int = 1024
+    """Of each tx ring with netmap rings."""
+    rx_slots: int = 0
+    """Of each rx ring; 0: as many as a tx ring has."""
     buf_bytes: int = 2048
+    """Of a buffer in the port's private region."""
+    region: RegionId = PRIVATE
+    region_bufs: int = 0
+    """Buffers of the private region beside those of the port's own slots; 0: the default."""
+    csb: bool = False
+    """Whether cursors and notifications go through CSBs: for users in other processes."""
     full: Full = Full.HOLD
     hold_us: int = 1000
     mtu: int = 0
@@ -115,6 +133,83 @@ class RegionInfo(NamedTuple):
     bytes: int
     nifp_offset: int
     bufs_offset: int
+
+
+class RegionSpec(NamedTuple):
+    """What `DataPlane.add_region` makes; 0 stands for a default."""
+
+    name: str
+    size: int = 0
+    """Bytes in all; default: the power of two that holds the pools."""
+    buf_bytes: int = 0
+    slots_max: int = 0
+    """Of the largest ring."""
+    if_max: int = 0
+    """Opens, and ports."""
+    ring_max: int = 0
+    buf_max: int = 0
+
+
+class Pool(NamedTuple):
+    """Objects of one size in a region; `offset` is from the region's start, sizes in bytes."""
+
+    offset: int
+    total: int
+    size: int
+    used: int
+
+
+class Pools(NamedTuple):
+    """A region and its pools; `fd` is the region's own, dup it to keep it."""
+
+    fd: int
+    users: int
+    size: int
+    csbs: Pool
+    interfaces: Pool
+    rings: Pool
+    buffers: Pool
+    slots_max: int
+
+
+class RingInfo(NamedTuple):
+    """Where a netmap ring is, and what wakes its sides; descriptors are the port's own or -1."""
+
+    ring_offset: int
+    csb: int
+    peer_csb: int
+    slots: int
+    kick_fd: int
+    call_fd: int
+
+
+class PortRings(NamedTuple):
+    """The netmap rings of a port."""
+
+    region: RegionId
+    tx: tuple[RingInfo, ...]
+    rx: tuple[RingInfo, ...]
+
+
+class BindSpec(NamedTuple):
+    """Which rings of a port, and of its host stack's port, one open of it gets: (first, count)."""
+
+    port: PortId
+    tx: tuple[int, int]
+    rx: tuple[int, int]
+    host: PortId | None = None
+    host_tx: tuple[int, int] = (0, 0)
+    host_rx: tuple[int, int] = (0, 0)
+    extra_bufs: int = 0
+
+
+class Binding(NamedTuple):
+    """One open of a port: its netmap_if, and how many extra buffers there were for it."""
+
+    id: BindingId
+    region: RegionId
+    nifp_offset: int
+    extra_bufs: int
 
 
 class FdbRow(NamedTuple):
@@ -257,8 +352,12 @@ class DataPlane:
                 "worker": spec.worker,
                 "tx_rings": spec.tx_rings,
                 "rx_rings": spec.rx_rings,
-                "slots": spec.slots,
+                "tx_slots": spec.slots,
+                "rx_slots": spec.rx_slots or spec.slots,
                 "buf_bytes": spec.buf_bytes,
+                "region": spec.region,
+                "region_bufs": spec.region_bufs,
+                "csb": spec.csb,
                 "full": spec.full,
                 "hold_us": spec.hold_us,
                 "mtu": spec.mtu,
@@ -311,6 +410,86 @@ class DataPlane:
         out: Any = ffi.new("struct rp_region_info *")
         self._port_call("there is no region of", port, lib.rp_port_region, out)
         return RegionInfo(out.fd, out.buf_bytes, out.bytes, out.nifp_offset, out.bufs_offset)
+
+    def port_rings(self, port: PortId) -> PortRings:
+        """Return where the netmap rings of a port are, and their descriptors."""
+        out: Any = ffi.new("struct rp_port_rings *")
+        self._port_call("there are no netmap rings of", port, lib.rp_port_rings, out)
+        return PortRings(
+            RegionId(out.region),
+            tuple(_ring_info(ring) for ring in out.tx[0 : out.tx_rings]),
+            tuple(_ring_info(ring) for ring in out.rx[0 : out.rx_rings]),
+        )
+
+    def link_ports(self, one: PortId, other: PortId) -> None:
+        """Join two ports of kind LINK: what one sends the other receives.
+
+        If both have netmap rings in one region they need CSBs and no worker: their users' own
+        threads move the slots. Undone when one of them is removed.
+        """
+        self._port_call("cannot link", one, lib.rp_port_link, other)
+
+    def add_region(self, spec: RegionSpec) -> RegionId:
+        """Make a region that stays until it is removed."""
+        config = ffi.new(
+            "struct rp_region_config *",
+            {
+                "name": _text(spec.name),
+                "bytes": spec.size,
+                "buf_bytes": spec.buf_bytes,
+                "slots_max": spec.slots_max,
+                "if_max": spec.if_max,
+                "ring_max": spec.ring_max,
+                "buf_max": spec.buf_max,
+            },
+        )
+        return RegionId(self._call(f"cannot make region {spec.name}", lib.rp_region_add, config))
+
+    def remove_region(self, region: RegionId) -> None:
+        """Remove a region, which nobody may use."""
+        self._call("cannot remove the region", lib.rp_region_del, region)
+
+    def region_pools(self, region: RegionId) -> Pools:
+        """Return the size and the pools of a region, also of a port's private one."""
+        out: Any = ffi.new("struct rp_pools_info *")
+        self._call("cannot look into the region", lib.rp_region_pools, region, out)
+        return Pools(
+            out.fd,
+            out.users,
+            out.bytes,
+            _pool(out.csb_pool, out.ring_used),
+            _pool(out.if_pool, out.if_used),
+            _pool(out.ring_pool, out.ring_used),
+            _pool(out.buf_pool, out.buf_used),
+            out.slots_max,
+        )
+
+    def bind(self, spec: BindSpec) -> Binding:
+        """Give one open of a port a netmap_if of its own, and extra buffers."""
+        out: Any = ffi.new("struct rp_bind_info *")
+        config = ffi.new(
+            "struct rp_bind_config *",
+            {
+                "port": spec.port,
+                "host_port": -1 if spec.host is None else spec.host,
+                "tx_first": spec.tx[0],
+                "tx_n": spec.tx[1],
+                "rx_first": spec.rx[0],
+                "rx_n": spec.rx[1],
+                "host_tx_first": spec.host_tx[0],
+                "host_tx_n": spec.host_tx[1],
+                "host_rx_first": spec.host_rx[0],
+                "host_rx_n": spec.host_rx[1],
+                "extra_bufs": spec.extra_bufs,
+            },
+        )
+        name = self._names.get(spec.port, f"number {spec.port}")
+        binding = self._call(f"cannot open port {name}", lib.rp_binding_add, config, out)
+        return Binding(BindingId(binding), RegionId(out.region), out.nifp_offset, out.extra_bufs)
+
+    def unbind(self, binding: BindingId) -> None:
+        """Take back the netmap_if and the extra buffers of an open."""
+        self._call("cannot close a port", lib.rp_binding_del, binding)
 
     def vhost(self, port: PortId) -> "VhostPort":
         """Return the virtqueues of a port that has the vhost front end."""
@@ -530,6 +709,16 @@ def vhost_features() -> int:
 def _worker_config(policy: Policy, sleep_us: int, cpu: int | None) -> Any:
     row = {"policy": policy, "sleep_us": sleep_us, "cpu": -1 if cpu is None else cpu}
     return ffi.new("struct rp_worker_config *", row)
+
+
+def _ring_info(ring: Any) -> RingInfo:
+    return RingInfo(
+        ring.ring_offset, ring.csb, ring.peer_csb, ring.slots, ring.kick_fd, ring.call_fd
+    )
+
+
+def _pool(pool: Any, used: int) -> Pool:
+    return Pool(pool.offset, pool.objtotal, pool.objsize, used)
 
 
 def _memory_row(slot: MemorySlot) -> dict[str, int]:

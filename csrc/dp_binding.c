@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The facade: bindings, the netmap_if and the extra buffers of one open of a port. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane.h"
+
+struct rp_binding {
+	struct rp_region *region;
+	const struct rp_port *port;
+	const struct rp_port *host;
+	uint32_t nifp;
+};
+
+static bool in_range(uint32_t first, uint32_t n, uint32_t have)
+{
+	return n <= have && first <= have - n;
+}
+
+static int check(const struct rp_bind_config *cfg, const struct rp_port *p,
+		 const struct rp_port *host, struct rp_err *err)
+{
+	const uint32_t host_tx = host ? host->ntx : 0, host_rx = host ? host->nrx : 0;
+
+	if (!in_range(cfg->tx_first, cfg->tx_n, p->ntx) ||
+	    !in_range(cfg->rx_first, cfg->rx_n, p->nrx) ||
+	    !in_range(cfg->host_tx_first, cfg->host_tx_n, host_tx) ||
+	    !in_range(cfg->host_rx_first, cfg->host_rx_n, host_rx))
+		return rp_fail(err, EINVAL,
+			       "port %.63s has %u tx and %u rx rings, and %u and %u host rings",
+			       p->name, p->ntx, p->nrx, host_tx, host_rx);
+	if (host && host->region != p->region)
+		return rp_fail(err, EINVAL, "the host rings of %.63s are in another region",
+			       p->name);
+	return 0;
+}
+
+/* Write where rings [@first, @first + @n) are; return the place behind those of the port. */
+static int64_t *name_rings(const struct rp_region *r, const struct netmap_if *nifp, int64_t *ofs,
+			   const struct rp_port *p, int dir, uint32_t first, uint32_t n)
+{
+	const uint32_t have = !p ? 0 : dir == NETMAP_DIR_TX ? p->ntx : p->nrx;
+
+	for (uint32_t i = first; i < first + n; i++)
+		ofs[i] =
+			(uint8_t *)rp_region_ring_at(r, p->own[dir][i].obj) - (const uint8_t *)nifp;
+	return ofs + (have ? have : 1); /* every port has a place for a host ring */
+}
+
+void rp_write_if(uint32_t at, const struct rp_bind_config *cfg, const struct rp_port *p,
+		 const struct rp_port *host)
+{
+	const struct rp_region *r = p->region;
+	struct netmap_if *nifp = rp_region_if_at(r, at);
+	const size_t len = strnlen(p->name, sizeof(nifp->ni_name) - 1);
+	int64_t *ofs = nifp->ring_ofs;
+
+	memcpy(nifp->ni_name, p->name, len);
+	nifp->ni_version = NETMAP_API;
+	nifp->ni_flags = r->kept ? 0 : NI_PRIV_MEM;
+	nifp->ni_tx_rings = p->ntx;
+	nifp->ni_rx_rings = p->nrx;
+	nifp->ni_host_tx_rings = host ? host->ntx : 1;
+	nifp->ni_host_rx_rings = host ? host->nrx : 1;
+	ofs = name_rings(r, nifp, ofs, p, NETMAP_DIR_TX, cfg->tx_first, cfg->tx_n);
+	ofs = name_rings(r, nifp, ofs, host, NETMAP_DIR_TX, cfg->host_tx_first, cfg->host_tx_n);
+	ofs = name_rings(r, nifp, ofs, p, NETMAP_DIR_RX, cfg->rx_first, cfg->rx_n);
+	name_rings(r, nifp, ofs, host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
+}
+
+static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
+	       struct rp_err *err)
+{
+	struct rp_port *p = rp_find_rings(dp, cfg->port, err), *host = NULL;
+	struct rp_binding *b;
+	int id = 0, nifp, ret;
+
+	if (!p || (cfg->host_port >= 0 && !(host = rp_find_rings(dp, cfg->host_port, err))))
+		return -err->code;
+	ret = check(cfg, p, host, err);
+	if (ret < 0)
+		return ret;
+	while (id < RP_MAX_BINDINGS && dp->binding[id])
+		id++;
+	if (id == RP_MAX_BINDINGS)
+		return rp_fail(err, ENOSPC, "ports are open %d times already", RP_MAX_BINDINGS);
+	nifp = rp_region_add_if(p->region, err);
+	if (nifp < 0)
+		return nifp;
+	b = malloc(sizeof(*b));
+	if (!b) {
+		rp_pool_give(&p->region->ifs, (uint32_t)nifp);
+		return rp_fail(err, ENOMEM, "out of memory");
+	}
+	*b = (struct rp_binding){ p->region, p, host, (uint32_t)nifp };
+	rp_write_if(b->nifp, cfg, p, host);
+	*out = (struct rp_bind_info){ .nifp_offset = rp_region_if_offset(p->region, b->nifp),
+				      .region = p->region->id };
+	rp_region_if_at(p->region, b->nifp)->ni_bufs_head =
+		rp_region_add_extra(p->region, cfg->extra_bufs, &out->extra_bufs);
+	rp_use_region(p->region);
+	dp->binding[id] = b;
+	return id;
+}
+
+static void drop(rp_dataplane *dp, int binding)
+{
+	struct rp_binding *b = dp->binding[binding];
+
+	dp->binding[binding] = NULL;
+	rp_region_del_extra(b->region, rp_load(&rp_region_if_at(b->region, b->nifp)->ni_bufs_head));
+	rp_pool_give(&b->region->ifs, b->nifp);
+	rp_leave_region(dp, b->region);
+	free(b);
+}
+
+int rp_binding_add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
+		   struct rp_err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&dp->lock);
+	ret = add(dp, cfg, out, err);
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+int rp_binding_del(rp_dataplane *dp, int binding, struct rp_err *err)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	if (binding >= 0 && binding < RP_MAX_BINDINGS && dp->binding[binding])
+		drop(dp, binding);
+	else
+		ret = rp_fail(err, ENOENT, "there is no binding %d", binding);
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+void rp_drop_bindings(rp_dataplane *dp, const struct rp_port *p)
+{
+	for (int i = 0; i < RP_MAX_BINDINGS; i++) {
+		if (dp->binding[i] && (dp->binding[i]->port == p || dp->binding[i]->host == p))
+			drop(dp, i);
+	}
+}

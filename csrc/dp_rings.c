@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The facade: where a port's netmap rings are, and what joins two of them. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "dataplane.h"
+
+int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err)
+{
+	struct rp_port *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_rings(dp, port, err);
+	if (!p)
+		ret = -err->code;
+	else
+		*out = (struct rp_region_info){
+			.fd = p->region->fd,
+			.buf_bytes = p->region->bufs.objsize,
+			.bytes = p->region->bytes,
+			.nifp_offset = rp_region_if_offset(p->region, p->nifp),
+			.bufs_offset = p->region->bufs.offset,
+		};
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+struct rp_port *rp_find_rings(rp_dataplane *dp, int port, struct rp_err *err)
+{
+	struct rp_port *p = rp_find_port(dp, port, err);
+
+	if (!p || p->region)
+		return p;
+	rp_fail(err, EINVAL, "port %.63s has no region: its rings are not netmap's", p->name);
+	return NULL;
+}
+
+static struct rp_ring_info describe(const struct rp_port *p, int dir, uint32_t i)
+{
+	const struct rp_region_ring *ring = &p->own[dir][i];
+	const struct netmap_ring *at = rp_region_ring_at(p->region, ring->obj);
+	const struct rp_port *peer = p->swaps ? p->peer : NULL;
+
+	return (struct rp_ring_info){
+		.ring_offset = (uint64_t)((const uint8_t *)at - p->region->base),
+		.csb = ring->csb,
+		.peer_csb = peer ? peer->own[!dir][i].csb : RP_NO_CSB,
+		.slots = ring->slots,
+		.kick_fd = dir == NETMAP_DIR_TX ? p->kick_fd[i] : -1,
+		.call_fd = p->call_fd[dir][i],
+	};
+}
+
+int rp_port_rings(rp_dataplane *dp, int port, struct rp_port_rings *out, struct rp_err *err)
+{
+	struct rp_port *p;
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_rings(dp, port, err);
+	if (p) {
+		*out = (struct rp_port_rings){ .region = p->region->id,
+					       .tx_rings = p->ntx,
+					       .rx_rings = p->nrx };
+		for (uint32_t i = 0; i < p->ntx; i++)
+			out->tx[i] = describe(p, NETMAP_DIR_TX, i);
+		for (uint32_t i = 0; i < p->nrx; i++)
+			out->rx[i] = describe(p, NETMAP_DIR_RX, i);
+	} else {
+		ret = -err->code;
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+/* Do the rings of @a and @b fit each other, slot by slot? */
+static bool alike(const struct rp_port *a, const struct rp_port *b)
+{
+	if (a->ntx != b->nrx || a->nrx != b->ntx)
+		return false;
+	for (uint32_t i = 0; i < a->ntx; i++)
+		if (a->own[NETMAP_DIR_TX][i].slots != b->own[NETMAP_DIR_RX][i].slots)
+			return false;
+	for (uint32_t i = 0; i < a->nrx; i++)
+		if (a->own[NETMAP_DIR_RX][i].slots != b->own[NETMAP_DIR_TX][i].slots)
+			return false;
+	return true;
+}
+
+static int check(const struct rp_port *a, const struct rp_port *b, struct rp_err *err)
+{
+	if (a == b || !a->ops->links || !b->ops->links)
+		return rp_fail(err, EINVAL, "%.63s and %.63s are not two ports of kind link",
+			       a->name, b->name);
+	if (a->peer || b->peer)
+		return rp_fail(err, EBUSY, "%.63s is linked already", a->peer ? a->name : b->name);
+	if (!a->region || a->region != b->region)
+		return 0;
+	if (!a->csb || !b->csb || a->worker >= 0 || b->worker >= 0)
+		return rp_fail(err, EINVAL,
+			       "%.63s and %.63s have one region: they need CSBs and no worker",
+			       a->name, b->name);
+	return alike(a, b) ? 0 :
+			     rp_fail(err, EINVAL,
+				     "%.63s and %.63s differ in rings or slots: one's tx must "
+				     "be the other's rx",
+				     a->name, b->name);
+}
+
+static void join_rings(const struct rp_port *a, const struct rp_port *b)
+{
+	for (int dir = 0; dir < 2; dir++) {
+		const uint32_t n = dir == NETMAP_DIR_TX ? a->ntx : a->nrx;
+
+		for (uint32_t i = 0; i < n; i++) {
+			struct rp_csb *csb = rp_region_csb_at(a->region, a->own[dir][i].csb);
+
+			rp_store(&csb->peer, b ? b->own[!dir][i].csb : RP_NO_CSB);
+		}
+	}
+}
+
+int rp_port_link(rp_dataplane *dp, int a_id, int b_id, struct rp_err *err)
+{
+	struct rp_port *a, *b;
+	int ret = -ENOENT;
+
+	pthread_mutex_lock(&dp->lock);
+	a = rp_find_port(dp, a_id, err);
+	b = rp_find_port(dp, b_id, err);
+	if (a && b)
+		ret = check(a, b, err);
+	if (ret == 0) {
+		a->swaps = b->swaps = a->region && a->region == b->region;
+		if (a->swaps) {
+			join_rings(a, b);
+			join_rings(b, a);
+		}
+		rp_store_release(&a->peer, b);
+		rp_store_release(&b->peer, a);
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+void rp_unlink_port(struct rp_port *p)
+{
+	struct rp_port *peer = p->peer;
+
+	if (!peer)
+		return;
+	rp_store_release(&p->peer, NULL);
+	rp_store_release(&peer->peer, NULL);
+	if (peer->swaps) {
+		join_rings(peer, NULL);
+		join_rings(p, NULL);
+	}
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pipe.h"
+
+#include <string.h>
+
+bool rp_pipe_open(struct rp_pipe *p, const struct rp_view *v, uint32_t csb)
+{
+	return rp_csb_ring_open(&p->tx, v, csb) &&
+	       rp_csb_ring_open(&p->rx, v, rp_load(&p->tx.csb->peer)) && p->tx.slots == p->rx.slots;
+}
+
+/* The first half of a slot as one word: buf_idx, len, flags. */
+struct halves {
+	uint64_t what;
+	uint64_t ptr;
+};
+
+static_assert(sizeof(struct halves) == sizeof(struct netmap_slot), "two words are a slot");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "buf_idx is the low word");
+
+#define BUF_IDX UINT64_C(0xffffffff)
+#define CHANGED ((uint64_t)NS_BUF_CHANGED << 48)
+#define MORE	((uint64_t)NS_MOREFRAG << 48)
+
+static inline uint64_t length(uint64_t what)
+{
+	return what >> 32 & UINT16_MAX;
+}
+
+/* What a run of slots was. */
+struct moved {
+	uint64_t bytes;
+	uint64_t frames;
+	uint32_t complete; /* slots up to the end of the last complete frame */
+};
+
+/* Swap @n slots that do not wrap around. */
+static void swap(struct netmap_slot *from, struct netmap_slot *to, uint32_t n, uint32_t before,
+		 struct moved *m)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct halves a, b;
+
+		memcpy(&a, &from[i], sizeof(a));
+		memcpy(&b, &to[i], sizeof(b));
+		b.what = (b.what & BUF_IDX) | CHANGED;
+		m->bytes += length(a.what);
+		if (!(a.what & MORE)) {
+			m->frames++;
+			m->complete = before + i + 1;
+		}
+		a.what |= CHANGED;
+		memcpy(&to[i], &a, sizeof(a));
+		memcpy(&from[i], &b,
+		       sizeof(b.what)); /* its ptr stays: where its user begins frames */
+	}
+}
+
+static void count(struct rp_csb *csb, const struct moved *m)
+{
+	rp_store(&csb->frames, csb->frames + m->frames);
+	rp_store(&csb->bytes, csb->bytes + m->bytes);
+	rp_store(&csb->batches, csb->batches + 1);
+}
+
+int rp_pipe_txsync(const struct rp_pipe *p)
+{
+	const uint32_t slots = p->tx.slots;
+	struct nm_csb_ktoa *mine = &p->tx.csb->ktoa;
+	struct moved m = { 0 };
+	uint32_t released = rp_load_acquire(&p->rx.csb->atok.head);
+	uint32_t visible = rp_load(&p->rx.csb->ktoa.hwtail);
+	uint32_t hwcur = rp_load(&mine->hwcur), head = rp_load_acquire(&p->tx.ring->head);
+	uint32_t free_end, n, first;
+
+	if (released >= slots || visible >= slots || hwcur >= slots)
+		return -1;
+	free_end = rp_slot_prev(released, slots);
+	if (!rp_slot_within(head, hwcur, free_end, slots))
+		return -1;
+	n = rp_slot_distance(hwcur, head, slots);
+	if (n) {
+		first = slots - hwcur < n ? slots - hwcur : n;
+		swap(&p->tx.ring->slot[hwcur], &p->rx.ring->slot[hwcur], first, 0, &m);
+		swap(p->tx.ring->slot, p->rx.ring->slot, n - first, first, &m);
+		rp_store(&mine->hwcur, head);
+		if (m.complete)
+			rp_store_release(&p->rx.csb->ktoa.hwtail,
+					 rp_slot_add(hwcur, m.complete, slots));
+		count(p->tx.csb, &m);
+	}
+	rp_store(&mine->hwtail, free_end);
+	rp_store(&p->tx.ring->tail, free_end);
+	return (int)n;
+}
+
+int rp_pipe_rxsync(const struct rp_csb_ring *rx)
+{
+	uint32_t hwtail = rp_load_acquire(&rx->csb->ktoa.hwtail);
+	uint32_t released = rp_load(&rx->csb->atok.head), head = rp_load(&rx->ring->head);
+	uint32_t n;
+
+	if (hwtail >= rx->slots || released >= rx->slots ||
+	    !rp_slot_within(head, released, hwtail, rx->slots))
+		return -1;
+	n = rp_slot_distance(released, head, rx->slots);
+	if (n)
+		rp_store_release(&rx->csb->atok.head, head);
+	rp_store(&rx->ring->tail, hwtail);
+	return (int)n;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "err.h"
+
+enum { WORD_BITS = 64 };
+
+int rp_pool_init(struct rp_pool *p, struct rp_err *err)
+{
+	p->taken = calloc((p->total + WORD_BITS - 1) / WORD_BITS, sizeof(*p->taken));
+	return p->taken ? 0 : rp_fail(err, ENOMEM, "out of memory");
+}
+
+void rp_pool_fini(struct rp_pool *p)
+{
+	free(p->taken);
+}
+
+static bool is_taken(const struct rp_pool *p, uint32_t i)
+{
+	return p->taken[i / WORD_BITS] >> i % WORD_BITS & 1;
+}
+
+int64_t rp_pool_take(struct rp_pool *p)
+{
+	uint32_t i = p->next;
+
+	if (p->used == p->total)
+		return RP_POOL_NONE;
+	while (is_taken(p, i))
+		i = i + 1 == p->total ? 0 : i + 1;
+	p->taken[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
+	p->used++;
+	p->next = i + 1 == p->total ? 0 : i + 1;
+	return i;
+}
+
+bool rp_pool_give(struct rp_pool *p, uint32_t i)
+{
+	if (i >= p->total || !is_taken(p, i))
+		return false;
+	p->taken[i / WORD_BITS] &= ~(UINT64_C(1) << i % WORD_BITS);
+	p->used--;
+	return true;
+}
