@@ -261,7 +261,7 @@ TEST(a_flow_has_one_hash_however_its_frames_are_cut)
 	open_ports(3);
 	cfg = world_rings_config(&w, names[3]);
 	cfg.buf_bytes = 64;
-	cfg.slots = 1024;
+	cfg.tx_slots = cfg.rx_slots = 1024;
 	ring_user_open(&user[3], &w, world_add_port(&w, &cfg));
 	set_logic(RP_SWITCH_HASH, NULL, "uplink=a uplink=d");
 	for (unsigned flow = 0; flow < 50; flow++) {

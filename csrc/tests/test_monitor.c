@@ -134,7 +134,7 @@ TEST(what_arrives_is_shown_though_nobody_reads_it_and_what_does_not_is_not)
 
 	open_pair();
 	cfg = monitor_config();
-	cfg.slots = 128;
+	cfg.tx_slots = cfg.rx_slots = 128;
 	open_monitor_as(&m, b.port, RP_MONITOR_RX, &cfg);
 	for (uint32_t i = 0; i < 100; i++)
 		send(&a, 2, 1, i, 60);
@@ -175,7 +175,7 @@ TEST(the_oldest_frames_of_a_batch_are_left_out)
 
 	open_pair();
 	cfg = monitor_config();
-	cfg.slots = 16;
+	cfg.tx_slots = cfg.rx_slots = 16;
 	open_monitor_as(&m, a.port, RP_MONITOR_TX, &cfg);
 	for (uint32_t i = 0; i < 5; i++)
 		send(&a, 2, 1, i, 60);
@@ -238,7 +238,7 @@ TEST(a_frame_longer_than_the_ring_is_cut_and_says_so)
 
 	open_pair();
 	cfg = monitor_config();
-	cfg.slots = 4;
+	cfg.tx_slots = cfg.rx_slots = 4;
 	cfg.buf_bytes = 128;
 	open_monitor_as(&m, a.port, RP_MONITOR_TX, &cfg);
 	send(&a, 2, 1, 3, 385);
