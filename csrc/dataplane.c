@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sigbus.h"
@@ -30,6 +31,7 @@ const char *rp_drop_name(int reason)
 static struct rp_counters *map_counters(int fd, struct rp_err *err)
 {
 	struct rp_counters *c = MAP_FAILED;
+	struct stat ns;
 
 	/* Truncating first clears what an earlier run left behind. */
 	if (ftruncate(fd, 0) == 0 && ftruncate(fd, sizeof(*c)) == 0)
@@ -47,6 +49,7 @@ static struct rp_counters *map_counters(int fd, struct rp_err *err)
 	for (int i = 0; i < RP_DROP_REASONS; i++)
 		snprintf(c->reason_names[i], sizeof(c->reason_names[i]), "%s", drop_names[i]);
 	c->pid = (uint64_t)getpid();
+	c->pid_ns = stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0;
 	c->started_ns = rp_now_ns();
 	rp_store_release(&c->magic, RP_COUNTERS_MAGIC);
 	return c;

@@ -241,9 +241,10 @@ struct rp_counters {
 	uint64_t workers_offset;
 	char reason_names[20][16];
 	uint64_t pid;	     /* of the backend */
+	uint64_t pid_ns;     /* its PID namespace, by inode; 0: unknown */
 	uint64_t started_ns; /* CLOCK_MONOTONIC, as the next one */
 	uint64_t alive_ns;   /* the control plane's last sign of life; 0: it gives none */
-	uint8_t pad[128];
+	uint8_t pad[120];
 	struct rp_worker_counters workers[64];
 	struct rp_ring_counters rings[4096];
 };

@@ -71,7 +71,7 @@ def test_the_layout_of_rings_is_the_compilers() -> None:
     assert counters.WORKER.size == ffi.sizeof("struct rp_worker_counters")
     assert ffi.offsetof("struct rp_counters", "reason_names") == counters.REASON_NAMES_OFFSET
     assert ffi.offsetof("struct rp_counters", "pid") == counters.LIFE_OFFSET
-    assert ffi.offsetof("struct rp_counters", "alive_ns") == counters.LIFE_OFFSET + 16
+    assert ffi.offsetof("struct rp_counters", "alive_ns") == counters.LIFE_OFFSET + 24
     assert lib.NETMAP_DIR_TX == counters.DIRECTION_TX
     assert lib.RP_COUNTERS_VERSION == counters.VERSION
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ringpass._dp import ffi, lib
+from ringpass.observe.counters import RingCounters
+
 ROOT = Path(__file__).parents[2]
 DOCS = [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"]
 
@@ -33,3 +36,16 @@ def test_files_that_pages_name_exist(page: Path) -> None:
     paths = re.findall(r"`((?:csrc|backend|tests|images|docs|scripts)/[\w./-]+)`", page.read_text())
     # A part in capitals stands for any name.
     assert [path for path in paths if not list(ROOT.glob(re.sub(r"\b[A-Z]+\b", "*", path)))] == []
+
+
+def test_the_counters_page_has_every_counter_and_every_reason() -> None:
+    counters, _, reasons = (ROOT / "docs/counters.md").read_text().partition("| reason | why |")
+    assert set(RingCounters.__slots__) - {"port", "tx", "ring", "broken"} <= words(counters)
+    names = {ffi.string(lib.rp_drop_name(i)).decode() for i in range(lib.RP_DROP_REASONS)}  # type: ignore[union-attr]
+    assert names <= words(reasons)
+
+
+def words(text: str) -> set[str]:
+    """Return what stands in backquotes at the beginning of the rows of tables."""
+    firsts = re.findall(r"^\|([^|]*)\|", text, re.MULTILINE)
+    return {word for first in firsts for word in re.findall(r"`(\w+)`", first)}

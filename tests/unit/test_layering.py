@@ -86,6 +86,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "observe rpc"
         ),
         "client": "errors paths names config observe rpc",
+        "top": "errors observe",
         "image": "errors paths",
         "vm": "errors paths names image",
         "doctor": "errors paths image vm client libvirt",
@@ -93,7 +94,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "demo": "errors paths names config observe client image vm bench",
         "cli": (
             "errors paths names portspec config apply observe client daemon image vm doctor bench "
-            "demo ringport"
+            "demo ringport top"
         ),
     }.items()
 }

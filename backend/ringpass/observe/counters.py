@@ -23,8 +23,8 @@ VERSION = 3
 HEADER = struct.Struct("=QIIIIQQ")
 REASON_NAMES_OFFSET = HEADER.size
 REASON_NAME_BYTES = 16
-#: pid, started_ns, alive_ns
-LIFE = struct.Struct("=3Q")
+#: pid, pid_ns, started_ns, alive_ns
+LIFE = struct.Struct("=4Q")
 LIFE_OFFSET = 360
 #: port, active, dir, ring, broken, then from byte 256 on the numbers, then the drops by reason
 RING = struct.Struct("=64sIHH184s11Q8x20Q")
@@ -90,6 +90,8 @@ class Life:
     """Whose the counters are. Times are of the clock `time.monotonic_ns`."""
 
     pid: int
+    pid_ns: int
+    """The PID namespace that `pid` is of, by inode; 0: unknown."""
     started_ns: int
     alive_ns: int
     """The last sign of life of the control plane; 0: it gives none."""
