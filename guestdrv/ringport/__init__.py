@@ -17,13 +17,13 @@ on a netmap of the kernel. It needs nothing but Python; numpy, where it is insta
 import errno
 
 from ringport.errors import Error
-from ringport.port import Port
+from ringport.port import Port, wait
 from ringport.portspec import BadPortSpec
 from ringport.ring import Ring, Slot
 from ringport.transport import Binding
 from ringport.transport.netmap import DEVICE, Device
 
-__all__ = ["BadPortSpec", "Error", "Port", "Ring", "Slot", "forward", "open"]
+__all__ = ["BadPortSpec", "Error", "Port", "Ring", "Slot", "forward", "open", "wait"]
 
 
 def open(  # noqa: A001  as in os.open, io.open, gzip.open

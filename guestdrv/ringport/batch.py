@@ -163,7 +163,11 @@ class Batch:
         kind = np.dtype(dtype)
         if self.ring.offset_mask:
             return self._scattered(offset, kind.itemsize)[0].view(kind)[:, 0]
-        return self._column(offset, kind)[self._checked_buf_idx()]
+        column, buf_idx = self._column(offset, kind), self.buf_idx
+        try:
+            return column[buf_idx]
+        except IndexError:
+            raise self._no_buffer(buf_idx) from None
 
     def set_field(
         self, offset: int, values: npt.ArrayLike, dtype: npt.DTypeLike = np.uint8
@@ -264,18 +268,16 @@ class Batch:
             count -= some
 
     def _move_kept(self, to: "Ring", keep: Mask) -> int:
-        chosen, done = self._choose(to, keep)
-        mine, count = self.index[chosen], len(chosen)
+        ring, arrays = self.ring, self._arrays
         others = to._arrays or to._make_arrays()  # noqa: SLF001
-        theirs = others.order[to.head : to.head + count]
-        sent, free = self._arrays.words[mine], others.words[theirs]
-        others.words[theirs] = sent & _KEPT_BITS | _CHANGED
-        self._arrays.words[mine] = free & _INDEX_BITS | _CHANGED
-        if self.ring.offset_mask or to.offset_mask:
-            sent, free = self._arrays.ptr[mine], others.ptr[theirs]
-            others.ptr[theirs], self._arrays.ptr[mine] = sent, free
-        to.advance(count)
-        self.advance(done)
+        chosen, done = self._choose(to, keep)
+        here, there = self.index[chosen], to.batch(len(chosen)).index
+        _swap_words(arrays.words, here, others.words, there)
+        if ring.offset_mask or to.offset_mask:
+            mine, theirs = arrays.ptr[here], others.ptr[there]
+            others.ptr[there], arrays.ptr[here] = mine, theirs
+        to.advance(len(chosen))
+        ring.advance(done)
         return done
 
     def _choose(self, to: "Ring", keep: Mask | None) -> tuple[Index, int]:
@@ -290,11 +292,22 @@ class Batch:
                 "cannot choose frames of a batch",
                 f"keep has shape {keep.shape}, the batch {self._count} slots",
             )
-        if (self.flags & abi.NS_MOREFRAG).any():
+        if self._any_more():
             keep = self.of_frames(keep)
-        chosen = np.flatnonzero(keep)
-        done = self._whole(self._count if len(chosen) <= room else int(chosen[room]))
-        return chosen[: np.searchsorted(chosen, done)], done
+        chosen = keep.nonzero()[0]
+        if len(chosen) <= room:
+            done = self._whole(self._count)
+            return (chosen if done == self._count else chosen[chosen < done]), done
+        done = self._whole(int(chosen[room]))
+        return chosen[chosen < done], done
+
+    def _any_more(self) -> bool:
+        """Tell whether some frame has several slots."""
+        end, last, words = self._start + self._count, self.ring.num_slots, self._arrays.words
+        bits = int(np.bitwise_or.reduce(words[self._start : end]))
+        if end > last:
+            bits |= int(np.bitwise_or.reduce(words[: end - last]))
+        return bool(bits >> 48 & abi.NS_MOREFRAG)
 
     def _whole(self, count: int) -> int:
         """Return how many of the first `count` slots are in whole frames.
@@ -338,8 +351,11 @@ class Batch:
         """Return the buffer indexes, all of which exist."""
         buf_idx = self.buf_idx
         if self._count and int(buf_idx.max()) >= self.ring.num_bufs:
-            self.ring.buffer(int(buf_idx.max()))
+            raise self._no_buffer(buf_idx)
         return buf_idx
+
+    def _no_buffer(self, buf_idx: Words32) -> Error:
+        return self.ring.no_buffer(int(buf_idx.max()))
 
     def _check_extent(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.ring.buf_size:
@@ -370,3 +386,14 @@ class Batch:
         at = self._checked_buf_idx().astype(np.intp) * ring.buf_size + inside
         places = at[:, np.newaxis] + np.arange(size)
         return self._arrays.bytes[places], places
+
+
+def _swap_words(mine: Words64, here: Index, theirs: Words64, there: Index) -> None:
+    """Swap the slots of rx frames with free ones of a tx ring; see the module's first lines."""
+    sent, free = mine[here], theirs[there]
+    sent &= _KEPT_BITS
+    sent |= _CHANGED
+    free &= _INDEX_BITS
+    free |= _CHANGED
+    theirs[there] = sent
+    mine[here] = free

@@ -5,6 +5,7 @@ import asyncio
 import os
 import select
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -104,65 +105,91 @@ class Port:
 
     def wait_readable(self, timeout: float | None = None) -> bool:
         """Sync and wait until an rx ring has frames; return False after `timeout` seconds."""
-        return self._wait(timeout, rx=True)
+        return wait(readable=[self], timeout=timeout)
 
     def wait_writable(self, timeout: float | None = None) -> bool:
         """Sync and wait until a tx ring has free slots; return False after `timeout` seconds."""
-        return self._wait(timeout, rx=False)
+        return wait(writable=[self], timeout=timeout)
 
     async def readable(self) -> None:
         """Sync and wait until an rx ring has frames, while other coroutines run."""
-        await self._ready(rx=True)
+        await _ready(_Wanted([self], []))
 
     async def writable(self) -> None:
         """Sync and wait until a tx ring has free slots, while other coroutines run."""
-        await self._ready(rx=False)
+        await _ready(_Wanted([], [self]))
 
     def _open(self) -> Binding:
         if self._binding is None:
             raise Error(9, f"cannot use port {self.name}", "it was closed")
         return self._binding
 
-    def _look(self, *, rx: bool) -> bool:
-        """Sync and return whether there is what a wait is for: a slot from `cur` on."""
-        binding = self._open()
-        if rx:
-            binding.rxsync()
-        else:
-            binding.txsync()
-        rings = (*self.rx, *self.host_rx) if rx else (*self.tx, *self.host_tx)
-        return any(ring.cur != ring.tail for ring in rings)
+    def _has_frames(self) -> bool:
+        self._open().rxsync()
+        return any(ring.cur != ring.tail for ring in (*self.rx, *self.host_rx))
 
-    def _wait(self, timeout: float | None, *, rx: bool) -> bool:
-        until = None if timeout is None else time.monotonic() + timeout
-        while not self._look(rx=rx):
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            with _Watched(self._open(), rx=rx) as watch:
-                if watch is not None:
-                    _sleep(watch, left)
-        return True
-
-    async def _ready(self, *, rx: bool) -> None:
-        while not self._look(rx=rx):
-            with _Watched(self._open(), rx=rx) as watch:
-                if watch is not None:
-                    await _asleep(watch)
+    def _has_room(self) -> bool:
+        self._open().txsync()
+        return any(ring.cur != ring.tail for ring in (*self.tx, *self.host_tx))
 
 
-class _Watched:
-    """A watch that ends with the block."""
+def wait(
+    readable: Sequence[Port] = (), writable: Sequence[Port] = (), timeout: float | None = None
+) -> bool:
+    """Sync and wait for any of several ports; return False after `timeout` seconds.
 
-    def __init__(self, binding: Binding, *, rx: bool) -> None:
-        self._binding = binding
-        self._rx = rx
+    A port of `readable` ends it by having frames in an rx ring, one of `writable` by having free
+    slots in a tx ring: slots from `cur` on.
+    """
+    wanted = _Wanted(readable, writable)
+    until = None if timeout is None else time.monotonic() + timeout
+    while not wanted.is_there():
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
+            return False
+        with wanted as watch:
+            if watch is not None:
+                _sleep(watch, left)
+    return True
+
+
+class _Wanted:
+    """What somebody waits for; a watch of it, None if it has come meanwhile, lasts for a block."""
+
+    def __init__(self, readable: Sequence[Port], writable: Sequence[Port]) -> None:
+        self._readable = readable
+        self._writable = writable
+        self._watched: list[Binding] = []
+
+    def is_there(self) -> bool:
+        # All ports are synced, whichever of them ends the wait.
+        found = [port._has_frames() for port in self._readable]  # noqa: SLF001
+        found += [port._has_room() for port in self._writable]  # noqa: SLF001
+        return any(found)
 
     def __enter__(self) -> Watch | None:
-        return self._binding.watch(rx=self._rx, tx=not self._rx)
+        fds: list[tuple[int, int]] = []
+        naps: list[float] = []
+        for port in dict.fromkeys([*self._readable, *self._writable]):
+            binding = port._open()  # noqa: SLF001
+            self._watched.append(binding)
+            watch = binding.watch(rx=port in self._readable, tx=port in self._writable)
+            if watch is None:
+                return None
+            fds += watch.fds
+            naps += [] if watch.nap_s is None else [watch.nap_s]
+        return Watch(fds, min(naps, default=None))
 
     def __exit__(self, *_: object) -> None:
-        self._binding.unwatch()
+        while self._watched:
+            self._watched.pop().unwatch()
+
+
+async def _ready(wanted: _Wanted) -> None:
+    while not wanted.is_there():
+        with wanted as watch:
+            if watch is not None:
+                await _asleep(watch)
 
 
 def _sleep(watch: Watch, seconds: float | None) -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ringport.batch import Arrays, Batch, SlotArray, Words8
 
 _HEAD, _CUR, _TAIL, _FLAGS = range(4)
-_FEW_BUFFERS = "a slot's buffer"
 
 
 class Ring(Sequence["Slot"]):
@@ -171,14 +170,18 @@ class Ring(Sequence["Slot"]):
     def buffer(self, buf_idx: int) -> memoryview:
         """Return all bytes of a buffer. Raises Error(EFAULT) if there is none of this index."""
         if not abi.BUFS_RESERVED <= buf_idx < self.num_bufs:
-            raise Error(
-                errno.EFAULT,
-                f"cannot use {_FEW_BUFFERS}",
-                f"index {buf_idx} is not within {abi.BUFS_RESERVED} to {self.num_bufs - 1}",
-                "the other side wrote it: close the port",
-            )
+            raise self.no_buffer(buf_idx)
         at = buf_idx * self.buf_size
         return self.buffer_memory[at : at + self.buf_size]
+
+    def no_buffer(self, buf_idx: int) -> Error:
+        """Return the error that there is no buffer `buf_idx`."""
+        return Error(
+            errno.EFAULT,
+            "cannot use a slot's buffer",
+            f"index {buf_idx} is not within {abi.BUFS_RESERVED} to {self.num_bufs - 1}",
+            "the other side wrote it: close the port",
+        )
 
     def put(self, frame: "bytes | bytearray | memoryview") -> bool:
         """Copy a frame into the next slots, as many as it needs, and advance over them.

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The example programs of ringport do what they say, on ports of a backend in this process."""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+import ringpass
+from ringport import Port
+from ringport.bridge import Bridge
+from ringport.examples import bridge, counter, generator, responder, sink
+from ringport.examples import filter as udp_filter
+
+HOST = socket.inet_aton("10.0.0.9")
+ASKER = socket.inet_aton("10.0.0.1")
+ASKER_MAC = bytes.fromhex("020000000001")
+
+
+@pytest.fixture
+def backend() -> Iterator[ringpass.Backend]:
+    with ringpass.Backend() as made:
+        yield made
+
+
+def ethernet(kind: int, payload: bytes, to: bytes = b"\xff" * 6) -> bytes:
+    return (to + ASKER_MAC + kind.to_bytes(2) + payload).ljust(60, b"\0")
+
+
+def checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def echo(ident: int) -> bytes:
+    body = struct.pack(">BBHHH", 8, 0, 0, ident, 1) + b"0123456789"
+    body = body[:2] + checksum(body).to_bytes(2) + body[4:]
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, 1, 0, ASKER, HOST)
+    return ethernet(0x0800, head + body)
+
+
+def udp(port: int) -> bytes:
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 46, 0, 0, 64, 17, 0, ASKER, HOST)
+    return ethernet(0x0800, head + struct.pack(">HHHH", 1000, port, 26, 0))
+
+
+def send(port: Port, *frames: bytes) -> None:
+    for frame in frames:
+        assert port.tx[0].put(frame)
+    port.txsync()
+
+
+def receive(port: Port) -> list[bytes]:
+    port.rxsync()
+    return list(iter(port.rx[0].get, None))
+
+
+def test_the_responder_answers_arp(backend: ringpass.Backend) -> None:
+    with backend.open("vale0:a") as asker, backend.open("vale0:b") as host:
+        request = bytes.fromhex("0001080006040001") + ASKER_MAC + ASKER + bytes(6) + HOST
+        others = request[:-1] + b"\x08"
+        send(asker, ethernet(0x0806, others), ethernet(0x0806, request))
+        host.rxsync()
+        assert responder.respond(host, HOST) == 1
+        (reply,) = receive(asker)
+        assert reply[:14] == ASKER_MAC + responder.MAC + b"\x08\x06"
+        fields = bytes.fromhex("0001080006040002") + responder.MAC + HOST + ASKER_MAC + ASKER
+        assert reply[14:42] == fields
+
+
+@pytest.mark.parametrize("ident", [0, 1, 0xEDB8, 0xFFFF])
+def test_the_responder_answers_ping(backend: ringpass.Backend, ident: int) -> None:
+    with backend.open("vale0:a") as asker, backend.open("vale0:b") as host:
+        send(asker, echo(ident))
+        host.rxsync()
+        assert responder.respond(host, HOST) == 1
+        (reply,) = receive(asker)
+        assert reply[:12] == ASKER_MAC + responder.MAC
+        assert reply[26:34] == HOST + ASKER
+        assert reply[34] == 0
+        assert reply[38:52] == echo(ident)[38:52]
+        assert checksum(reply[34:52]) == 0
+
+
+def test_the_responder_says_nothing_to_the_rest(backend: ringpass.Backend) -> None:
+    with backend.open("vale0:a") as asker, backend.open("vale0:b") as host:
+        send(asker, udp(7), ethernet(0x86DD, bytes(40)), ethernet(0x0806, bytes(28)))
+        host.rxsync()
+        assert responder.respond(host, HOST) == 0
+        assert receive(asker) == []
+
+
+def test_the_filter_drops_one_udp_port(backend: ringpass.Backend) -> None:
+    with (
+        backend.open("vale0:a") as sender,
+        backend.open("vale0:b") as source,
+        backend.open("vale1:a") as drain,
+        backend.open("vale1:b") as receiver,
+    ):
+        send(sender, udp(53), udp(54), echo(1), udp(53))
+        assert udp_filter.hand_on(source, drain, 53) == 4
+        assert receive(receiver) == [udp(54), echo(1)]
+
+
+def test_the_counter_counts_by_type(backend: ringpass.Backend) -> None:
+    with backend.open("vale0:a") as sender, backend.open("vale0:b") as port:
+        send(sender, udp(1), udp(2), ethernet(0x0806, b""))
+        assert port.wait_readable(0)
+        seen: Counter[int] = Counter()
+        counter.count(port, seen)
+        assert seen == {0x0800: 2, 0x0806: 1}
+
+
+def test_the_bridge_joins_two_switches(backend: ringpass.Backend) -> None:
+    with (
+        backend.open("vale0:a") as a,
+        backend.open("vale0:b") as one,
+        backend.open("vale1:b") as other,
+        backend.open("vale1:a") as b,
+    ):
+        send(a, udp(1), udp(2))
+        assert bridge.hand_on(one, other) == 2
+        assert receive(b) == [udp(1), udp(2)]
+
+
+def test_the_generator_fills_the_sink(backend: ringpass.Backend) -> None:
+    total = 5000
+
+    def generate() -> None:
+        sent = 0
+        while sent < total:
+            sender.wait_writable()
+            sent += generator.generate(sender, sent, min(total - sent, 300))
+            taken.acquire()
+
+    async def drain() -> int:
+        frames = expected = 0
+        while expected < total:
+            await receiver.readable()
+            got, expected = sink.receive(receiver, expected)
+            frames += got
+            taken.release()
+        return expected - frames
+
+    taken = threading.Semaphore(2)
+    with backend.open("vale0:a") as sender, backend.open("vale0:b") as receiver:
+        thread = threading.Thread(target=generate)
+        thread.start()
+        assert asyncio.run(drain()) == 0
+        thread.join()
+
+
+def test_both_directions_of_a_bridge_are_counted(backend: ringpass.Backend) -> None:
+    with (
+        backend.open("vale0:a") as a,
+        backend.open("vale0:b") as one,
+        backend.open("vale1:b") as other,
+        backend.open("vale1:a") as b,
+    ):
+        joined = Bridge(one, other, batch=2)
+        assert not joined.wait(0)
+        send(a, *[udp(i) for i in range(3)])
+        send(b, ethernet(0x0800, bytes(86)))
+        assert joined.wait(0)
+        assert [joined.step() for _ in range(3)] == [3, 1, 0]
+        assert len(receive(b)) == 3
+        assert [len(frame) for frame in receive(a)] == [100]
+        assert [(way.slots, way.bytes) for way in joined.directions] == [(3, 180), (1, 100)]
