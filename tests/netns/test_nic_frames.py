@@ -55,6 +55,21 @@ def test_frames_cross_byte_for_byte_and_in_order(
             assert receiver.receive(COUNT) == frames
 
 
+@pytest.mark.parametrize("mtu", [3000, 9000])
+def test_long_frames_take_several_buffers(
+    mtu: int, here: Network, left: Network, right: Network, table: Bench
+) -> None:
+    here.cable("eth0", left, "eth0", mtu)
+    here.cable("eth1", right, "eth1", mtu)
+    assert (table.nic("eth0").mode, table.nic("eth1").mode) == ("xdp-copy", "xdp-copy")
+    # A socket of the test has room for a few of these.
+    frames = [frame(number, mtu + 14 - number) for number in range(50)]
+    with Raw(left, "eth0") as one, Raw(right, "eth1") as other:
+        for sender, receiver in ((one, other), (other, one)):
+            sender.send(*frames)
+            assert receiver.receive(50) == frames
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_tags_of_vlans_stay_in_their_frames(
     mode: str, here: Network, left: Network, right: Network, table: Bench

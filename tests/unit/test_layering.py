@@ -80,7 +80,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "embedded": "errors dataplane ringport",
         "vhostuser": "errors sockets names config dataplane",
         "netmap": "errors sockets names config dataplane",
-        "nic": "errors netlink dataplane",
+        "nic": "errors netlink dataplane netmap",
         "daemon": (
             "errors paths names sockets config apply dataplane netlink vhostuser netmap nic "
             "observe rpc"
