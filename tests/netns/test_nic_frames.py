@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringpass.dataplane import Policy, PortId
+from ringpass.dataplane import NO_WORKER, Policy, PortId
 from tests.support.networks import Network, Raw, echo_over_tcp, frame
 from tests.support.nics import Bench, bench, lay
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the host's interfaces")
 
@@ -110,7 +111,7 @@ def test_the_stack_neither_receives_nor_sends(
         assert peer.silent(b"\x08\x06"), "the stack asked for an address"
         assert not left.reaches("10.0.0.1")
         here.do(nic.close)
-    assert left.reaches("10.0.0.1")
+    wait_until(lambda: left.reaches("10.0.0.1"), "the stack has the interface again")
 
 
 def test_each_queue_of_a_nic_is_a_ring_pair(
@@ -145,3 +146,21 @@ def test_a_queue_moves_to_another_worker_while_frames_pass(
     here.do(nic.close)
     table.plane.remove_port(PortId(0))
     table.plane.remove_worker(busy)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_kernel_could_not_keep_is_counted(
+    mode: str, here: Network, left: Network, table: Bench
+) -> None:
+    table.worker = NO_WORKER  # nobody comes until all has run over
+    table.nic(lay(here, left, "eth0", mode))
+    with Raw(left, "eth0") as one, table.plane.caller() as caller:
+        count = 40_000
+        one.send(*[frame(1, 60)] * count)
+        assert wait_until(lambda: caller.txsync(PortId(0), 0) == 0, "all is taken")
+        status = table.plane.port_status(PortId(0))
+    [taken] = [table.counters.ring(record) for record in status.tx_records]
+    assert taken is not None
+    assert taken.frames > 0
+    assert taken.drops["missed"] > 0
+    assert taken.frames + taken.drops["missed"] == count
