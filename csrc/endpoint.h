@@ -79,7 +79,7 @@ struct rp_room {
 struct rp_mark {
 	uint16_t flags;
 	uint64_t now_ns;
-	const bool *cut; /* of each frame of the batch: only its beginning is here */
+	const uint32_t *cut; /* of each frame: its length, if only the beginning is here; or 0 */
 };
 
 struct rp_endpoint_ops {
@@ -106,6 +106,8 @@ struct rp_endpoint_ops {
 	void (*room)(struct rp_endpoint *ep, struct rp_room *room);
 	/** @mark: netmap rings only: say in the slots of @l what a monitor knows of them */
 	void (*mark)(struct rp_endpoint *ep, const struct rp_lease *l, const struct rp_mark *m);
+	/** @lost: netmap rings only: tell the user how many frames a monitor left out so far */
+	void (*lost)(struct rp_endpoint *ep, uint64_t frames);
 	/** @publish: Return: true when the front end asked to be called */
 	bool (*publish)(struct rp_endpoint *ep, struct rp_lease *l);
 	void (*notify)(struct rp_endpoint *ep);

@@ -387,13 +387,19 @@ static void rings_mark(struct rp_endpoint *ep, const struct rp_lease *l, const s
 
 		for (unsigned left = slice->nseg; left; left--) {
 			struct netmap_slot *s = &k->ring->slot[pos];
-			const uint16_t last = m->cut[slice->frame] ? NS_REPORT : 0;
+			const uint32_t cut = left == 1 ? m->cut[slice->frame] : 0;
+			const uint16_t more = left == 1 ? 0 : NS_MOREFRAG;
 
-			rp_store(&s->ptr, m->now_ns);
-			rp_store(&s->flags, m->flags | (left > 1 ? NS_MOREFRAG : last));
+			rp_store(&s->ptr, cut ? cut : m->now_ns);
+			rp_store(&s->flags, m->flags | more | (cut ? NS_REPORT : 0));
 			pos = rp_kring_next(k, pos);
 		}
 	}
+}
+
+static void rings_lost(struct rp_endpoint *ep, uint64_t frames)
+{
+	rp_store((uint64_t *)(void *)of(ep)->k.ring->sem, frames);
 }
 
 static bool rings_publish(struct rp_endpoint *ep, struct rp_lease *l)
@@ -464,6 +470,7 @@ static const struct rp_endpoint_ops rings_ops = {
 	.lease = rings_lease,
 	.room = rings_room,
 	.mark = rings_mark,
+	.lost = rings_lost,
 	.publish = rings_publish,
 	.notify = rings_notify,
 	.sync = rings_rxsync,

@@ -52,7 +52,7 @@ static unsigned choose(struct rp_monitor_scratch *s, struct rp_endpoint *to, uns
 		struct rp_frame *f = &s->batch.frame[n - 1];
 		uint32_t slots;
 
-		s->cut[n - 1] = f->len > longest;
+		s->cut[n - 1] = f->len > longest ? f->len : 0;
 		if (s->cut[n - 1])
 			f->len = (uint32_t)longest;
 		slots = (f->len + room.slot_bytes - 1) / room.slot_bytes;
@@ -74,7 +74,7 @@ static void copy_slices(const struct rp_monitor_scratch *s, const struct rp_seg 
 
 		rp_copy_frame(&shown->copied, &l->seg[slice->seg], slice->nseg, &seg[f->seg],
 			      f->nseg, f->len);
-		shown->cut += s->cut[slice->frame];
+		shown->cut += s->cut[slice->frame] > 0;
 	}
 }
 
@@ -116,6 +116,8 @@ static void show(struct rp_monitor_scratch *s, struct rp_endpoint *to, const str
 	}
 	rp_lock_take(&to->lock);
 	rp_drop(to, why, shown.lost);
+	if (shown.lost && to->ops->lost)
+		to->ops->lost(to, to->count->drops[RP_DROP_FULL]);
 	rp_count(&to->count->truncated, shown.cut);
 	rp_count(&to->count->copied, shown.copied);
 	rp_lock_release(&to->lock);

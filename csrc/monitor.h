@@ -16,8 +16,10 @@
  * A monitor never holds back what it monitors. If its ring has no room for all
  * frames of a batch, the oldest ones are left out, and counted there as full.
  *
- * In a monitor's rings, NS_TXMON marks what was sent, and NS_REPORT a frame of which
- * only the beginning fits, in its last slot. ptr is the time: CLOCK_REALTIME, ns.
+ * In a monitor's ring, NS_TXMON marks what was sent, and a slot's ptr is the time:
+ * CLOCK_REALTIME, ns. NS_REPORT marks the last slot of a frame of which no more fits;
+ * its ptr is the frame's length. The first word of the ring's sem, room that netmap
+ * leaves to its kernel, counts the frames that were left out.
  */
 #include "endpoint.h"
 
@@ -32,7 +34,7 @@ struct rp_monitors {
 /* What showing frames needs: the lease of their receiver may be open meanwhile. */
 struct rp_monitor_scratch {
 	uint16_t order[RP_BATCH]; /* 0, 1, 2 ... */
-	bool cut[RP_BATCH];	  /* frames of which only the beginning is shown */
+	uint32_t cut[RP_BATCH];	  /* bytes of a frame of which only the beginning is shown; or 0 */
 	struct rp_batch batch;	  /* frames alone; their pieces lie elsewhere */
 	struct rp_lease lease;
 };

@@ -15,6 +15,7 @@ import select
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import count
 from tempfile import TemporaryFile
 from typing import Self
 
@@ -23,6 +24,8 @@ from ringpass.dataplane import (
     DataPlane,
     FrontEndKind,
     Full,
+    Kind,
+    MonitorFlags,
     PortId,
     PortSpec,
     SwitchId,
@@ -30,11 +33,18 @@ from ringpass.dataplane import (
 from ringpass.errors import RingpassError
 from ringport import Port
 from ringport.errors import Error
+from ringport.portspec import Flag, parse
 from ringport.portspec import PortSpec as Asked
-from ringport.portspec import parse
 from ringport.region import Region
 from ringport.ring import Ring
 from ringport.transport import Watch
+
+_MONITOR_FLAGS = {
+    Flag.NR_MONITOR_TX: MonitorFlags.TX,
+    Flag.NR_MONITOR_RX: MonitorFlags.RX,
+    Flag.NR_ZCOPY_MON: MonitorFlags.TX | MonitorFlags.RX | MonitorFlags.ZCOPY,
+}
+_MONITOR = Flag.NR_MONITOR_TX | Flag.NR_MONITOR_RX | Flag.NR_ZCOPY_MON
 
 
 class Backend:
@@ -49,6 +59,7 @@ class Backend:
         self._lock = threading.Lock()
         self._switches: dict[str, SwitchId] = {}
         self._open: dict[str, Port] = {}
+        self._ports: dict[str, PortId] = {}
         self._callers = threading.local()
         self._all_callers: list[Caller] = []
         self._waiting: set[int] = set()
@@ -73,8 +84,15 @@ class Backend:
         """Open the port `name`; its switch is made if there is none. As `ringport.open`."""
         spec = parse(name)
         with self._lock:
-            port = Port(name, _Binding(self, spec.name, self._add(spec)))
-            self._open[spec.name] = port
+            title = spec.name
+            if spec.flags & _MONITOR:
+                title = self._monitor_name(spec.name)
+                added = self._add_monitor(spec, title)
+            else:
+                added = self._add(spec)
+            port = Port(name, _Binding(self, title, added))
+            self._open[title] = port
+            self._ports[title] = added
         return port
 
     def _moved(self) -> None:
@@ -108,10 +126,46 @@ class Backend:
             )
         )
 
+    def _monitor_name(self, parent: str) -> str:
+        """Return a name for one more monitor of a port: each open of one is a port of its own."""
+        return next(name for i in count(1) if (name := f"{parent}/{i}") not in self._open)
+
+    def _add_monitor(self, spec: Asked, title: str) -> PortId:
+        """Make a monitor of the open port that `spec` names."""
+        parent = self._ports.get(spec.name)
+        if parent is None:
+            raise Error(
+                errno.EINVAL,
+                f"cannot monitor {spec.name}",
+                "there is no such port",
+                "open it first",
+            )
+        rings = len(self._open[spec.name].tx), len(self._open[spec.name].rx)
+        monitor = self._dataplane.add_port(
+            PortSpec(
+                title,
+                kind=Kind.MONITOR,
+                front_end=FrontEndKind.RINGS,
+                rx_rings=max(rings),
+                slots=spec.rx_slots or 1024,
+                full=Full.DROP,
+            )
+        )
+        flags = MonitorFlags(0)
+        for asked, flag in _MONITOR_FLAGS.items():
+            flags |= flag if spec.flags & asked else MonitorFlags(0)
+        try:
+            self._dataplane.attach_monitor(monitor, parent, flags)
+        except RingpassError as error:
+            self._dataplane.remove_port(monitor)
+            raise Error(error.errno, error.what, error.why, error.fix) from None
+        return monitor
+
     def _remove(self, name: str, port: PortId) -> None:
         with self._lock:
             self._dataplane.remove_port(port)
             self._open.pop(name, None)
+            self._ports.pop(name, None)
 
     def _caller(self) -> Caller:
         """Return the right of this thread to sync."""

@@ -191,6 +191,7 @@ TEST(the_oldest_frames_of_a_batch_are_left_out)
 		expect_shown(&m, i, 60, NS_TXMON);
 	expect_nothing(&m);
 	EXPECT_EQ(world_drops(&w, m.port, NETMAP_DIR_RX, RP_DROP_FULL), 10);
+	EXPECT_EQ(*(uint64_t *)(void *)m.rx->sem, 10);
 	EXPECT_EQ(world_all_drops(&w, a.port, NETMAP_DIR_TX), 0);
 	EXPECT_EQ(world_all_drops(&w, b.port, NETMAP_DIR_RX), 0);
 	ring_user_close(&m);
@@ -247,6 +248,7 @@ TEST(a_frame_longer_than_the_ring_is_cut_and_says_so)
 	EXPECT_EQ(m.rx->slot[0].flags, NS_TXMON | NS_MOREFRAG);
 	EXPECT_EQ(m.rx->slot[1].flags, NS_TXMON | NS_MOREFRAG);
 	EXPECT_EQ(m.rx->slot[2].flags, NS_TXMON | NS_REPORT);
+	EXPECT_EQ(m.rx->slot[2].ptr, 385);
 	EXPECT_EQ(ring_get(&m, frame), 384);
 	EXPECT(frame_whole(frame, 384));
 	EXPECT_EQ(world_count(&w, m.port, NETMAP_DIR_RX)->truncated, 1);

@@ -31,6 +31,7 @@ RING_CURSORS = 20
 RING_TIME = struct.Struct("<qq")
 RING_TIME_AT = 40
 RING_OFFSET_MASK_AT = 56
+RING_LOST_AT = 128  # ringpass's, in the room that netmap leaves to its kernel
 RING_SLOTS_AT = 256
 DIR_RX = 0
 DIR_TX = 1

@@ -107,6 +107,12 @@ class Ring(Sequence["Slot"]):
         return int(seconds * 1_000_000_000 + microseconds * 1000)
 
     @property
+    def lost(self) -> int:
+        """How many frames a monitor's rx ring had no room for, as ringpass counts them."""
+        at = self._fixed[abi.RING_LOST_AT : abi.RING_LOST_AT + 8]
+        return at.cast("Q")[0]
+
+    @property
     def space(self) -> int:
         """How many slots the user owns. Raises Error(EFAULT) if the cursors are damaged."""
         head, _, tail, _ = cursors = self._cursors

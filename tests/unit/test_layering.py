@@ -78,9 +78,10 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "apply": "errors names config",
         "dataplane": "errors names config",
         "embedded": "errors dataplane ringport",
+        "capture": "errors ringport",
         "vhostuser": "errors sockets names config dataplane",
         "netmap": "errors sockets names config dataplane",
-        "nic": "errors netlink dataplane netmap",
+        "nic": "errors netlink dataplane",
         "daemon": (
             "errors paths names sockets config apply dataplane netlink vhostuser netmap nic "
             "observe rpc"
@@ -94,14 +95,16 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "demo": "errors paths names config observe client image vm bench",
         "cli": (
             "errors paths names portspec config apply observe client daemon image vm doctor bench "
-            "demo ringport top"
+            "demo capture ringport top"
         ),
     }.items()
 }
 
 # Modules that only one part wraps; `None`: nobody may import them.
 PYTHON_ONLY_IN: Mapping[str, str | None] = {
+    "dpkt": "capture",
     "libvirt": "libvirt",
+    "pcapng": "capture",
     "pyroute2": "netlink",
     "ringpass._dp": "dataplane",
     "tests": None,
