@@ -116,6 +116,17 @@ static bool make_frame(struct rp_endpoint *ep, unsigned i, uint32_t bytes)
 	return true;
 }
 
+/* Count frames that found no room in the socket's buffer: those since it was last asked. */
+static void count_missed(struct rp_endpoint *ep)
+{
+	struct tpacket_stats since = { 0 };
+	socklen_t bytes = sizeof(since);
+
+	if (getsockopt(of(ep)->q.fd, SOL_PACKET, PACKET_STATISTICS, &since, &bytes) == 0 &&
+	    since.tp_drops)
+		rp_drop(ep, RP_DROP_MISSED, since.tp_drops);
+}
+
 static unsigned packet_pull(struct rp_endpoint *ep)
 {
 	struct packet_queue *p = of(ep);
@@ -134,6 +145,8 @@ static unsigned packet_pull(struct rp_endpoint *ep)
 			rp_refuse(ep, RP_DROP_HEADER);
 		return errno == EINVAL ? 1 : 0;
 	}
+	if (n == MESSAGES)
+		count_missed(ep); /* it may have run over: else only before the worker sleeps */
 	for (unsigned i = 0; i < (unsigned)n; i++) {
 		if (!make_frame(ep, i, p->in[i].msg_len))
 			continue;
@@ -146,6 +159,7 @@ static unsigned packet_pull(struct rp_endpoint *ep)
 
 static bool packet_pending(struct rp_endpoint *ep)
 {
+	count_missed(ep);
 	return rp_load(&of(ep)->q.out.stuck) || rp_kernel_readable(&of(ep)->q);
 }
 

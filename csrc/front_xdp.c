@@ -67,7 +67,8 @@ struct xdp_queue {
 	struct rp_xdp_chunks chunks;
 	uint32_t *taken; /* chunks of the batch, to be lent again */
 	uint32_t ntaken;
-	uint8_t *done; /* tx chunks that were sent, in any order */
+	uint64_t missed; /* by the kernel's count, when it was last asked */
+	uint8_t *done;	 /* tx chunks that were sent, in any order */
 };
 
 static struct xdp_queue *of(struct rp_endpoint *ep)
@@ -138,6 +139,22 @@ static bool take_frame(struct rp_endpoint *ep, uint32_t *pos, uint32_t producer)
 	return true;
 }
 
+/* Count frames that found no chunk that was lent, or no room in the rx ring. */
+static void count_missed(struct rp_endpoint *ep)
+{
+	struct xdp_queue *x = of(ep);
+	struct xdp_statistics now;
+	socklen_t bytes = sizeof(now);
+	uint64_t missed;
+
+	if (getsockopt(x->q.fd, SOL_XDP, XDP_STATISTICS, &now, &bytes) < 0)
+		return;
+	missed = now.rx_dropped + now.rx_ring_full;
+	if (missed != x->missed)
+		rp_drop(ep, RP_DROP_MISSED, missed - x->missed);
+	x->missed = missed;
+}
+
 static unsigned xdp_pull(struct rp_endpoint *ep)
 {
 	struct xdp_queue *x = of(ep);
@@ -146,6 +163,8 @@ static unsigned xdp_pull(struct rp_endpoint *ep)
 	uint32_t pos = *x->rx.consumer;
 
 	rp_kernel_retry(ep);
+	if (producer - pos >= x->slots / 2)
+		count_missed(ep); /* it may have run over: else only before the worker sleeps */
 	b->nframes = b->nsegs = b->held = 0;
 	b->bytes = 0;
 	x->ntaken = 0;
@@ -185,6 +204,7 @@ static bool xdp_pending(struct rp_endpoint *ep)
 {
 	struct xdp_queue *x = of(ep);
 
+	count_missed(ep);
 	return rp_load(&x->q.out.stuck) || rp_load_acquire(x->rx.producer) != *x->rx.consumer;
 }
 

@@ -259,20 +259,23 @@ TEST(what_cannot_be_started_is_refused)
 
 TEST(a_descriptor_must_be_of_a_chunk_that_was_lent)
 {
-	enum { CHUNK = 2048, CHUNKS = 4 };
+	const uint64_t chunk = 2048;
+	enum { CHUNKS = 4 };
 	uint8_t lent[CHUNKS] = { 1, 1, 0, 1 };
-	struct rp_xdp_chunks c = { .bytes = CHUNK * CHUNKS, .chunk_bytes = CHUNK, .lent = lent };
+	struct rp_xdp_chunks c = { .bytes = chunk * CHUNKS,
+				   .chunk_bytes = (uint32_t)chunk,
+				   .lent = lent };
 
 	EXPECT_EQ(rp_xdp_take(&c, 256, 1514), 0);
-	EXPECT_EQ(rp_xdp_take(&c, 256, 1514), -1);		  /* twice */
-	EXPECT_EQ(rp_xdp_take(&c, CHUNK + 256, CHUNK - 255), -1); /* beyond its end */
-	EXPECT_EQ(rp_xdp_take(&c, CHUNK + 256, CHUNK - 256), 1);
-	EXPECT_EQ(rp_xdp_take(&c, 2 * CHUNK, 60), -1); /* never lent */
-	EXPECT_EQ(rp_xdp_take(&c, 4 * CHUNK, 60), -1);
+	EXPECT_EQ(rp_xdp_take(&c, 256, 1514), -1);			    /* twice */
+	EXPECT_EQ(rp_xdp_take(&c, chunk + 256, (uint32_t)chunk - 255), -1); /* beyond its end */
+	EXPECT_EQ(rp_xdp_take(&c, chunk + 256, (uint32_t)chunk - 256), 1);
+	EXPECT_EQ(rp_xdp_take(&c, 2 * chunk, 60), -1); /* never lent */
+	EXPECT_EQ(rp_xdp_take(&c, 4 * chunk, 60), -1);
 	EXPECT_EQ(rp_xdp_take(&c, UINT64_MAX, 60), -1);
-	EXPECT_EQ(rp_xdp_take(&c, UINT64_MAX - CHUNK, UINT32_MAX), -1);
-	EXPECT_EQ(rp_xdp_take(&c, 3 * CHUNK, UINT32_MAX), -1);
-	EXPECT_EQ(rp_xdp_take(&c, 3 * CHUNK, 0), 3);
+	EXPECT_EQ(rp_xdp_take(&c, UINT64_MAX - chunk, UINT32_MAX), -1);
+	EXPECT_EQ(rp_xdp_take(&c, 3 * chunk, UINT32_MAX), -1);
+	EXPECT_EQ(rp_xdp_take(&c, 3 * chunk, 0), 3);
 }
 
 /* A frame with an open checksum is known as one; with a complete one it is not. */

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringpass.dataplane import Policy, PortId
+from ringpass.dataplane import NO_WORKER, Policy, PortId
 from tests.support.networks import Network, Raw, echo_over_tcp, frame
 from tests.support.nics import Bench, bench, lay
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the host's interfaces")
 
@@ -55,6 +56,21 @@ def test_frames_cross_byte_for_byte_and_in_order(
             assert receiver.receive(COUNT) == frames
 
 
+@pytest.mark.parametrize("mtu", [3000, 9000])
+def test_long_frames_take_several_buffers(
+    mtu: int, here: Network, left: Network, right: Network, table: Bench
+) -> None:
+    here.cable("eth0", left, "eth0", mtu)
+    here.cable("eth1", right, "eth1", mtu)
+    assert (table.nic("eth0").mode, table.nic("eth1").mode) == ("xdp-copy", "xdp-copy")
+    # A socket of the test has room for a few of these.
+    frames = [frame(number, mtu + 14 - number) for number in range(50)]
+    with Raw(left, "eth0") as one, Raw(right, "eth1") as other:
+        for sender, receiver in ((one, other), (other, one)):
+            sender.send(*frames)
+            assert receiver.receive(50) == frames
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_tags_of_vlans_stay_in_their_frames(
     mode: str, here: Network, left: Network, right: Network, table: Bench
@@ -95,7 +111,7 @@ def test_the_stack_neither_receives_nor_sends(
         assert peer.silent(b"\x08\x06"), "the stack asked for an address"
         assert not left.reaches("10.0.0.1")
         here.do(nic.close)
-    assert left.reaches("10.0.0.1")
+    wait_until(lambda: left.reaches("10.0.0.1"), "the stack has the interface again")
 
 
 def test_each_queue_of_a_nic_is_a_ring_pair(
@@ -130,3 +146,21 @@ def test_a_queue_moves_to_another_worker_while_frames_pass(
     here.do(nic.close)
     table.plane.remove_port(PortId(0))
     table.plane.remove_worker(busy)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_the_kernel_could_not_keep_is_counted(
+    mode: str, here: Network, left: Network, table: Bench
+) -> None:
+    table.worker = NO_WORKER  # nobody comes until all has run over
+    table.nic(lay(here, left, "eth0", mode))
+    with Raw(left, "eth0") as one, table.plane.caller() as caller:
+        count = 40_000
+        one.send(*[frame(1, 60)] * count)
+        assert wait_until(lambda: caller.txsync(PortId(0), 0) == 0, "all is taken")
+        status = table.plane.port_status(PortId(0))
+    [taken] = [table.counters.ring(record) for record in status.tx_records]
+    assert taken is not None
+    assert taken.frames > 0
+    assert taken.drops["missed"] > 0
+    assert taken.frames + taken.drops["missed"] == count

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A data plane in a network namespace, and interfaces of the host as ports of its switch."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from ringpass.dataplane import DataPlane, FrontEndKind, PortId, PortSpec, SwitchId
 from ringpass.nic.nic import Fallback, Nic
+from ringpass.observe.counters import Counters
 from tests.support.networks import Network
-
-COUNTERS_BYTES = 1 << 22
 
 
 class Bench:
     """A switch and a worker in the namespace `net`, all of this process."""
 
-    def __init__(self, net: Network, plane: DataPlane) -> None:
+    def __init__(self, net: Network, plane: DataPlane, counters: Counters) -> None:
         self.net = net
         self.plane = plane
+        self.counters = counters
         self.worker = plane.add_worker()
         self.switch = plane.add_switch("vale0")
         self.undo = ExitStack()
@@ -53,15 +54,14 @@ class Bench:
 @contextmanager
 def bench(net: Network) -> Iterator[Bench]:
     """Give a bench in the namespace `net`."""
-    counters = os.memfd_create("counters")
-    os.ftruncate(counters, COUNTERS_BYTES)
-    try:
-        with DataPlane(counters) as plane:
-            found = Bench(net, plane)
-            with found.undo:
-                yield found
-    finally:
-        os.close(counters)
+    with (
+        NamedTemporaryFile() as file,
+        DataPlane(file.fileno()) as plane,
+        Counters(Path(file.name)) as counters,
+    ):
+        found = Bench(net, plane, counters)
+        with found.undo:
+            yield found
 
 
 def lay(net: Network, peer: Network, name: str, mode: str) -> str:

@@ -81,7 +81,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "capture": "errors ringport",
         "vhostuser": "errors sockets names config dataplane",
         "netmap": "errors sockets names config dataplane",
-        "nic": "errors netlink dataplane",
+        "nic": "errors netlink dataplane netmap",
         "daemon": (
             "errors paths names sockets config apply dataplane netlink vhostuser netmap nic "
             "observe rpc"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """An interface of the host that we make: the host's stack at one side, a port at the other."""
 
+from collections.abc import Sequence
+
 from ringpass.dataplane import DataPlane, KernelConfig, KernelMode, PortId
 from ringpass.netlink import links
 from ringpass.nic import devices
@@ -9,7 +11,8 @@ from ringpass.nic import devices
 class Interface:
     """A TAP device of the name `interface` as a port that has the kernel's front end.
 
-    The device is there from `open` to `close`, or to the end of the process.
+    The device is there from `open` to `close`, or to the end of the process; with `fds` it is
+    there already, and stays.
     """
 
     fell_back = ""
@@ -23,6 +26,7 @@ class Interface:
         queues: int = 1,
         mtu: int = 1500,
         mac: str = "",
+        fds: Sequence[int] = (),
     ) -> None:
         self.interface = interface
         self.problem = ""
@@ -32,6 +36,7 @@ class Interface:
         self._queues = queues
         self._mtu = mtu
         self._mac = mac
+        self._fds = fds
         self._link: links.Link | None = None
 
     @property
@@ -41,12 +46,20 @@ class Interface:
 
     def open(self) -> None:
         """Make the device. Raises RingpassError; nothing has changed then."""
+        kernel = self._plane.kernel(self._port)
+        if self._fds:
+            link = links.get(self.interface)
+            kernel.start(KernelConfig(KernelMode.TAP, self._fds))
+            self._plane.set_port_mtu(self._port, link.mtu)
+            self._link = link
+            self._follow(up=link.up)
+            return
         name, fds = devices.open_tap(self.interface, self._queues)
         try:
             link = links.get(name)
             address = {"address": self._mac} if self._mac else {}
             links.change(name, link.number, mtu=self._mtu, state="up", **address)
-            self._plane.kernel(self._port).start(KernelConfig(KernelMode.TAP, fds))
+            kernel.start(KernelConfig(KernelMode.TAP, fds))
         finally:
             devices.close_all(fds)
         self._link = link
