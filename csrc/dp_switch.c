@@ -80,7 +80,7 @@ static void replace_logic(rp_dataplane *dp, struct rp_switch *s, struct rp_switc
 	rp_logic_close(old);
 }
 
-int rp_switch_set_logic(rp_dataplane *dp, int sw, int kind, const char *path, const char *config,
+int rp_switch_set_logic(rp_dataplane *dp, int sw, int kind, int fd, const char *config,
 			struct rp_err *err)
 {
 	struct rp_switch_logic *now = NULL;
@@ -90,7 +90,7 @@ int rp_switch_set_logic(rp_dataplane *dp, int sw, int kind, const char *path, co
 	pthread_mutex_lock(&dp->lock);
 	s = rp_find_switch(dp, sw, err);
 	if (s)
-		ret = rp_logic_open(&now, kind, path, config, err);
+		ret = rp_logic_open(&now, kind, fd, config, err);
 	if (ret == 0)
 		replace_logic(dp, s, now);
 	pthread_mutex_unlock(&dp->lock);

@@ -3,7 +3,11 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "err.h"
 #include "port.h"
@@ -12,11 +16,26 @@ static_assert((int)RP_LOGIC_PORTS == (int)RP_MAX_PORTS && (int)RP_LOGIC_BATCH ==
 		      (int)RP_LOGIC_THREADS == (int)RP_MAX_THREADS,
 	      "what a logic was promised");
 
-static int load(struct rp_switch_logic *l, const char *path, struct rp_err *err)
+/* What dlopen() says, without the name of the file, which tells nobody anything. */
+static const char *reason(const char *path)
 {
+	const char *text = dlerror();
+	const size_t n = strlen(path);
+
+	return strncmp(text, path, n) == 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
+}
+
+static int load(struct rp_switch_logic *l, int fd, struct rp_err *err)
+{
+	char path[32];
+
+	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (l->fd < 0)
+		return rp_fail(err, errno, "cannot keep its file: %s", strerror(errno));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", l->fd);
 	l->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!l->library)
-		return rp_fail(err, EINVAL, "%s", dlerror());
+		return rp_fail(err, EINVAL, "%s", reason(path));
 	l->ops = dlsym(l->library, "rp_logic");
 	return l->ops ? 0 : rp_fail(err, EINVAL, "it has no RP_LOGIC(), so it offers nothing");
 }
@@ -43,10 +62,12 @@ static void unload(struct rp_switch_logic *l)
 {
 	if (l->library)
 		dlclose(l->library);
+	if (l->fd >= 0)
+		close(l->fd);
 	free(l);
 }
 
-int rp_logic_open(struct rp_switch_logic **out, int kind, const char *path, const char *config,
+int rp_logic_open(struct rp_switch_logic **out, int kind, int fd, const char *config,
 		  struct rp_err *err)
 {
 	static const struct rp_logic *const built_in[] = {
@@ -65,9 +86,10 @@ int rp_logic_open(struct rp_switch_logic **out, int kind, const char *path, cons
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return rp_fail(err, ENOMEM, "out of memory");
+	l->fd = -1;
 	l->ops = built_in[kind];
 	if (!l->ops)
-		ret = load(l, path, err);
+		ret = load(l, fd, err);
 	if (ret == 0)
 		ret = check(l->ops, err);
 	if (ret == 0)

@@ -22,6 +22,7 @@ struct rp_switch_logic {
 	const struct rp_logic *ops;
 	void *state;
 	void *library; /* of dlopen(); NULL: built in */
+	int fd; /* what was loaded; open as long, for libraries are told apart by its number */
 };
 
 /* What a lookup needs, of one thread. */
@@ -38,12 +39,12 @@ extern const struct rp_logic rp_logic_hash;   /* flows spread over ports; logic_
  * rp_logic_open() - load a logic, and let it make its state
  * @out:	NULL for RP_SWITCH_BRIDGE
  * @kind:	enum rp_switch_kind
- * @path:	of RP_SWITCH_FILE: a shared object that no other switch has loaded
+ * @fd:		of RP_SWITCH_FILE: a shared object, a file that no other switch has loaded
  * @config:	for the logic
  *
  * Return: 0, or a negative errno with the reason in @err
  */
-int rp_logic_open(struct rp_switch_logic **out, int kind, const char *path, const char *config,
+int rp_logic_open(struct rp_switch_logic **out, int kind, int fd, const char *config,
 		  struct rp_err *err);
 
 /* rp_logic_close() - when no lookup can run any more; NULL is no logic */

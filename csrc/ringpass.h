@@ -250,11 +250,11 @@ void rp_dataplane_beat(rp_dataplane *dp);    /* a sign of life, for who reads th
 int rp_switch_add(rp_dataplane *dp, const struct rp_switch_config *cfg, struct rp_err *err);
 int rp_switch_set_ageing(rp_dataplane *dp, int sw, uint32_t ageing_s, struct rp_err *err);
 /*
- * Replace a switch's logic by a new one, made with the text @config; RP_SWITCH_FILE is the shared
- * object @path, which no switch has loaded yet. Frames go on meanwhile: by the old one, then by the
+ * Replace a switch's logic by a new one, made with the text @config; RP_SWITCH_FILE is a
+ * shared object, a file @fd that no switch has loaded yet. Frames go on meanwhile: by the old one, then by the
  * new one. The learning bridge's table is empty then, unless one file came for another.
  */
-int rp_switch_set_logic(rp_dataplane *dp, int sw, int kind, const char *path, const char *config,
+int rp_switch_set_logic(rp_dataplane *dp, int sw, int kind, int fd, const char *config,
 			struct rp_err *err);
 int rp_switch_del(rp_dataplane *dp, int sw, struct rp_err *err);
 int rp_switch_fdb(rp_dataplane *dp, int sw, struct rp_fdb_row *rows, uint32_t max,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Switches that do something other than to learn: what is built in, and a user's own. */
-#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "abi/rp_barrier.h"
 #include "check.h"
@@ -39,17 +40,23 @@ static void close_ports(unsigned n)
 
 static void set_logic(int kind, const char *path, const char *config)
 {
+	const int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	struct rp_err err = { 0 };
 
-	EXPECT_OK(rp_switch_set_logic(w.dp, w.sw, kind, path, config, &err), err);
+	EXPECT_OK(rp_switch_set_logic(w.dp, w.sw, kind, fd, config, &err), err);
+	if (path)
+		close(fd);
 }
 
 static void expect_refused(int kind, const char *path, const char *config, const char *why)
 {
+	const int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	struct rp_err err = { 0 };
 
-	EXPECT_EQ(rp_switch_set_logic(w.dp, w.sw, kind, path, config, &err), -EINVAL);
+	EXPECT(rp_switch_set_logic(w.dp, w.sw, kind, fd, config, &err) < 0);
 	EXPECT_TEXT(err.text, why);
+	if (path)
+		close(fd);
 }
 
 /* The logic of the tests, to do what @what says. */
@@ -446,9 +453,10 @@ TEST(a_frame_that_waited_is_looked_up_again_and_says_so)
 TEST(what_is_no_logic_is_refused_with_the_reason)
 {
 	open_ports(2);
-	expect_refused(RP_SWITCH_FILE, "/nowhere/x.so", "", "/nowhere/x.so");
+	expect_refused(RP_SWITCH_FILE, NULL, "", "Bad file descriptor");
+	expect_refused(RP_SWITCH_FILE, "/dev/null", "", "file too short");
 	expect_refused(RP_SWITCH_FILE, OWN_OLD, "", "version 7 of rp_logic.h");
-	expect_refused(RP_SWITCH_FILE, "libc.so.6", "", "no RP_LOGIC()");
+	expect_refused(RP_SWITCH_FILE, LOGIC_DIR "/logic_of_none.so", "", "no RP_LOGIC()");
 	expect_refused(RP_SWITCH_FILE, OWN, "silent", "gave no reason");
 	expect_refused(RP_SWITCH_FILE, OWN, "", "xxxx");
 	talk(0, 1, 2, 0); /* still a bridge */
