@@ -59,7 +59,7 @@ class SwitchAdd(Struct, frozen=True, tag="switch.add"):
     config: Switch
 
     def __str__(self) -> str:
-        return f"+ switch {self.name}: ageing {self.config.ageing} s"
+        return f"+ switch {self.name}: {_switch(self.config)}"
 
 
 class SwitchSet(Struct, frozen=True, tag="switch.set"):
@@ -67,7 +67,7 @@ class SwitchSet(Struct, frozen=True, tag="switch.set"):
     config: Switch
 
     def __str__(self) -> str:
-        return f"~ switch {self.name}: ageing {self.config.ageing} s"
+        return f"~ switch {self.name}: {_switch(self.config)}"
 
 
 class SwitchRemove(Struct, frozen=True, tag="switch.remove"):
@@ -206,6 +206,11 @@ def _split(
 
 def _any(value: object) -> str:
     return "any" if value is None else str(value)
+
+
+def _switch(config: Switch) -> str:
+    said = f"ageing {config.ageing} s"
+    return said if config.logic == "bridge" else f"{said}, logic {config.logic}"
 
 
 def _worker(config: Worker) -> str:

@@ -2,7 +2,7 @@
 """The configuration: a TOML file in, checked and complete values out.
 
     [daemon]              workers, who may open the sockets
-    [switch.vale0]        a learning switch
+    [switch.vale0]        a switch, and what says where its frames go
     [port."vale0:vm1"]    a port of it
 
 What is wrong is reported as `ConfigError` with the path of the key, as it stands in the file, and
@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from ringpass import names
+from ringpass import logic, names
 from ringpass.errors import ConfigError
 from ringpass.paths import MAX_SOCKET_PATH
 
@@ -53,6 +53,9 @@ RING_FEATURES: tuple[RingFeature, ...] = (
     "packed",
     "in_order",
 )
+
+#: What a switch can do without a C file: learn, keep to a table, or spread flows over ports.
+BUILT_IN_LOGICS = ("bridge", "static", "hash")
 
 Microseconds = Annotated[int, Meta(ge=0, le=1_000_000)]
 
@@ -86,10 +89,23 @@ class Daemon(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Switch(Struct, frozen=True, forbid_unknown_fields=True):
-    """A learning switch."""
+    """A switch."""
 
     ageing: Annotated[int, Meta(ge=0, le=1_000_000)] = 300
     """Seconds after which a MAC address that was not heard is forgotten; 0: never."""
+    logic: str = "bridge"
+    """What says where frames go: one of BUILT_IN_LOGICS, or the whole path of a C file."""
+    config: str = ""
+    """The text for the logic."""
+    table: dict[str, str] = {}
+    """static: MAC address -> port."""
+    digest: str = ""
+    """Of the C file. Whatever a file says here, it is filled in."""
+
+    def text(self) -> str:
+        """Return all that the logic is told."""
+        lines = [self.config] if self.config else []
+        return "\n".join([*lines, *(f"{mac}={port}" for mac, port in self.table.items())])
 
 
 class Region(Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,9 +171,12 @@ class File(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the tables of the TOML file at `path`, unchecked. Raises ConfigError."""
+    """Return the tables of the TOML file at `path`, unchecked. Raises ConfigError.
+
+    The paths of switches' logics are whole: in the file they are relative to its directory.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML", str(error), "correct that line") from error
     except UnicodeDecodeError as error:
@@ -168,6 +187,16 @@ def read(path: Path) -> dict[str, Any]:
         why = error.strerror or str(error)
         fix = "name a file that exists and that you may read"
         raise ConfigError(f"cannot read the configuration {path}", why, fix) from error
+    switches = tables.get("switch")
+    for switch in switches.values() if isinstance(switches, dict) else ():
+        if isinstance(switch, dict) and isinstance(name := switch.get("logic"), str):
+            switch["logic"] = whole_logic(name, path.parent)
+    return tables
+
+
+def whole_logic(name: str, directory: Path) -> str:
+    """Return the name of a logic; a C file's from the root on, if it is relative to `directory`."""
+    return str((directory / name).absolute()) if name.endswith(".c") else name
 
 
 def load(path: Path, runtime_dir: Path) -> Config:
@@ -182,8 +211,8 @@ def parse(tables: Mapping[str, Any], runtime_dir: Path, source: str) -> Config:
     daemon = check.convert(tables.get("daemon", {}), Daemon, "daemon")
     check.workers(daemon)
     switches = {
-        check.name(names.check_switch, name, "switch"): check.convert(
-            table, Switch, f"switch.{_key(name)}"
+        check.name(names.check_switch, name, "switch"): check.switch(
+            name, check.convert(table, Switch, f"switch.{_key(name)}")
         )
         for name, table in check.table(tables.get("switch", {}), "switch").items()
     }
@@ -204,6 +233,12 @@ def parse_port(name: str, table: Mapping[str, Any], running: Config, runtime_dir
     port = check.port(name, port, key, running.daemon, running.switches, runtime_dir)
     check.distinct({**running.ports, name: port})
     return port
+
+
+def parse_switch(name: str, table: Mapping[str, Any]) -> Switch:
+    """Return the checked switch `name`."""
+    check = _Checker("the request")
+    return check.switch(name, check.convert(table, Switch, f"switch.{_key(name)}"))
 
 
 def schema() -> dict[str, Any]:
@@ -244,6 +279,7 @@ T = TypeVar("T")
 
 _MSGSPEC_PATH = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$", re.DOTALL)
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 _KINDS_OF_INTERFACES = ("nic", "interface")
@@ -297,6 +333,42 @@ class _Checker:
         except ConfigError as error:
             self.fail(f"{table}.{_key(name)}", error.why, error.fix)
         return name
+
+    def switch(self, name: str, switch: Switch) -> Switch:
+        """Return `switch` completed, or fail if its logic is none or contradicts the rest."""
+        key = f"switch.{_key(name)}"
+        digest = ""
+        if switch.logic.endswith(".c"):
+            path = Path(switch.logic)
+            if not path.is_absolute():
+                self.fail(f"{key}.logic", f"{path} is not a whole path", "begin with a slash")
+            digest = logic.read(path).digest()
+        elif switch.logic not in BUILT_IN_LOGICS:
+            close = difflib.get_close_matches(switch.logic, BUILT_IN_LOGICS, n=1)
+            hint = f"did you mean {close[0]}? Or" if close else "write"
+            known = ", ".join(BUILT_IN_LOGICS)
+            fix = f"{hint} {known} or the path of a C file, which ends in .c"
+            self.fail(f"{key}.logic", f"there is no logic {switch.logic!r}", fix)
+        if "\0" in switch.config:
+            self.fail(f"{key}.config", "it has a byte that is zero", "leave it out")
+        if switch.config and switch.logic == "bridge":
+            self.fail(f"{key}.config", "a learning bridge takes no text", "choose a logic, too")
+        if switch.table and switch.logic != "static":
+            self.fail(
+                f"{key}.table", f"the logic {switch.logic} has no table", 'set logic = "static"'
+            )
+        table = {mac.lower(): port for mac, port in switch.table.items()}
+        if len(table) < len(switch.table):
+            self.fail(f"{key}.table", "an address is there twice", "remove one of them")
+        for mac, port in table.items():
+            entry = f"{key}.table.{_key(mac)}"
+            if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or not mac.strip("0:"):
+                fix = "write six bytes, the first one even, such as 52:54:00:12:34:56"
+                self.fail(entry, "it is not the address of one machine", fix)
+            self.name(names.parse_port, port, entry)
+            if names.parse_port(port).switch != name:
+                self.fail(entry, f"{port} is not a port of {name}", f"write {name}:...")
+        return msgspec.structs.replace(switch, table=table, digest=digest)
 
     def workers(self, daemon: Daemon) -> None:
         if not 1 <= len(daemon.worker_list()) <= MAX_WORKERS:

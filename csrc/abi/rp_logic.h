@@ -33,6 +33,8 @@
  * - A lookup must not wait: no locks that others hold for long, no system calls.
  * - The bytes of a frame are in the sender's memory, and the sender may change
  *   them at any time: read what you check once, into a variable.
+ * - Each switch loads a copy of its own, so static variables are private to the
+ *   switch, too, as *state is.
  * - It all runs inside the backend. A stray pointer ends the backend, a loop
  *   without an end stops a worker.
  */

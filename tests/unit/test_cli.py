@@ -144,9 +144,8 @@ def test_switches_come_and_go(ask: Run) -> None:
     again = ask("switch", "add", "vale5", "--ageing", "9")
     assert (again.code, again.out, again.err) == (0, "", "vale5: unchanged\n")
     assert ask("switch", "add", "vale5", "--ageing", "8").code == ExitCode.USAGE
-    assert {"name": "vale5", "ageing": 9, "ports": [], "addresses": 0} in json.loads(
-        ask("switch", "ls", "--json").out
-    )
+    shown = {"name": "vale5", "ageing": 9, "ports": [], "addresses": 0, "logic": "bridge"}
+    assert shown in json.loads(ask("switch", "ls", "--json").out)
     assert "vale5" in ask("switch", "ls").out
     assert json.loads(ask("switch", "fdb", "vale5", "--json").out) == []
     assert json.loads(ask("switch", "rm", "vale5", "--json").out) == {"result": "removed"}

@@ -74,7 +74,8 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "libvirt": "errors",
         "rpc": "errors",
         "observe": "errors names",
-        "config": "errors paths names",
+        "logic": "errors",
+        "config": "errors paths names logic",
         "apply": "errors names config",
         "dataplane": "errors names config",
         "embedded": "errors dataplane ringport",
@@ -83,7 +84,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "netmap": "errors sockets names config dataplane",
         "nic": "errors netlink dataplane netmap",
         "daemon": (
-            "errors paths names sockets config apply dataplane netlink vhostuser netmap nic "
+            "errors paths names sockets logic config apply dataplane netlink vhostuser netmap nic "
             "observe rpc"
         ),
         "client": "errors paths names config observe rpc",

@@ -42,8 +42,8 @@ def _print(status: Status) -> None:
     )
     output.console.print()
     output.print_table(
-        ("SWITCH", ">AGEING s", ">ADDRESSES", "PORTS"),
-        ((s.name, s.ageing, s.addresses, s.ports) for s in status.switches),
+        ("SWITCH", "LOGIC", ">AGEING s", ">ADDRESSES", "PORTS"),
+        ((s.name, s.logic, s.ageing, s.addresses, s.ports) for s in status.switches),
     )
     output.console.print()
     print_ports(status.ports)

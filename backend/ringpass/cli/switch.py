@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`ringpass switch`: the VALE switches of the daemon."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ringpass.cli import output
 from ringpass.client import Client
+from ringpass.config import whole_logic
 from ringpass.observe.status import FdbEntry, SwitchStatus
 
 app = typer.Typer(
@@ -25,8 +27,8 @@ def list_(json: output.Json = False) -> None:
             return
         switches = client.ask(list[SwitchStatus], "switch.list")
     output.print_table(
-        ("SWITCH", ">AGEING s", ">ADDRESSES", "PORTS"),
-        ((s.name, s.ageing, s.addresses, s.ports) for s in switches),
+        ("SWITCH", "LOGIC", ">AGEING s", ">ADDRESSES", "PORTS"),
+        ((s.name, s.logic, s.ageing, s.addresses, s.ports) for s in switches),
     )
 
 
@@ -41,6 +43,29 @@ def add(
     """Add a switch. One that is there with the same settings stays as it is."""
     with Client() as client:
         output.print_result(client.call("switch.add", name=name, ageing=ageing), name, json)
+
+
+@app.command()
+def logic(
+    name: Name,
+    chosen: Annotated[
+        str,
+        typer.Argument(
+            metavar="LOGIC",
+            help="bridge, static, hash, none (a bridge again), or a C file.",
+            show_default=False,
+        ),
+    ],
+    config: Annotated[str, typer.Option(metavar="TEXT", help="What the logic is told.")] = "",
+    json: output.Json = False,
+) -> None:
+    """Let another logic say where a switch's frames go, while they go."""
+    wanted = "bridge" if chosen == "none" else whole_logic(chosen, Path())
+    with Client() as client:
+        answer = client.call("switch.logic", name=name, logic=wanted, config=config)
+    if answer["warnings"]:
+        output.say(answer["warnings"])
+    output.print_result(answer, name, json)
 
 
 @app.command("rm")

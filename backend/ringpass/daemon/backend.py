@@ -10,6 +10,7 @@ import msgspec
 
 from ringpass import apply, names
 from ringpass.config import Config, Daemon, Port, Switch, Worker
+from ringpass.daemon import logic
 from ringpass.daemon.ports import Control, HostControl
 from ringpass.dataplane import (
     MAX_RING_PAIRS,
@@ -142,8 +143,7 @@ class Backend:
 
     def fdb(self, name: str) -> list[FdbEntry]:
         """Return the MAC table of a switch."""
-        if name not in self._switches:
-            raise _absent("switch", name, self._switches)
+        self.switch(name)
         port_names = {port.id: port_name for port_name, port in self._ports.items()}
         port_names |= {
             port.host_port: _host_name(port_name)
@@ -155,6 +155,22 @@ class Backend:
             for row in self._dataplane.fdb(self._switches[name][0])
         ]
 
+    def switch(self, name: str) -> Switch:
+        """Return the configuration of one switch."""
+        if name not in self._switches:
+            raise _absent("switch", name, self._switches)
+        return self._switches[name][1]
+
+    def set_logic(self, name: str, config: Switch) -> str:
+        """Give a switch the logic of `config`, also if the file's name and text are as they were.
+
+        Return what the compiler warned of.
+        """
+        switch, _ = self._switches[name]
+        warnings = logic.load(self._dataplane, switch, config)
+        self._switches[name] = switch, config
+        return warnings
+
     def switches(self) -> list[SwitchStatus]:
         """Return the switches."""
         return [
@@ -163,6 +179,7 @@ class Backend:
                 config.ageing,
                 [port for port in self._ports if self._switch_of(port) == name],
                 len(self._dataplane.fdb(switch)),
+                config.logic,
             )
             for name, (switch, config) in self._switches.items()
         ]
@@ -270,10 +287,11 @@ class Backend:
                     self._daemon, socket_mode=mode, socket_group=group
                 )
             case apply.SwitchAdd(name, switch_config):
-                switch = self._dataplane.add_switch(name, switch_config.ageing)
-                self._switches[name] = switch, switch_config
+                self._switches[name] = self._add_switch(name, switch_config), switch_config
             case apply.SwitchSet(name, switch_config):
-                switch, _ = self._switches[name]
+                switch, before = self._switches[name]
+                if msgspec.structs.replace(before, ageing=switch_config.ageing) != switch_config:
+                    logic.load(self._dataplane, switch, switch_config)
                 self._dataplane.set_switch_ageing(switch, switch_config.ageing)
                 self._switches[name] = switch, switch_config
             case apply.SwitchRemove(name):
@@ -292,6 +310,15 @@ class Backend:
                 live = self._ports.pop(name)
                 live.control.close()
                 self._remove(live.id, live.host_port)
+
+    def _add_switch(self, name: str, config: Switch) -> SwitchId:
+        switch = self._dataplane.add_switch(name, config.ageing)
+        try:
+            logic.load(self._dataplane, switch, config)
+        except RingpassError:
+            self._dataplane.remove_switch(switch)
+            raise
+        return switch
 
     def _add_port(self, name: str, config: Port) -> LivePort:
         worker = self._idlest_worker() if config.worker is None else config.worker

@@ -38,6 +38,14 @@ class SwitchAdd(Struct, forbid_unknown_fields=True):
     ageing: int = 300
 
 
+class SwitchLogic(Struct, forbid_unknown_fields=True):
+    """What is to say where a switch's frames go; `logic` is as in a configuration file."""
+
+    name: str
+    logic: str
+    config: str = ""
+
+
 class PortAdd(Struct, forbid_unknown_fields=True):
     """A port to be added; `settings` has the keys of its table in a configuration file."""
 
@@ -94,16 +102,24 @@ class Methods:
     def switch_add(self, params: SwitchAdd) -> object:
         names.check_switch(params.name)
         running = self._backend.config
-        wanted = Switch(params.ageing)
         present = running.switches.get(params.name)
-        if present is not None and present != wanted:
+        wanted = present or Switch(params.ageing)
+        if wanted.ageing != params.ageing:
             raise ConfigError(
                 f"cannot add switch {params.name}",
-                f"it exists, with ageing {present.ageing} instead of {wanted.ageing}",
+                f"it exists, with ageing {wanted.ageing} instead of {params.ageing}",
                 "remove it first, or use ringpass apply",
             )
         switches = {**running.switches, params.name: wanted}
         return self._become(Config(running.daemon, switches, running.ports), "added")
+
+    def switch_logic(self, params: SwitchLogic) -> object:
+        present = self._backend.switch(params.name)
+        wanted = config.parse_switch(
+            params.name,
+            {"ageing": present.ageing, "logic": params.logic, "config": params.config},
+        )
+        return {"result": "loaded", "warnings": self._backend.set_logic(params.name, wanted)}
 
     def switch_remove(self, params: Name) -> object:
         names.check_switch(params.name)
@@ -200,6 +216,7 @@ TABLE: dict[str, Entry] = {
     "status": Entry(Nothing, Methods.status),
     "switch.list": Entry(Nothing, Methods.switch_list),
     "switch.add": Entry(SwitchAdd, Methods.switch_add, changes=True),
+    "switch.logic": Entry(SwitchLogic, Methods.switch_logic, changes=True),
     "switch.remove": Entry(Name, Methods.switch_remove, changes=True),
     "switch.fdb": Entry(Name, Methods.switch_fdb),
     "port.list": Entry(Nothing, Methods.port_list),

@@ -62,6 +62,15 @@ class MonitorFlags(IntFlag):
     ZCOPY = lib.RP_MONITOR_ZCOPY
 
 
+class Logic(IntEnum):
+    """What says where the frames of a switch go."""
+
+    BRIDGE = lib.RP_SWITCH_BRIDGE
+    STATIC = lib.RP_SWITCH_STATIC
+    HASH = lib.RP_SWITCH_HASH
+    FILE = lib.RP_SWITCH_FILE
+
+
 class FrontEndKind(IntEnum):
     """What the rings of a port are made of."""
 
@@ -305,6 +314,15 @@ class DataPlane:
     def set_switch_ageing(self, switch: SwitchId, ageing_s: int) -> None:
         """Change after how many seconds `switch` forgets a MAC address."""
         self._call("cannot set the switch's ageing", lib.rp_switch_set_ageing, switch, ageing_s)
+
+    def set_switch_logic(self, switch: SwitchId, kind: Logic, config: str, fd: int = -1) -> None:
+        """Let another logic say where the frames of `switch` go, while they go.
+
+        `config` is the text for it; of `Logic.FILE`, `fd` is a shared object that was loaded by no
+        switch before, which may be closed afterwards.
+        """
+        what = "cannot change the switch's logic"
+        self._call(what, lib.rp_switch_set_logic, switch, kind, fd, config.encode())
 
     def remove_switch(self, switch: SwitchId) -> None:
         """Remove a switch, which must have no ports."""

@@ -126,6 +126,8 @@ class SwitchStatus(Struct, frozen=True):
     ports: list[str]
     addresses: int
     """MAC addresses that it knows now."""
+    logic: str
+    """What says where frames go: bridge, static, hash or a C file."""
 
 
 class WorkerStatus(Struct, frozen=True):

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Giving a switch the logic that its configuration names."""
+
+import logging
+import os
+from pathlib import Path
+
+from ringpass import logic
+from ringpass.config import Switch
+from ringpass.dataplane import DataPlane, Logic, SwitchId
+
+log = logging.getLogger(__name__)
+
+_BUILT_IN = {"bridge": Logic.BRIDGE, "static": Logic.STATIC, "hash": Logic.HASH}
+
+
+def load(dataplane: DataPlane, switch: SwitchId, config: Switch) -> str:
+    """Replace the logic of `switch`; return what the compiler warned of.
+
+    Frames go on, by the old one until the new one is ready. Raises RingpassError; the old one
+    stays then.
+    """
+    if config.logic in _BUILT_IN:
+        dataplane.set_switch_logic(switch, _BUILT_IN[config.logic], config.text())
+        return ""
+    compiled = logic.compile_c(logic.read(Path(config.logic)))
+    try:
+        dataplane.set_switch_logic(switch, Logic.FILE, config.text(), compiled.fd)
+    finally:
+        os.close(compiled.fd)
+    for line in compiled.warnings.splitlines():
+        log.warning("event=logic-warning said=%r", line)
+    return compiled.warnings
