@@ -65,6 +65,9 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
     part: frozenset(others.split())
     for part, others in {
         "ringport": "",
+        "interrupt": "",
+        "ports": "errors ringport",
+        "pktgen": "errors interrupt ringport",
         "errors": "",
         "paths": "errors",
         "names": "errors",
@@ -96,7 +99,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "demo": "errors paths names config observe client image vm bench",
         "cli": (
             "errors paths names portspec config apply observe client daemon image vm doctor bench "
-            "demo capture ringport top"
+            "demo capture ringport interrupt ports pktgen top"
         ),
     }.items()
 }

@@ -135,9 +135,9 @@ def test_the_generator_fills_the_sink(backend: ringpass.Backend) -> None:
     def generate() -> None:
         sent = 0
         while sent < total:
-            sender.wait_writable()
-            sent += generator.generate(sender, sent, min(total - sent, 300))
             taken.acquire()
+            sender.wait_writable()
+            sent += generator.generate(sender, sent, min(total - sent, 200))
 
     async def drain() -> int:
         frames = expected = 0

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`ringpass bridge`: join two ports."""
+
+from typing import Annotated
+
+import typer
+
+from ringpass.cli import output
+from ringpass.interrupt import Interrupt
+from ringpass.ports import opened
+from ringport.bridge import Bridge
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def bridge(
+    one: Annotated[str, typer.Argument(help="A port: vale0:a, netmap:eth0, ...")],
+    other: Annotated[str, typer.Argument(help="Another.")],
+    burst: Annotated[int, typer.Option("-b", min=1, help="Slots that are moved at a time.")] = 512,
+    wait: Annotated[float, typer.Option("-w", min=0, help="Begin after so many seconds.")] = 0,
+    copy: Annotated[bool, typer.Option("-c", help="Copy frames even within one region.")] = False,
+    json: output.Json = False,
+) -> None:
+    """Send by each of two ports what the other one receives, until Ctrl-C.
+
+    No byte is copied if both are in one region, as pipes of one port are; name one with @share to
+    put it there. The counts at the end are of slots, one for most frames.
+    """
+    with Interrupt() as interrupt, opened(one) as first, opened(other) as second:
+        if wait:
+            interrupt.sleep(wait)
+        joined = Bridge(first, second, burst, copy=copy)
+        copies = any(way.copy for way in joined.directions)
+        output.say(f"{one} and {other} are joined, {'with a copy' if copies else 'without a copy'}")
+        while not interrupt.came:
+            if not joined.step():
+                interrupt.wait(joined.wait)
+    rows = [
+        {"from": way.source.name, "to": way.sink.name, "slots": way.slots, "bytes": way.bytes}
+        for way in joined.directions
+    ]
+    if json:
+        output.print_json({"zero_copy": not copies, "directions": rows})
+    else:
+        output.print_table(("FROM", "TO", ">SLOTS", ">BYTES"), (row.values() for row in rows))

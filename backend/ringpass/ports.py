@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Ports of `ringport` for commands: its errors become those of ringpass."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ringport
+from ringpass.errors import ConfigError, Denied, NotFound, RingpassError
+
+_CLASSES: dict[int, type[RingpassError]] = {
+    errno.EACCES: Denied,
+    errno.EPERM: Denied,
+    errno.ENOENT: NotFound,
+    errno.ENXIO: NotFound,
+}
+
+
+@contextmanager
+def opened(name: str, *, extra_bufs: int = 0) -> Iterator[ringport.Port]:
+    """Open the port `name` for the block.
+
+    What goes wrong with it there, too, is a RingpassError: of NotFound, Denied, ConfigError.
+    """
+    try:
+        with ringport.open(name, extra_bufs=extra_bufs) as port:
+            yield port
+    except ringport.Error as error:
+        raise translated(error) from error
+
+
+def translated(error: ringport.Error) -> RingpassError:
+    """Return `error` as one that the command line tells."""
+    bad_name = isinstance(error, ringport.BadPortSpec)
+    kind = ConfigError if bad_name else _CLASSES.get(error.errno or 0, RingpassError)
+    return kind(error.what, error.why, error.fix, errno=error.errno or 0)
