@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The host's stack as a port, interfaces of our own, and what becomes of interfaces that change."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ringpass.netlink import links
+from ringpass.netlink import filters, links
+from ringpass.nic import bpf, programs
 from ringpass.nic.interface import Interface
 from tests.support.networks import Network, Raw, echo_over_tcp, frame
 from tests.support.nics import Bench, bench, lay
@@ -85,6 +87,56 @@ def test_a_nic_is_given_back_as_it_was(
     assert here.traces(interface) == before
     assert descriptors() == open_before
     assert here.reaches("10.0.0.2")
+
+
+@pytest.fixture
+def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let BPF links be for XDP only, as before Linux 6.6."""
+    attach = bpf.attach
+
+    def attach_xdp(program_fd: int, ifindex: int, where: bpf.Attach, flags: int = 0) -> int:
+        if where is not bpf.Attach.XDP:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return attach(program_fd, ifindex, where, flags)
+
+    monkeypatch.setattr(bpf, "attach", attach_xdp)
+
+
+@pytest.mark.usefixtures("old_kernel")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("qdisc", [False, True])
+def test_an_older_kernel_has_filters_in_the_place_of_links(
+    mode: str, qdisc: bool, here: Network, there: Network, table: Bench
+) -> None:
+    interface = lay(here, there, "eth0", mode)
+    here.ip(f"addr add 10.0.0.1/24 dev {interface}")
+    there.ip("addr add 10.0.0.2/24 dev eth0")
+    if qdisc:
+        here.run("tc", "qdisc", "add", "dev", interface, "clsact")
+    before = here.traces(interface)
+    nic = table.nic(interface, host=True)
+    assert nic.mode == mode
+    assert here.reaches("10.0.0.2")
+    assert echo_over_tcp(there, "10.0.0.2", here, DATA) == DATA
+    here.do(nic.close)
+    assert here.traces(interface) == before
+    assert here.reaches("10.0.0.2")
+
+
+@pytest.mark.usefixtures("old_kernel")
+def test_filters_that_a_killed_process_left_are_replaced(
+    here: Network, there: Network, table: Bench
+) -> None:
+    interface = lay(here, there, "eth0", "xdp-copy")
+    before = here.traces(interface)
+    link = here.do(links.get, interface)
+    left = bpf.load(bpf.ProgramType.SCHED_CLS, "rp_drop", programs.drop())
+    for egress in (False, True):
+        here.do(filters.add, link, left, egress=egress)
+    os.close(left)
+    nic = table.nic(interface, host=True)
+    here.do(nic.close)
+    assert here.traces(interface) == before
 
 
 def test_a_nic_that_cannot_be_taken_stays_as_it_is(

@@ -14,7 +14,7 @@ from ringpass.errors import RingpassError
 from ringpass.netlink import links
 from ringpass.netmap.abi import ValePolling
 from ringpass.netmap.rings import Geometry
-from ringpass.nic.provider import Interfaces
+from ringpass.nic.provider import Interfaces, Taken
 from tests.support.networks import Network, Raw, echo_over_tcp, frame
 from tests.support.nics import Bench, bench, lay
 from tests.support.rings import RingUser
@@ -126,6 +126,10 @@ def test_a_program_between_the_rings_carries_tcp(
             forwarder.join()
 
 
+def assert_polling(attached: Taken, on: bool) -> None:
+    assert attached.polling is on
+
+
 def test_an_attached_interface_can_be_polled_by_a_processor(
     here: Network, there: Network, table: Bench, interfaces: Interfaces
 ) -> None:
@@ -144,15 +148,15 @@ def test_an_attached_interface_can_be_polled_by_a_processor(
         with pytest.raises(RingpassError) as refused:
             attached.start_polling(wrong)
         assert refused.value.errno == errno.EINVAL
-        assert not attached.polling
+        assert_polling(attached, False)
     attached.start_polling(ValePolling(mode=1, first_cpu=0, num_cpus=1))
-    assert attached.polling
+    assert_polling(attached, True)
     assert here.reaches("10.0.0.2")
     with pytest.raises(RingpassError) as refused:
         attached.start_polling(ValePolling(mode=1, first_cpu=0, num_cpus=1))
     assert refused.value.errno == errno.EBUSY
     attached.stop_polling(ValePolling())
-    assert not attached.polling
+    assert_polling(attached, False)
     assert here.reaches("10.0.0.2")
     attached.start_polling(ValePolling(mode=2, first_cpu=0, num_cpus=1))
     here.do(attached.close)

@@ -40,8 +40,8 @@ class Link(NamedTuple):
 
 def find(name: str) -> Link | None:
     """Return the interface `name`, None if there is none. Raises RingpassError."""
-    with _explained(f"cannot look at interface {name}"):
-        return _ask(lambda kernel: _find(kernel, name))
+    with explained(f"cannot look at interface {name}"):
+        return ask(lambda kernel: _find(kernel, name))
 
 
 def get(name: str) -> Link:
@@ -59,8 +59,8 @@ def get(name: str) -> Link:
 
 def change(name: str, number: int, **settings: Any) -> None:
     """Change an interface: mtu, address, state ("up", "down"). Raises RingpassError."""
-    with _explained(f"cannot change interface {name}"):
-        _ask(lambda kernel: kernel.link("set", index=number, **settings))
+    with explained(f"cannot change interface {name}"):
+        ask(lambda kernel: kernel.link("set", index=number, **settings))
 
 
 @contextlib.contextmanager
@@ -90,13 +90,15 @@ def drain(source: socket.socket) -> None:
                 raise
 
 
-def _ask(function: Callable[[IPRoute], T]) -> T:
-    def ask() -> T:
+def ask(function: Callable[[IPRoute], T]) -> T:
+    """Return what `function` finds out from the kernel. Raises NetlinkError: see `explained`."""
+
+    def work() -> T:
         with IPRoute() as kernel:
             return function(kernel)
 
     with ThreadPoolExecutor(1) as elsewhere:
-        return elsewhere.submit(ask).result()
+        return elsewhere.submit(work).result()
 
 
 def _find(kernel: IPRoute, name: str) -> Link | None:
@@ -120,7 +122,8 @@ def _find(kernel: IPRoute, name: str) -> Link | None:
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
+    """Raise RingpassError for a NetlinkError: `what` failed."""
     try:
         yield
     except NetlinkError as error:

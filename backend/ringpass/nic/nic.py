@@ -17,7 +17,7 @@ from typing import Literal
 
 from ringpass.dataplane import DataPlane, KernelConfig, KernelMode, PortId
 from ringpass.errors import RingpassError
-from ringpass.netlink import links
+from ringpass.netlink import filters, links
 from ringpass.nic import bpf, devices, programs
 from ringpass.nic.bpf import Attach, ProgramType
 
@@ -232,7 +232,12 @@ class Nic:
         """Let the interface run a program on the frames that the stack sends or receives."""
         try:
             program = _hold(undo, bpf.load(ProgramType.SCHED_CLS, name, code))
-            _hold(undo, bpf.attach(program, link.number, where))
+            try:
+                _hold(undo, bpf.attach(program, link.number, where))
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                _filter(undo, link, program, egress=where is Attach.TCX_EGRESS)
         except OSError as error:
             raise bpf.refusal(self._what(), error) from None
 
@@ -255,6 +260,12 @@ class Nic:
 
     def _what(self) -> str:
         return f"cannot open interface {self.interface}"
+
+
+def _filter(undo: ExitStack, link: links.Link, program: int, *, egress: bool) -> None:
+    """Attach a program as kernels do that know no links for it."""
+    qdisc = filters.add(link, program, egress=egress)
+    undo.callback(filters.remove, link, egress=egress, qdisc=qdisc)
 
 
 def same_device(known: links.Link, now: links.Link) -> bool:
