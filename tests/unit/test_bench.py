@@ -67,6 +67,12 @@ def test_a_lossless_goal_is_met_only_without_drops(
     assert (made.met, made.lossless, made.drops) == (met, True, drops)
 
 
+@pytest.mark.parametrize(("ns", "met"), [(40, True), (40.1, False)])
+def test_a_goal_may_be_a_time(ns: float, met: bool) -> None:
+    made = a_row([ns], [1], Goal("at most 40 ns", limit_ns=40))
+    assert (made.met, made.limit_ns, made.limit) == (met, 40, None)
+
+
 def test_drops_do_not_miss_a_goal_that_allows_them() -> None:
     assert a_row([20], [5], Goal("at most 4 times", 4), {"full": 1}).met
 

@@ -12,7 +12,7 @@ from ringpass.bench.machine import describe_machine
 
 
 class Goal(NamedTuple):
-    """What a row is to reach: `ratio` at most `limit`, said in `words`.
+    """What a row is to reach: `ratio` at most `limit`, `ns` at most `limit_ns`, said in `words`.
 
     One that is `lossless` also asks for counted drops, and that there are none.
     """
@@ -20,10 +20,13 @@ class Goal(NamedTuple):
     words: str
     limit: float | None = None
     lossless: bool = False
+    limit_ns: float | None = None
 
-    def met(self, ratio: float, drops: Mapping[str, int] | None) -> bool:
-        """Return whether a row with this ratio and these drops, None if not counted, meets it."""
+    def met(self, ns: float, ratio: float, drops: Mapping[str, int] | None) -> bool:
+        """Return whether a row of these figures and drops, None if not counted, meets it."""
         if self.lossless and (drops is None or any(drops.values())):
+            return False
+        if self.limit_ns is not None and ns > self.limit_ns:
             return False
         return self.limit is None or ratio <= self.limit
 
@@ -66,6 +69,8 @@ class Row(msgspec.Struct, kw_only=True):
     ref_ns_max: float | None = None
     limit: float | None = None
     """The highest ratio that meets the goal."""
+    limit_ns: float | None = None
+    """The highest ns that meets it."""
     lossless: bool = False
     """Whether the goal also wants no drops."""
     lost: int = 0
@@ -135,7 +140,7 @@ def row(
         ref_ns=rounded(ref_ns),
         ratio=rounded(ratio),
         goal=goal.words,
-        met=goal.met(ratio, drops),
+        met=goal.met(ns, ratio, drops),
         metric=metric,
         via=via,
         label=label,
@@ -146,6 +151,7 @@ def row(
         ref_ns_min=rounded(min(ref_samples)),
         ref_ns_max=rounded(max(ref_samples)),
         limit=goal.limit,
+        limit_ns=goal.limit_ns,
         lossless=goal.lossless,
         drops=drops,
         **more,

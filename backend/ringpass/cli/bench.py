@@ -143,6 +143,7 @@ def _figure(value: float | None) -> Text:
 
 def _verdict(row: Row) -> Text:
     limit = [] if row.limit is None else [f"<= {row.limit:.3g}"]
+    limit += [] if row.limit_ns is None else [f"<= {row.limit_ns:.3g} ns"]
     goal = ", ".join(limit + ["no drops"] * row.lossless)
     if not goal:
         return Text("-", "dim")
