@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Write the C source of the extension `ringpass._dp` from marked regions of C headers.
+"""Write the C source of an extension, such as `ringpass._dp`, from marked regions of C headers.
 
-Usage: cffi_build.py OUTPUT.c HEADER...
+Usage: cffi_build.py MODULE OUTPUT.c HEADER...
 
 What Python may call is declared once, in the headers that C uses: each header has regions between
 the lines `/* cffi:begin */` and `/* cffi:end */`, written in the plain C that cffi reads (no
@@ -14,7 +14,6 @@ from pathlib import Path
 
 from cffi import FFI
 
-MODULE = "ringpass._dp"
 BEGIN = "/* cffi:begin */"
 END = "/* cffi:end */"
 
@@ -52,8 +51,8 @@ def cffi_regions(header: Path) -> str:
     return "\n".join(taken) + "\n"
 
 
-def extension(headers: list[Path]) -> FFI:
-    """Return the FFI of `ringpass._dp`, made of the regions of `headers`.
+def extension(module: str, headers: list[Path]) -> FFI:
+    """Return the FFI of `module`, made of the regions of `headers`.
 
     The emitted source includes each header by its name: its directory must be in the include path.
     """
@@ -61,18 +60,18 @@ def extension(headers: list[Path]) -> FFI:
     for header in headers:
         ffi.cdef(cffi_regions(header))
     includes = "".join(f'#include "{header.name}"\n' for header in headers)
-    ffi.set_source(MODULE, includes)
+    ffi.set_source(module, includes)
     return ffi
 
 
 def main(argv: list[str]) -> int:
-    """Write `argv[0]` from the headers `argv[1:]`; return the exit code."""
-    if len(argv) < 2:
-        print("usage: cffi_build.py OUTPUT.c HEADER...", file=sys.stderr)
+    """Write `argv[1]`, the module `argv[0]`, from the headers `argv[2:]`; return the exit code."""
+    if len(argv) < 3:
+        print("usage: cffi_build.py MODULE OUTPUT.c HEADER...", file=sys.stderr)
         return 2
-    output, headers = argv[0], [Path(name) for name in argv[1:]]
+    module, output, headers = argv[0], argv[1], [Path(name) for name in argv[2:]]
     try:
-        extension(headers).emit_c_code(output)
+        extension(module, headers).emit_c_code(output)
     except RegionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

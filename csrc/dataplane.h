@@ -37,6 +37,9 @@ struct rp_region *rp_make_region(rp_dataplane *dp, const struct rp_region_config
 void rp_use_region(struct rp_region *r);
 void rp_leave_region(rp_dataplane *dp, struct rp_region *r);
 
+/* rp_mend_port() - take a port back into service, if it is broken */
+void rp_mend_port(rp_dataplane *dp, struct rp_port *p);
+
 /* rp_unlink_port() - part a port from the other end of its link */
 void rp_unlink_port(struct rp_port *p);
 

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "dataplane.h"
+#include "front_rings.h"
 
 struct rp_binding {
 	struct rp_region *region;
-	const struct rp_port *port;
-	const struct rp_port *host;
+	struct rp_port *port;
+	struct rp_port *host; /* NULL: none */
 	uint32_t nifp;
+	struct rp_bind_config cfg;
 };
 
 static bool in_range(uint32_t first, uint32_t n, uint32_t have)
@@ -69,6 +71,108 @@ void rp_write_if(uint32_t at, const struct rp_bind_config *cfg, const struct rp_
 	name_rings(r, nifp, ofs, host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
 }
 
+/* Rings that are live only while they are open; rp_ring_in_use() says why. */
+static bool comes_and_goes(const struct rp_port *p)
+{
+	return p->csb && !p->ops->links;
+}
+
+static struct rp_endpoint *endpoint(const struct rp_port *p, int dir, uint32_t i)
+{
+	return dir == NETMAP_DIR_TX ? p->tx[i] : p->rx[i];
+}
+
+static void hold_rings(struct rp_port *p, int dir, uint32_t first, uint32_t n)
+{
+	for (uint32_t i = first; i < first + n; i++) {
+		if (p->bound[dir][i]++ == 0 && comes_and_goes(p) && !rp_port_broken(p))
+			rp_store_release(&endpoint(p, dir, i)->live, 1);
+	}
+}
+
+/* Nobody has the ring open any more, and no thread uses it: what is left in it is lost. */
+static void empty(struct rp_port *p, int dir, uint32_t i)
+{
+	struct rp_endpoint *ep = endpoint(p, dir, i);
+	struct rp_err err;
+
+	if (ep->batch && ep->batch->held) {
+		rp_drop(ep, RP_DROP_RESET, ep->batch->held);
+		ep->batch->held = 0;
+	}
+	if (rp_region_reset_ring(p->region, &p->own[dir][i], &err) < 0)
+		rp_port_break(p, err.text);
+	rp_front_rings_restart(ep);
+}
+
+/* Return: true when rings stopped, so that threads may still use them for a moment */
+static bool let_go(struct rp_port *p, int dir, uint32_t first, uint32_t n)
+{
+	bool stopped = false;
+
+	for (uint32_t i = first; i < first + n; i++) {
+		if (--p->bound[dir][i] == 0 && comes_and_goes(p)) {
+			rp_store_release(&endpoint(p, dir, i)->live, 0);
+			stopped = true;
+		}
+	}
+	return stopped;
+}
+
+static void empty_rings(struct rp_port *p, int dir, uint32_t first, uint32_t n)
+{
+	for (uint32_t i = first; i < first + n; i++) {
+		if (p->bound[dir][i] == 0 && comes_and_goes(p))
+			empty(p, dir, i);
+	}
+}
+
+static void hold_all(const struct rp_binding *b)
+{
+	const struct rp_bind_config *cfg = &b->cfg;
+
+	hold_rings(b->port, NETMAP_DIR_TX, cfg->tx_first, cfg->tx_n);
+	hold_rings(b->port, NETMAP_DIR_RX, cfg->rx_first, cfg->rx_n);
+	if (!b->host)
+		return;
+	hold_rings(b->host, NETMAP_DIR_TX, cfg->host_tx_first, cfg->host_tx_n);
+	hold_rings(b->host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
+}
+
+/* After the last open a broken port is as good as new. */
+static void mend(rp_dataplane *dp, struct rp_port *p)
+{
+	for (uint32_t i = 0; i < RP_PORT_RINGS; i++) {
+		if (p->bound[NETMAP_DIR_TX][i] || p->bound[NETMAP_DIR_RX][i])
+			return;
+	}
+	if (comes_and_goes(p))
+		rp_mend_port(dp, p);
+}
+
+static void let_all_go(rp_dataplane *dp, const struct rp_binding *b)
+{
+	const struct rp_bind_config *cfg = &b->cfg;
+	bool stopped = let_go(b->port, NETMAP_DIR_TX, cfg->tx_first, cfg->tx_n);
+
+	stopped |= let_go(b->port, NETMAP_DIR_RX, cfg->rx_first, cfg->rx_n);
+	if (b->host) {
+		stopped |= let_go(b->host, NETMAP_DIR_TX, cfg->host_tx_first, cfg->host_tx_n);
+		stopped |= let_go(b->host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
+	}
+	if (!stopped)
+		return;
+	rp_quiet_wait(&dp->quiet);
+	empty_rings(b->port, NETMAP_DIR_TX, cfg->tx_first, cfg->tx_n);
+	empty_rings(b->port, NETMAP_DIR_RX, cfg->rx_first, cfg->rx_n);
+	mend(dp, b->port);
+	if (b->host) {
+		empty_rings(b->host, NETMAP_DIR_TX, cfg->host_tx_first, cfg->host_tx_n);
+		empty_rings(b->host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
+		mend(dp, b->host);
+	}
+}
+
 static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
 	       struct rp_err *err)
 {
@@ -93,13 +197,14 @@ static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bin
 		rp_pool_give(&p->region->ifs, (uint32_t)nifp);
 		return rp_fail(err, ENOMEM, "out of memory");
 	}
-	*b = (struct rp_binding){ p->region, p, host, (uint32_t)nifp };
+	*b = (struct rp_binding){ p->region, p, host, (uint32_t)nifp, *cfg };
 	rp_write_if(b->nifp, cfg, p, host);
 	*out = (struct rp_bind_info){ .nifp_offset = rp_region_if_offset(p->region, b->nifp),
 				      .region = p->region->id };
 	rp_region_if_at(p->region, b->nifp)->ni_bufs_head =
 		rp_region_add_extra(p->region, cfg->extra_bufs, &out->extra_bufs);
 	rp_use_region(p->region);
+	hold_all(b);
 	dp->binding[id] = b;
 	return id;
 }
@@ -109,6 +214,7 @@ static void drop(rp_dataplane *dp, int binding)
 	struct rp_binding *b = dp->binding[binding];
 
 	dp->binding[binding] = NULL;
+	let_all_go(dp, b);
 	rp_region_del_extra(b->region, rp_load(&rp_region_if_at(b->region, b->nifp)->ni_bufs_head));
 	rp_pool_give(&b->region->ifs, b->nifp);
 	rp_leave_region(dp, b->region);

@@ -410,9 +410,9 @@ static void repair(rp_dataplane *dp, struct rp_port *p)
 {
 	if (p->region) {
 		for (uint32_t i = 0; i < p->ntx; i++)
-			rp_store_release(&p->tx[i]->live, 1);
+			rp_store_release(&p->tx[i]->live, rp_ring_in_use(p, NETMAP_DIR_TX, i));
 		for (uint32_t i = 0; i < p->nrx; i++)
-			rp_store_release(&p->rx[i]->live, 1);
+			rp_store_release(&p->rx[i]->live, rp_ring_in_use(p, NETMAP_DIR_RX, i));
 	} else if (p->kernel) {
 		rp_kernel_update(dp, p);
 	} else {
@@ -434,19 +434,25 @@ static void clear_reason(struct rp_port *p)
 		memset(p->rx[i]->count->broken, 0, sizeof(p->rx[i]->count->broken));
 }
 
+void rp_mend_port(rp_dataplane *dp, struct rp_port *p)
+{
+	if (!rp_port_broken(p))
+		return;
+	rp_quiet_wait(&dp->quiet);
+	clear_reason(p);
+	rp_store_release(&p->state, RP_PORT_UP);
+	rp_store_release(&p->breaking, 0);
+	repair(dp, p);
+}
+
 int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err)
 {
 	struct rp_port *p;
 
 	pthread_mutex_lock(&dp->lock);
 	p = rp_find_port(dp, port, err);
-	if (p && rp_port_broken(p)) {
-		rp_quiet_wait(&dp->quiet);
-		clear_reason(p);
-		rp_store_release(&p->state, RP_PORT_UP);
-		rp_store_release(&p->breaking, 0);
-		repair(dp, p);
-	}
+	if (p)
+		rp_mend_port(dp, p);
 	pthread_mutex_unlock(&dp->lock);
 	return p ? 0 : -ENOENT;
 }

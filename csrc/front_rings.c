@@ -492,7 +492,7 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 		.ep = { .ops = &rings_ops,
 			.port = p,
 			.state = state,
-			.live = 1,
+			.live = !csb || p->ops->links,
 			.ring = (uint16_t)i,
 			.dir = (uint16_t)dir },
 		.k = { .ring = ring,
@@ -510,6 +510,13 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 	}
 	rp_ring_state_reset(state, 0, 0);
 	return &r->ep;
+}
+
+void rp_front_rings_restart(struct rp_endpoint *ep)
+{
+	rp_ring_state_reset(ep->state, 0, 0);
+	of(ep)->released = 0;
+	ep->awaited = 0;
 }
 
 int rp_front_rings_call(struct rp_endpoint *ep, int fd, struct rp_err *err)

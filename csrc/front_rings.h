@@ -17,6 +17,9 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 				       const struct rp_region_ring *in, bool csb,
 				       struct rp_ring_state *state);
 
+/* rp_front_rings_restart() - begin anew with a ring that was made empty; nobody may use it now */
+void rp_front_rings_restart(struct rp_endpoint *ep);
+
 /**
  * rp_front_rings_call() - call the ring's user on an eventfd from now on
  *

@@ -53,8 +53,9 @@ struct rp_port {
 	struct rp_region_ring own[2][RP_PORT_RINGS]; /* rings: by direction, where they are */
 	uint32_t nifp;				     /* rings: the netmap_if that has them all */
 	bool has_nifp;
-	struct rp_port *peer;	    /* LINK: the other end; NULL: none */
-	bool swaps;		    /* LINK: both ends' rings are in one region */
+	uint32_t bound[2][RP_PORT_RINGS]; /* rings: by how many opens */
+	struct rp_port *peer;		  /* LINK: the other end; NULL: none */
+	bool swaps;			  /* LINK: both ends' rings are in one region */
 	bool csb;		    /* rings: cursors go through CSBs, and these descriptors wake */
 	int kick_fd[RP_PORT_RINGS]; /* rings with CSB: the worker, by tx ring */
 	int call_fd[2][RP_PORT_RINGS]; /* the user */
@@ -76,6 +77,18 @@ void rp_port_break(struct rp_port *p, const char *reason);
 static inline bool rp_port_broken(const struct rp_port *p)
 {
 	return rp_load_acquire(&p->state) == RP_PORT_BROKEN;
+}
+
+/*
+ * rp_ring_in_use() - may a netmap ring move frames, as far as its user goes?
+ *
+ * Rings of processes do while one has them open: else a ring that nobody reads
+ * would fill up and hold its senders back. A pipe's always do: what waits in it
+ * may be read later.
+ */
+static inline bool rp_ring_in_use(const struct rp_port *p, int dir, uint32_t i)
+{
+	return !p->csb || p->ops->links || p->bound[dir][i];
 }
 
 /* rp_port_stale() - was the sender's memory replaced while a receiver held its frames back? */

@@ -239,12 +239,33 @@ static int fill_slots(struct rp_region *r, struct netmap_ring *ring, uint32_t sl
 	return commit_bufs(r, first, n, err);
 }
 
+/* What a new ring says; its slots stay as they are. */
+static void init_ring(struct rp_region *r, const struct rp_region_ring *in, uint16_t dir,
+		      uint16_t ringid)
+{
+	const uint32_t tail = dir == NETMAP_DIR_TX ? in->slots - 1 : 0;
+	struct netmap_ring *ring = rp_region_ring_at(r, in->obj);
+
+	*ring = (struct netmap_ring){
+		.buf_ofs = rp_region_bufs(r) - (uint8_t *)ring,
+		.num_slots = in->slots,
+		.nr_buf_size = r->bufs.objsize,
+		.ringid = ringid,
+		.dir = dir,
+		.tail = tail,
+	};
+	*rp_region_csb_at(r, in->csb) = (struct rp_csb){
+		.ktoa = { .hwtail = tail, .kern_need_kick = 1 },
+		.ring_offset = (uint64_t)((uint8_t *)ring - r->base),
+		.peer = RP_NO_CSB,
+		.monitor = RP_NO_CSB,
+		.next_monitor = RP_NO_CSB,
+	};
+}
+
 int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t slots,
 		       struct rp_region_ring *out, struct rp_err *err)
 {
-	struct netmap_ring *ring;
-	struct rp_csb *csb;
-	uint32_t tail = dir == NETMAP_DIR_TX ? slots - 1 : 0;
 	int ret;
 
 	if (slots < 2 || slots > r->slots_max)
@@ -258,30 +279,18 @@ int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t s
 		return exhausted(r, &r->bufs, slots, err);
 	*out = (struct rp_region_ring){ .obj = (uint32_t)rp_pool_take(&r->rings),
 					.csb = (uint32_t)rp_pool_take(&r->csbs),
-					.slots = slots };
-	ring = rp_region_ring_at(r, out->obj);
-	ret = commit(r, (uint64_t)((uint8_t *)ring - r->base), r->rings.objsize, err);
+					.slots = slots,
+					.dir = (uint16_t)dir,
+					.ringid = (uint16_t)ringid };
+	ret = commit(r, r->rings.offset + (uint64_t)out->obj * r->rings.objsize, r->rings.objsize,
+		     err);
 	if (ret < 0) {
 		rp_pool_give(&r->rings, out->obj);
 		rp_pool_give(&r->csbs, out->csb);
 		return ret;
 	}
-	memset(ring, 0, r->rings.objsize);
-	ring->buf_ofs = rp_region_bufs(r) - (uint8_t *)ring;
-	ring->num_slots = slots;
-	ring->nr_buf_size = r->bufs.objsize;
-	ring->ringid = (uint16_t)ringid;
-	ring->dir = (uint16_t)dir;
-	ring->tail = tail;
-	csb = rp_region_csb_at(r, out->csb);
-	*csb = (struct rp_csb){
-		.ktoa = { .hwtail = tail, .kern_need_kick = 1 },
-		.ring_offset = (uint64_t)((uint8_t *)ring - r->base),
-		.peer = RP_NO_CSB,
-		.monitor = RP_NO_CSB,
-		.next_monitor = RP_NO_CSB,
-	};
-	ret = fill_slots(r, ring, slots, err);
+	init_ring(r, out, out->dir, out->ringid);
+	ret = fill_slots(r, rp_region_ring_at(r, out->obj), slots, err);
 	if (ret < 0)
 		rp_region_del_ring(r, out);
 	return ret;
@@ -293,14 +302,27 @@ static void give_buf(struct rp_region *r, uint32_t buf)
 		rp_pool_give(&r->bufs, buf);
 }
 
-void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring)
+static void give_slots(struct rp_region *r, const struct rp_region_ring *ring)
 {
 	const struct netmap_ring *at = rp_region_ring_at(r, ring->obj);
-	struct rp_csb *csb = rp_region_csb_at(r, ring->csb);
 
 	for (uint32_t i = 0; i < ring->slots; i++)
 		give_buf(r, rp_load(&at->slot[i].buf_idx));
-	csb->ring_offset = 0;
+}
+
+int rp_region_reset_ring(struct rp_region *r, const struct rp_region_ring *ring, struct rp_err *err)
+{
+	give_slots(r, ring);
+	init_ring(r, ring, ring->dir, ring->ringid);
+	if (rp_pool_left(&r->bufs) < ring->slots)
+		return exhausted(r, &r->bufs, ring->slots, err);
+	return fill_slots(r, rp_region_ring_at(r, ring->obj), ring->slots, err);
+}
+
+void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring)
+{
+	give_slots(r, ring);
+	rp_region_csb_at(r, ring->csb)->ring_offset = 0;
 	rp_pool_give(&r->rings, ring->obj);
 	rp_pool_give(&r->csbs, ring->csb);
 }

@@ -47,6 +47,8 @@ struct rp_region_ring {
 	uint32_t obj; /* in the ring pool */
 	uint32_t csb; /* in the CSB pool */
 	uint32_t slots;
+	uint16_t dir; /* NETMAP_DIR_* */
+	uint16_t ringid;
 };
 
 /**
@@ -65,6 +67,15 @@ int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t s
  * Its user may have written nonsense there: what is no taken buffer is passed over.
  */
 void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring);
+
+/**
+ * rp_region_reset_ring() - make a ring empty again, as new, with buffers of its own
+ *
+ * Nobody may sync it meanwhile. Return: 0, or a negative errno when its user left it
+ * with other than its own buffers and there are not enough others
+ */
+int rp_region_reset_ring(struct rp_region *r, const struct rp_region_ring *ring,
+			 struct rp_err *err);
 
 /* rp_region_add_if() - take a netmap_if. Return: its number, or a negative errno */
 int rp_region_add_if(struct rp_region *r, struct rp_err *err);

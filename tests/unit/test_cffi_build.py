@@ -67,7 +67,7 @@ def test_wrong_markers_are_refused_with_the_place(
 def test_the_emitted_source_includes_the_header_itself(tmp_path: Path) -> None:
     path = header(tmp_path, "/* cffi:begin */", "int answer(int x);", "/* cffi:end */")
     output = tmp_path / "_dp.c"
-    assert cffi_build.main([str(output), str(path)]) == 0
+    assert cffi_build.main(["a.b", str(output), str(path)]) == 0
     text = output.read_text(encoding="utf-8")
     assert '#include "some.h"' in text
     assert "answer" in text
@@ -75,11 +75,11 @@ def test_the_emitted_source_includes_the_header_itself(tmp_path: Path) -> None:
 
 def test_a_bad_header_fails_the_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "_dp.c"
-    assert cffi_build.main([str(output), str(header(tmp_path, "int f(void);"))]) == 1
+    assert cffi_build.main(["a.b", str(output), str(header(tmp_path, "int f(void);"))]) == 1
     assert "no cffi region" in capsys.readouterr().err
     assert not output.exists()
 
 
 def test_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cffi_build.main(["only-output.c"]) == 2
+    assert cffi_build.main(["a.b", "only-output.c"]) == 2
     assert "usage" in capsys.readouterr().err

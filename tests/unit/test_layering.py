@@ -45,6 +45,7 @@ C_LAYERS: Mapping[str, Sequence[str]] = {
     "front ends": ["front_*"],
     "worker": ["worker.[ch]"],
     "facade": ["dataplane.[ch]", "dp_*.c"],
+    "client": ["client/*"],
     "bench": ["bench/*"],
     "tests": ["tests/*"],
 }
