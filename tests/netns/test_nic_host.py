@@ -157,9 +157,25 @@ def test_a_nic_that_cannot_be_taken_stays_as_it_is(
 def test_a_nic_that_has_an_xdp_program_is_refused(
     here: Network, there: Network, table: Bench
 ) -> None:
-    table.nic(lay(here, there, "eth0", "xdp-copy"))
+    number = here.do(links.get, lay(here, there, "eth0", "xdp-copy")).number
+    sockets = bpf.socket_map(1)
+    program = bpf.load(bpf.ProgramType.XDP, "other", programs.to_sockets(sockets))
+    attached = here.do(bpf.attach, program, number, bpf.Attach.XDP, bpf.XDP_DRIVER_MODE)
     with pytest.raises(Exception, match="it already has an XDP program"):
         table.nic("eth0")
+    for fd in (attached, program, sockets):
+        os.close(fd)
+    assert table.nic("eth0").mode == "xdp-copy"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_nic_belongs_to_one_port(mode: str, here: Network, there: Network, table: Bench) -> None:
+    interface = lay(here, there, "eth0", mode)
+    first = table.nic(interface, host=True)
+    with pytest.raises(Exception, match="another port has it"):
+        table.nic(interface)
+    here.do(first.close)
+    assert table.nic(interface).mode == mode
 
 
 def test_a_nic_that_goes_down_goes_on_when_it_is_up(

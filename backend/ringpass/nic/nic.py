@@ -13,7 +13,8 @@ import errno
 import logging
 import os
 from contextlib import ExitStack
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from ringpass.dataplane import DataPlane, KernelConfig, KernelMode, PortId
 from ringpass.errors import RingpassError
@@ -47,6 +48,9 @@ class Nic:
     those that the stack sends do not reach the network; without `host_port` they are dropped.
     """
 
+    _all_taken: ClassVar[set[tuple[int, int]]] = set()
+    """Interfaces that are open in this process: network namespace and index."""
+
     def __init__(
         self,
         plane: DataPlane,
@@ -77,6 +81,7 @@ class Nic:
         link = links.get(self.interface)
         self._check_queues()
         with ExitStack() as undo:
+            self._claim(undo, link)
             _hold(undo, devices.promiscuous(link.name, link.number))
             self._take_host(undo, link)
             self._take_network(undo, link)
@@ -137,6 +142,14 @@ class Nic:
                 f"make the port anew, or ethtool -L {self.interface} combined {self._queues}",
                 errno=errno.EINVAL,
             )
+
+    def _claim(self, undo: ExitStack, link: links.Link) -> None:
+        key = Path("/proc/thread-self/ns/net").stat().st_ino, link.number
+        if key in self._all_taken:
+            why, fix = "another port has it", "see which: ringpass port ls"
+            raise RingpassError(self._what(), why, fix, errno=errno.EBUSY)
+        self._all_taken.add(key)
+        undo.callback(self._all_taken.discard, key)
 
     def _take_host(self, undo: ExitStack, link: links.Link) -> None:
         """Divert what the host's stack sends: to its port, or to nowhere."""
