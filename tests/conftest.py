@@ -7,11 +7,15 @@ With `-n`, files of tests go to several processes; `make test` says how.
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import ringpass
 from tests.support.turnstile import Turnstile
+
+if TYPE_CHECKING:
+    from tests.support.schedule import Schedule
 
 # Builds what has changed, once: the processes that run tests find nothing to build.
 assert ringpass.__version__
@@ -26,6 +30,14 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with TemporaryDirectory(prefix="rp-") as name:
         monkeypatch.setenv("RINGPASS_RUNTIME_DIR", name)
         yield Path(name)
+
+
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist there is one process
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "Schedule":
+    """Say which tests run in the same process."""
+    from tests.support.schedule import Schedule
+
+    return Schedule(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -222,10 +222,11 @@ def test_without_a_terminal_there_are_lines(runtime_dir: Path) -> None:
 def terminal(sender: Sender) -> Iterator["pexpect.spawn[str]"]:
     """Return `ringpass top`, at a terminal of its own."""
     assert sender
+    sized = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     top = pexpect.spawn(
         str(RINGPASS),
         ["top", "--interval", "0.1"],
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+        env={**sized, "TERM": "xterm", "NO_COLOR": "1"},
         dimensions=(24, 120),
         encoding="utf-8",
         timeout=10,
