@@ -190,14 +190,25 @@ static void lend(struct xdp_queue *x, const uint32_t *chunk, uint32_t n)
 	rp_store_release(x->fill.producer, pos);
 }
 
+/* A driver that found no chunk to receive into stops until it is told of new ones. */
+static void ask_to_receive(struct xdp_queue *x)
+{
+	if (needs_wakeup(&x->fill))
+		recvfrom(x->q.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
 static void xdp_complete(struct rp_endpoint *ep)
 {
 	struct xdp_queue *x = of(ep);
 
 	lend(x, x->taken, x->ntaken);
 	x->ntaken = 0;
-	if (needs_wakeup(&x->fill))
-		recvfrom(x->q.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+	ask_to_receive(x);
+}
+
+static void xdp_arm(struct rp_endpoint *ep)
+{
+	ask_to_receive(of(ep));
 }
 
 static bool xdp_pending(struct rp_endpoint *ep)
@@ -293,7 +304,7 @@ static const struct rp_endpoint_ops xdp_ops = {
 	.pull = xdp_pull,
 	.complete = xdp_complete,
 	.pending = xdp_pending,
-	.arm = rp_kernel_nothing,
+	.arm = xdp_arm,
 	.disarm = rp_kernel_nothing,
 	.lease = xdp_lease,
 	.publish = rp_outq_publish,
