@@ -16,7 +16,7 @@ BUSY_GUESTS = tuple(
 )
 
 
-class Schedule(LoadFileScheduling):
+class Schedule(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no types
     """Files go to processes as a whole; all files with busy guests go to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
