@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RP_EPOLL_H
+#define RP_EPOLL_H
+
+/* rp_epoll_forget() - the session at the number @fd is no member of any set any more */
+void rp_epoll_forget(int fd);
+
+#endif
