@@ -207,6 +207,8 @@ static int take_descriptors(struct duty *d, unsigned n,
 			    struct nmreq_opt_sync_kloop_eventfds *option, bool *all)
 {
 	*all = option != NULL;
+	if (option)
+		option->nro_opt.nro_status = 0;
 	for (unsigned i = 0; option && i < n; i++)
 		*all &= option->eventfds[i].ioeventfd >= 0;
 	for (unsigned i = 0; option && i < n; i++) {
@@ -247,11 +249,14 @@ static int run(struct rp_session *s, struct rp_loop *loop,
 				      .tell = -1 };
 	if (!error)
 		error = take_descriptors(d, n, descriptors, &all);
+	if (mode)
+		mode->nro_opt.nro_status = 0;
 	if (error) {
 		if (descriptors)
 			descriptors->nro_opt.nro_status = (uint32_t)error;
 	} else if (mode && mode->mode && !all) {
-		mode->nro_opt.nro_status = error = EINVAL;
+		error = EINVAL;
+		mode->nro_opt.nro_status = EINVAL;
 	} else if (all) {
 		run_notified(loop, d, n, fds);
 	} else {
