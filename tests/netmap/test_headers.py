@@ -16,13 +16,17 @@ STRUCTS: Mapping[str, tuple[int, str]] = {
     "netmap_slot": (16, "buf_idx 0 len 4 flags 6 ptr 8"),
     "netmap_ring": (
         256,
-        "buf_ofs 0 num_slots 8 nr_buf_size 12 ringid 16 dir 18 head 20 cur 24 tail 28 flags 32"
-        " ts 40 offset_mask 56 buf_align 64 sem 128 slot 256",
+        (
+            "buf_ofs 0 num_slots 8 nr_buf_size 12 ringid 16 dir 18 head 20 cur 24 tail 28 flags 32"
+            " ts 40 offset_mask 56 buf_align 64 sem 128 slot 256"
+        ),
     ),
     "netmap_if": (
         56,
-        "ni_name 0 ni_version 16 ni_flags 20 ni_tx_rings 24 ni_rx_rings 28 ni_bufs_head 32"
-        " ni_host_tx_rings 36 ni_host_rx_rings 40 ni_spare1 44 ring_ofs 56",
+        (
+            "ni_name 0 ni_version 16 ni_flags 20 ni_tx_rings 24 ni_rx_rings 28 ni_bufs_head 32"
+            " ni_host_tx_rings 36 ni_host_rx_rings 40 ni_spare1 44 ring_ofs 56"
+        ),
     ),
     "nmreq_header": (
         88,
@@ -31,14 +35,18 @@ STRUCTS: Mapping[str, tuple[int, str]] = {
     "nmreq_option": (24, "nro_next 0 nro_reqtype 8 nro_status 12 nro_size 16"),
     "nmreq_register": (
         56,
-        "nr_offset 0 nr_memsize 8 nr_tx_slots 16 nr_rx_slots 20 nr_tx_rings 24 nr_rx_rings 26"
-        " nr_host_tx_rings 28 nr_host_rx_rings 30 nr_mem_id 32 nr_ringid 34 nr_mode 36"
-        " nr_extra_bufs 40 nr_flags 48",
+        (
+            "nr_offset 0 nr_memsize 8 nr_tx_slots 16 nr_rx_slots 20 nr_tx_rings 24 nr_rx_rings 26"
+            " nr_host_tx_rings 28 nr_host_rx_rings 30 nr_mem_id 32 nr_ringid 34 nr_mode 36"
+            " nr_extra_bufs 40 nr_flags 48"
+        ),
     ),
     "nmreq_port_info_get": (
         32,
-        "nr_memsize 0 nr_tx_slots 8 nr_rx_slots 12 nr_tx_rings 16 nr_rx_rings 18"
-        " nr_host_tx_rings 20 nr_host_rx_rings 22 nr_mem_id 24",
+        (
+            "nr_memsize 0 nr_tx_slots 8 nr_rx_slots 12 nr_tx_rings 16 nr_rx_rings 18"
+            " nr_host_tx_rings 20 nr_host_rx_rings 22 nr_mem_id 24"
+        ),
     ),
     "nmreq_vale_attach": (64, "reg 0 port_index 56"),
     "nmreq_vale_detach": (8, "port_index 0"),
@@ -51,10 +59,12 @@ STRUCTS: Mapping[str, tuple[int, str]] = {
     "nmreq_vale_polling": (16, "nr_mode 0 nr_first_cpu_id 4 nr_num_polling_cpus 8"),
     "nmreq_pools_info": (
         64,
-        "nr_memsize 0 nr_mem_id 8 nr_if_pool_offset 16 nr_if_pool_objtotal 24"
-        " nr_if_pool_objsize 28 nr_ring_pool_offset 32 nr_ring_pool_objtotal 40"
-        " nr_ring_pool_objsize 44 nr_buf_pool_offset 48 nr_buf_pool_objtotal 56"
-        " nr_buf_pool_objsize 60",
+        (
+            "nr_memsize 0 nr_mem_id 8 nr_if_pool_offset 16 nr_if_pool_objtotal 24"
+            " nr_if_pool_objsize 28 nr_ring_pool_offset 32 nr_ring_pool_objtotal 40"
+            " nr_ring_pool_objsize 44 nr_buf_pool_offset 48 nr_buf_pool_objtotal 56"
+            " nr_buf_pool_objsize 60"
+        ),
     ),
     "nmreq_sync_kloop_start": (8, "sleep_us 0"),
     "nmreq_opt_extmem": (96, "nro_opt 0 nro_usrptr 24 nro_info 32"),
@@ -63,16 +73,17 @@ STRUCTS: Mapping[str, tuple[int, str]] = {
     "nmreq_opt_sync_kloop_mode": (32, "nro_opt 0 mode 24"),
     "nmreq_opt_offsets": (
         56,
-        "nro_max_offset 24 nro_initial_offset 32 nro_offset_bits 40 nro_tx_align 44"
-        " nro_min_gap 48",
+        "nro_max_offset 24 nro_initial_offset 32 nro_offset_bits 40 nro_tx_align 44 nro_min_gap 48",
     ),
     "nm_csb_atok": (64, "head 0 cur 4 appl_need_kick 8 sync_flags 12"),
     "nm_csb_ktoa": (64, "hwcur 0 hwtail 4 kern_need_kick 8"),
     "nmreq": (
         60,
-        "nr_name 0 nr_version 16 nr_offset 20 nr_memsize 24 nr_tx_slots 28 nr_rx_slots 32"
-        " nr_tx_rings 36 nr_rx_rings 38 nr_ringid 40 nr_cmd 42 nr_arg1 44 nr_arg2 46 nr_arg3 48"
-        " nr_flags 52 spare2 56",
+        (
+            "nr_name 0 nr_version 16 nr_offset 20 nr_memsize 24 nr_tx_slots 28 nr_rx_slots 32"
+            " nr_tx_rings 36 nr_rx_rings 38 nr_ringid 40 nr_cmd 42 nr_arg1 44 nr_arg2 46 nr_arg3 48"
+            " nr_flags 52 spare2 56"
+        ),
     ),
     "nm_ifreq": (272, "nifr_name 0 data 16"),
 }
@@ -175,6 +186,6 @@ def test_programs_compile_without_a_warning(compiler: list[str], tmp_path: Path)
         pytest.skip(f"there is no {compiler[0]}")
     source = tmp_path / "program.c"
     source.write_text("#define NETMAP_WITH_LIBS\n#include <net/netmap_user.h>\n")
-    command = [*compiler, "-Werror", "-I", INCLUDE, "-D_GNU_SOURCE", "-c", source]
-    done = subprocess.run([*command, "-o", tmp_path / "o"], capture_output=True, text=True)
+    command = [*compiler, "-Werror", "-I", str(INCLUDE), "-D_GNU_SOURCE", "-c", str(source)]
+    done = subprocess.run([*command, "-o", str(tmp_path / "o")], capture_output=True, text=True)
     assert done.stderr == ""
