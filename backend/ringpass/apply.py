@@ -95,7 +95,10 @@ class PortSet(Struct, frozen=True, tag="port.set"):
 
     def __str__(self) -> str:
         port = self.config
-        return f"~ port {self.name}: full {port.full}, hold_us {port.hold_us}, mtu {port.mtu}"
+        polling = f", polling {port.polling}" if port.interface is not None else ""
+        return (
+            f"~ port {self.name}: full {port.full}, hold_us {port.hold_us}, mtu {port.mtu}{polling}"
+        )
 
 
 class PortRemove(Struct, frozen=True, tag="port.remove"):
@@ -122,7 +125,7 @@ Action = (
 )
 
 #: What of a port can be changed while its front end stays connected.
-LIVE = frozenset({"full", "hold_us", "mtu"})
+LIVE = frozenset({"full", "hold_us", "mtu", "polling"})
 
 
 def plan(running: Config, wanted: Config, placed: Mapping[str, Placed]) -> list[Action]:

@@ -152,6 +152,8 @@ class Port(Struct, frozen=True, forbid_unknown_fields=True):
     """nic: the host's stack stays on the interface, as a port `SWITCH:PORT^` beside this one."""
     fallback: Literal["packet", "refuse"] = "packet"
     """nic: whether packet sockets will do where the driver has no XDP."""
+    polling: list[Annotated[int, Meta(ge=0, le=4095)]] = []
+    """nic, interface: CPUs that do nothing but move what comes in, its queues in turn."""
 
 
 class Config(Struct, frozen=True):
@@ -416,6 +418,16 @@ class _Checker:
                 )
         if port.host and port.kind != "nic":
             self.fail(f"{key}.host", f"{port.kind} ports have no host stack", "remove it")
+        if port.polling and port.kind not in _KINDS_OF_INTERFACES:
+            why = f"nobody polls for {port.kind} ports alone"
+            self.fail(f"{key}.polling", why, "give it a worker that is busy")
+        cpus = os.sysconf("SC_NPROCESSORS_ONLN")
+        if len(port.polling) >= cpus or max(port.polling, default=0) >= cpus:
+            self.fail(
+                f"{key}.polling",
+                f"this machine has the CPUs 0 to {cpus - 1}, and one is for everything else",
+                "name fewer of them",
+            )
         mac = (port.mac or default_mac(name)).lower()
         if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
             self.fail(

@@ -92,6 +92,27 @@ def test_ports_come_and_go_while_it_runs(daemon: Daemon, here: Network) -> None:
     assert "vale0:wan has the interface eth0, too" in refused
 
 
+def test_polling_changes_while_it_runs(daemon: Daemon, here: Network) -> None:
+    def polling() -> object:
+        return daemon.call("port.show", name="vale0:eth0")["interface"]["polling"]
+
+    threads = Path(f"/proc/{daemon.call('ping')['pid']}/task")
+    before = len(list(threads.iterdir()))
+    for cpus in ([0], [1], []):
+        daemon.config.write_text(
+            CONFIG.replace("host = true", f"host = true\npolling = {cpus}"), encoding="utf-8"
+        )
+        applied = here.run(RINGPASS, "apply", daemon.config)
+        assert f"polling {cpus}" in applied
+        assert polling() == cpus
+        assert here.reaches("10.0.0.2")
+    assert len(list(threads.iterdir())) == before
+    refused = here.run(
+        *(RINGPASS, "port", "add", "vale0:x", "--kind", "nic", "--polling", "4000"), check=False
+    )
+    assert "this machine has the CPUs 0 to" in refused
+
+
 def test_the_daemon_follows_its_interfaces(daemon: Daemon, here: Network, there: Network) -> None:
     def problems() -> str:
         return " ".join(daemon.call("status")["problems"])

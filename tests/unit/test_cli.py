@@ -174,6 +174,7 @@ def test_ports_come_and_go_with_all_their_settings(ask: Run, daemon: Daemon) -> 
         "interface": None,
         "host": False,
         "fallback": "packet",
+        "polling": [],
     }
     assert json.loads(ask("port", "show", "vale0:p", "--json").out)["mtu"] == 9000
     shown = ask("port", "show", "vale0:p")

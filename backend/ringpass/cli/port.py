@@ -71,6 +71,10 @@ def add(
     fallback: Annotated[
         str | None, typer.Option(help="packet or refuse, where a nic's driver has no XDP.")
     ] = None,
+    polling: Annotated[
+        list[int] | None,
+        typer.Option(help="A CPU to do nothing but serve the interface; repeat for more."),
+    ] = None,
     json: output.Json = False,
 ) -> None:
     """Add a port. One that is there with the same settings stays as it is."""
@@ -89,6 +93,7 @@ def add(
         "interface": interface,
         "host": host,
         "fallback": fallback,
+        "polling": polling,
     }
     settings = {key: value for key, value in options.items() if value is not None}
     with Client() as client:
@@ -177,6 +182,7 @@ def _interface(interface: InterfaceStatus) -> list[tuple[str, object]]:
         ("interface", interface.name),
         ("frames by", interface.mode or "none"),
         ("no XDP", interface.fell_back),
+        ("polling CPUs", " ".join(map(str, interface.polling))),
     ]
 
 

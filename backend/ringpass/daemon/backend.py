@@ -30,6 +30,7 @@ from ringpass.netlink import links
 from ringpass.nic import devices
 from ringpass.nic.interface import Interface
 from ringpass.nic.nic import Nic
+from ringpass.nic.polling import Polling
 from ringpass.observe.counters import Counters, RingCounters
 from ringpass.observe.status import (
     FdbEntry,
@@ -305,6 +306,8 @@ class Backend:
                 self._dataplane.set_port_full(live.id, full, port_config.hold_us)
                 self._dataplane.set_port_mtu(live.id, port_config.mtu)
                 live.control.set_mtu(port_config.mtu)
+                if isinstance(live.control, HostControl):
+                    live.control.set_polling(port_config.polling)
                 live.config = port_config
             case apply.PortRemove(name):
                 live = self._ports.pop(name)
@@ -399,8 +402,14 @@ class Backend:
                     mac=str(config.mac),
                 )
             )
-            control = HostControl(self._dataplane, port, taken)
+            polling = Polling(self._dataplane, port, queues, self._workers[worker][0])
+            control = HostControl(self._dataplane, port, taken, polling)
             control.open()
+            try:
+                control.set_polling(config.polling)
+            except RingpassError:
+                control.close()
+                raise
         except RingpassError:
             self._remove(port, host_port)
             raise

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What is on the user's side of a port: virtual machines, or an interface of the host."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ringpass.dataplane import DataPlane, PortId
 from ringpass.nic.interface import Interface
 from ringpass.nic.nic import Nic
+from ringpass.nic.polling import Polling
 from ringpass.observe.status import InterfaceStatus
 from ringpass.sockets import Access
 from ringpass.vhostuser.frontend import FrontEnd
@@ -47,11 +49,14 @@ class HostControl:
     standby: FrontEnd | None = None
     path = Path()
 
-    def __init__(self, plane: DataPlane, port: PortId, taken: Nic | Interface) -> None:
+    def __init__(
+        self, plane: DataPlane, port: PortId, taken: Nic | Interface, polling: Polling
+    ) -> None:
         self.history = History()
         self._plane = plane
         self._port = port
         self._taken = taken
+        self._polling = polling
 
     def open(self) -> None:
         """Take the interface, or make it."""
@@ -59,6 +64,7 @@ class HostControl:
 
     def close(self) -> None:
         """Give the interface back, or remove it."""
+        self._polling.stop()
         self._taken.close()
 
     def set_mtu(self, mtu: int) -> None:
@@ -67,6 +73,10 @@ class HostControl:
 
     def set_access(self, access: Access) -> None:
         """Nobody connects to an interface."""
+
+    def set_polling(self, cpus: Sequence[int]) -> None:
+        """Let these CPUs move what comes in, and do nothing else."""
+        self._polling.set(cpus)
 
     def look(self) -> None:
         """Follow what became of the interface."""
@@ -90,4 +100,6 @@ class HostControl:
     def status(self) -> InterfaceStatus:
         """Return what is to be told of the interface."""
         taken = self._taken
-        return InterfaceStatus(taken.interface, taken.mode, taken.fell_back, taken.problem)
+        return InterfaceStatus(
+            taken.interface, taken.mode, taken.fell_back, taken.problem, self._polling.cpus
+        )

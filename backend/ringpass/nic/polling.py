@@ -3,6 +3,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 
 from ringpass.dataplane import DataPlane, Policy, PortId, WorkerId
 from ringpass.errors import RingpassError
@@ -18,26 +19,36 @@ class Polling:
         self._queues = queues
         self._home = home
         self._workers: list[WorkerId] = []
+        self.cpus: list[int] = []
+        """Those that poll."""
 
     @property
     def on(self) -> bool:
         """Whether there are such threads."""
         return bool(self._workers)
 
-    def start(self, cpus: range) -> None:
+    def set(self, cpus: Sequence[int]) -> None:
+        """Let these CPUs poll, and no others; none: nobody. Raises RingpassError."""
+        if list(cpus) != self.cpus:
+            self.stop()
+        if cpus and not self.on:
+            self.start(cpus)
+
+    def start(self, cpus: Sequence[int]) -> None:
         """Let each CPU of `cpus` poll a queue, in turn. Raises RingpassError."""
         what = "cannot bind polling threads"
         online = os.cpu_count() or 1
         if self.on:
             raise RingpassError(what, "there are some", "stop them first", errno=errno.EBUSY)
         # One processor at least stays for everything else.
-        if not 0 < len(cpus) < online or cpus.start < 0 or cpus.stop > online:
+        if not 0 < len(cpus) < online or min(cpus) < 0 or max(cpus) >= online:
             raise RingpassError(
                 what,
-                f"CPUs {cpus.start} to {cpus.stop - 1} were asked for; there are {online}",
-                "name fewer than there are, from 0",
+                f"CPUs {list(cpus)} were asked for; this machine has {online}",
+                "name some from 0 on, fewer than there are",
                 errno=errno.EINVAL,
             )
+        self.cpus = list(cpus)
         try:
             for cpu in cpus:
                 self._workers.append(self._plane.add_worker(Policy.BUSY, cpu=cpu))
@@ -56,3 +67,4 @@ class Polling:
             self._plane.kernel(self._port).serve(queue, self._home)
         while self._workers:
             self._plane.remove_worker(self._workers.pop())
+        self.cpus = []

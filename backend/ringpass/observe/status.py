@@ -77,6 +77,8 @@ class InterfaceStatus(Struct, frozen=True):
     """Why packet sockets have to do."""
     problem: str
     """Why no frames are moved."""
+    polling: list[int] = []
+    """CPUs that do nothing but move what comes in."""
 
 
 class PortStatus(Struct, frozen=True):
