@@ -56,11 +56,6 @@ static struct rp_counters *map_counters(int fd, struct rp_err *err)
 	return c;
 }
 
-void rp_dataplane_beat(rp_dataplane *dp)
-{
-	rp_store(&dp->counters->alive_ns, rp_now_ns());
-}
-
 rp_dataplane *rp_dataplane_new(int state_fd, int counters_fd, struct rp_err *err)
 {
 	rp_dataplane *dp = aligned_alloc(64, (sizeof(*dp) + 63) / 64 * 64);

@@ -244,7 +244,7 @@ typedef struct rp_caller rp_caller;
 rp_dataplane *rp_dataplane_new(int state_fd, int counters_fd, struct rp_err *err);
 void rp_dataplane_free(rp_dataplane *dp);
 int rp_dataplane_event_fd(rp_dataplane *dp); /* readable when a port broke */
-void rp_dataplane_beat(rp_dataplane *dp);    /* a sign of life, for who reads the counters */
+void rp_dataplane_beat(rp_dataplane *dp);    /* now and then: a sign of life; pipes' counters */
 
 /* Switches. */
 int rp_switch_add(rp_dataplane *dp, const struct rp_switch_config *cfg, struct rp_err *err);

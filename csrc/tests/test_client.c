@@ -226,6 +226,10 @@ TEST(a_receiver_that_sleeps_is_called)
 		EXPECT_EQ(pthread_create(&thread, NULL, send_later, &a), 0);
 		EXPECT_EQ(wait_and_get(&b), 7);
 		pthread_join(thread, NULL);
+		rp_dataplane_beat(w.dp);
+		EXPECT_EQ(world_count(&w, pb, NETMAP_DIR_RX)->frames, 1);
+		EXPECT_EQ(world_count(&w, pb, NETMAP_DIR_RX)->calls, 1);
+		EXPECT_EQ(world_count(&w, pa, NETMAP_DIR_TX)->kicks, 1);
 		close_user(&a);
 		close_user(&b);
 	}
@@ -247,6 +251,13 @@ TEST(a_pipe_moves_buffers_and_holds_back_who_sends_too_much)
 		sent++;
 	EXPECT_EQ(sent, 63);
 	EXPECT_EQ(rp_client_sync(a.c, TX), 0);
+	rp_dataplane_beat(w.dp);
+	EXPECT_EQ(world_count(&w, pa, NETMAP_DIR_TX)->frames, 63);
+	EXPECT_EQ(world_count(&w, pa, NETMAP_DIR_TX)->batches, 1);
+	EXPECT_EQ(world_count(&w, pb, NETMAP_DIR_RX)->frames, 63);
+	EXPECT_EQ(world_count(&w, pb, NETMAP_DIR_RX)->bytes,
+		  world_count(&w, pa, NETMAP_DIR_TX)->bytes);
+	EXPECT_EQ(world_count(&w, pb, NETMAP_DIR_TX)->frames, 0);
 	EXPECT(!put(&a, sent));
 	EXPECT_EQ(rp_client_sync(b.c, RX), 0);
 	EXPECT_EQ(b.ring[RX]->slot[0].buf_idx, buf);
