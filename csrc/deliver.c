@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "deliver.h"
 
+#include <sched.h>
 #include <stdbool.h>
 
 #include "caller.h"
@@ -100,6 +101,23 @@ static bool all_flooded(const struct rp_forward *fw, const struct rest *r)
 }
 
 /*
+ * Is the receiver full of frames that others have not copied yet? One of them may
+ * have been interrupted: give it the processor, if this thread is in its place.
+ * Else all that senders bring would be dropped until its turn comes again.
+ */
+static bool let_others_finish(struct rp_endpoint *to)
+{
+	bool open;
+
+	rp_lock_take(&to->lock);
+	open = to->state->lease_head != to->state->lease_tail;
+	rp_lock_release(&to->lock);
+	if (open)
+		sched_yield();
+	return open;
+}
+
+/*
  * The receiver is full: if it wants senders held back, keep what only it gets;
  * a flooded frame that waited for one port would reach the others twice.
  */
@@ -178,7 +196,7 @@ void rp_deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoin
 		const uint16_t *order, unsigned n)
 {
 	struct rest r = { .order = order, .n = n };
-	bool call = false;
+	bool call = false, yielded = false;
 
 	while (r.n) {
 		unsigned done = fill(c, from, to, from->batch, r.order, r.n, &call);
@@ -191,6 +209,10 @@ void rp_deliver(struct rp_caller *c, struct rp_endpoint *from, struct rp_endpoin
 			break;
 		}
 		if (r.n && c->lease.stopped == RP_LEASE_FULL) {
+			if (!yielded && let_others_finish(to)) {
+				yielded = true;
+				continue;
+			}
 			congested(c, from, to, &r);
 			break;
 		}

@@ -129,70 +129,73 @@ int rp_bench_check_config(const rp_bench *b, const struct rp_bench_config *cfg, 
 	return 0;
 }
 
-static int start(pthread_t *thread, void *(*loop)(void *), int32_t cpu, void *arg,
-		 struct rp_err *err)
+/* All threads of a team begin together, or not at all. */
+struct gate {
+	uint32_t go; /* 1: run, 2: give up */
+};
+
+enum { GATE_RUN = 1, GATE_GIVE_UP = 2, TEAM_MAX = RP_BENCH_SENDERS + 1 };
+
+struct waiting {
+	struct gate *gate;
+	const struct bench_thread *what;
+	pthread_t thread;
+};
+
+static void *behind_gate(void *arg)
 {
+	const struct waiting *w = arg;
+	uint32_t spins = 0, go;
+
+	while (!(go = rp_load_acquire(&w->gate->go)))
+		rp_bench_wait(&spins);
+	return go == GATE_RUN ? w->what->loop(w->what->arg) : NULL;
+}
+
+static int start(struct waiting *w, struct rp_err *err)
+{
+	const int32_t cpu = w->what->cpu;
 	pthread_attr_t attr;
 	cpu_set_t set;
 	int code;
 
-	CPU_ZERO(&set);
-	if (cpu < 0 || cpu >= CPU_SETSIZE)
+	if (cpu < -1 || cpu >= CPU_SETSIZE)
 		return rp_bench_fail(err, EINVAL, "there is no CPU %d", cpu);
-	CPU_SET((unsigned)cpu, &set);
 	pthread_attr_init(&attr);
-	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
-	code = pthread_create(thread, &attr, loop, arg);
+	if (cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET((unsigned)cpu, &set);
+		pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	}
+	code = pthread_create(&w->thread, &attr, behind_gate, w);
 	pthread_attr_destroy(&attr);
 	return code ? rp_bench_fail(err, code, "cannot run on CPU %d: %s", cpu, strerror(code)) : 0;
 }
 
-/* Two threads begin together, or not at all. */
-struct gate {
-	void *(*loop[2])(void *);
-	void *arg;
-	uint32_t go; /* 1: run, 2: give up */
-};
-
-enum { GATE_RUN = 1, GATE_GIVE_UP = 2 };
-
-static void *behind_gate(struct gate *g, void *(*loop)(void *))
+int rp_bench_team(const struct bench_thread *threads, unsigned n, struct rp_err *err)
 {
-	uint32_t spins = 0, go;
+	struct waiting waiting[TEAM_MAX];
+	struct gate gate = { 0 };
+	unsigned started = 0;
+	int ret = 0;
 
-	while (!(go = rp_load_acquire(&g->go)))
-		rp_bench_wait(&spins);
-	return go == GATE_RUN ? loop(g->arg) : NULL;
-}
-
-static void *first_loop(void *arg)
-{
-	struct gate *g = arg;
-
-	return behind_gate(g, g->loop[0]);
-}
-
-static void *second_loop(void *arg)
-{
-	struct gate *g = arg;
-
-	return behind_gate(g, g->loop[1]);
+	while (started < n && ret == 0) {
+		waiting[started] = (struct waiting){ .gate = &gate, .what = &threads[started] };
+		ret = start(&waiting[started], err);
+		if (ret == 0)
+			started++;
+	}
+	rp_store_release(&gate.go, ret < 0 ? GATE_GIVE_UP : GATE_RUN);
+	for (unsigned i = 0; i < started; i++)
+		pthread_join(waiting[i].thread, NULL);
+	return ret;
 }
 
 int rp_bench_threads(void *(*main_loop)(void *), void *(*other)(void *), const int32_t cpu[2],
 		     void *arg, struct rp_err *err)
 {
-	struct gate g = { .loop = { main_loop, other }, .arg = arg };
-	pthread_t first = 0, second = 0;
-	int ret = start(&first, first_loop, cpu[0], &g, err);
+	const struct bench_thread threads[] = { { main_loop, arg, cpu[0] },
+						{ other, arg, cpu[1] } };
 
-	if (ret < 0)
-		return ret;
-	if (other)
-		ret = start(&second, second_loop, cpu[1], &g, err);
-	rp_store_release(&g.go, ret < 0 ? GATE_GIVE_UP : GATE_RUN);
-	pthread_join(first, NULL);
-	if (other && ret == 0)
-		pthread_join(second, NULL);
-	return ret;
+	return rp_bench_team(threads, other ? 2 : 1, err);
 }

@@ -197,6 +197,20 @@ int rp_bench_check_config(const rp_bench *b, const struct rp_bench_config *cfg, 
 __attribute__((format(printf, 3, 4))) int rp_bench_fail(struct rp_err *err, int code,
 							const char *format, ...);
 
+/* A thread of a run, and the CPU that it is bound to; -1: any that this process may use. */
+struct bench_thread {
+	void *(*loop)(void *);
+	void *arg;
+	int32_t cpu;
+};
+
+/**
+ * rp_bench_team() - run some threads that begin together, and wait for them
+ *
+ * Return: 0, or a negative errno with the reason in @err; then none was run
+ */
+int rp_bench_team(const struct bench_thread *threads, unsigned n, struct rp_err *err);
+
 /**
  * rp_bench_threads() - run one or two threads, each on its own core, and wait for them
  * @main_loop:	for @cpu[0]

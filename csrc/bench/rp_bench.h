@@ -20,8 +20,8 @@ struct rp_bench_config {
 	uint32_t batch;	      /* frames that a sender publishes at a time, half a ring at most */
 	uint64_t run_ns;      /* end after so long, */
 	uint64_t max_frames;  /* or after so many frames; 0: no such limit */
-	int32_t tx_cpu;
-	int32_t rx_cpu; /* of the second thread, in loops that have one */
+	int32_t tx_cpu;	      /* -1: any of those that this process may use */
+	int32_t rx_cpu;	      /* of the second thread, in loops that have one */
 };
 
 struct rp_bench_result {
@@ -49,6 +49,12 @@ int rp_bench_port_two(rp_bench *bench, const struct rp_bench_config *cfg,
 /* Two threads, a bare single-producer ring: fill, memcpy and publish; check and release. */
 int rp_bench_spsc(rp_bench *bench, const struct rp_bench_config *cfg, struct rp_bench_result *out,
 		  struct rp_err *err);
+
+enum rp_bench_limits { RP_BENCH_SENDERS = 16 };
+
+/* A thread for each of @n paths, fill and txsync, which all end in one port: rxsync and check. */
+int rp_bench_senders(rp_bench *const *benches, uint32_t n, const struct rp_bench_config *cfg,
+		     struct rp_bench_result *out, struct rp_err *err);
 
 typedef struct rp_bench_vhost rp_bench_vhost;
 

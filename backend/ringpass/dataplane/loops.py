@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The timed loops of csrc/bench: from a tx ring of one port to an rx ring of another."""
 
+from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 from ringpass._dp import ffi, lib
@@ -71,7 +73,28 @@ class Loops:
         `cpus` are those of the sender and of the receiver; a loop of one thread uses the first.
         Raises RingpassError if it cannot run, or if a frame arrived damaged or out of order.
         """
-        return _run(loop.value, self._handle, size, batch, seconds, cpus, frames)
+        return _run_path(loop.value, self._handle, size, batch, seconds, cpus, frames)
+
+    @property
+    def handle(self) -> Any:
+        """What the data plane calls it."""
+        return self._handle
+
+
+def run_senders(
+    paths: Sequence[Loops], *, size: int, batch: int, seconds: float, cpus: tuple[int, int]
+) -> LoopResult:
+    """Run a sender's thread for each of `paths`, which all end in one port, and a receiver's.
+
+    `cpus` are those of the senders and of the receiver, -1 for any. Raises RingpassError if a
+    sync fails, or if a frame arrived damaged or before an earlier one of its sender.
+    """
+    handles = ffi.new("rp_bench *[]", [path.handle for path in paths])
+
+    def loop(config: Any, out: Any, error: Any) -> int:
+        return int(lib.rp_bench_senders(handles, len(paths), config, out, error))
+
+    return _run("rp_bench_senders", loop, size, batch, seconds, cpus, 0)
 
 
 class VhostLoops:
@@ -113,12 +136,26 @@ class VhostLoops:
         self, *, size: int, batch: int, seconds: float, cpu: int, frames: int = 0
     ) -> LoopResult:
         """Send, switch and receive in one thread on `cpu`, as `Loops.run` does."""
-        return _run("rp_bench_vhost_one", self._handle, size, batch, seconds, (cpu, cpu), frames)
+        return _run_path(
+            "rp_bench_vhost_one", self._handle, size, batch, seconds, (cpu, cpu), frames
+        )
+
+
+def _run_path(
+    name: str,
+    handle: Any,
+    size: int,
+    batch: int,
+    seconds: float,
+    cpus: tuple[int, int],
+    frames: int,
+) -> LoopResult:
+    return _run(name, partial(getattr(lib, name), handle), size, batch, seconds, cpus, frames)
 
 
 def _run(
-    loop: str,
-    handle: Any,
+    name: str,
+    loop: Callable[..., int],
     size: int,
     batch: int,
     seconds: float,
@@ -138,11 +175,11 @@ def _run(
     )
     out: Any = ffi.new("struct rp_bench_result *")
     error = ffi.new("struct rp_err *")
-    if getattr(lib, loop)(handle, config, out, error) < 0:
-        raise _failure(f"cannot run {loop}", error)
+    if loop(config, out, error) < 0:
+        raise _failure(f"cannot run {name}", error)
     if out.bad:
         raise RingpassError(
-            f"{loop} delivered wrong frames",
+            f"{name} delivered wrong frames",
             f"{out.bad} of {out.bad + out.frames} were damaged or out of order",
             "this is a bug of the data plane: please report it",
         )
