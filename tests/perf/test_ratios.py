@@ -54,6 +54,11 @@ def test_a_batch_of_256_is_not_far_from_its_goal(size: str, cores: str) -> None:
     )
 
 
+@pytest.mark.parametrize("full", ["hold", "drop"])
+def test_eight_senders_are_not_far_from_one(full: str) -> None:
+    assert_not_far("switch", "--case", f"senders-8/{full}", "--size", "60", "--runs", "5")
+
+
 @pytest.mark.parametrize("case", ["vhost/split", "vhost/packed"])
 def test_virtqueues_on_one_core_are_not_far_from_their_goal(case: str) -> None:
     assert_not_far("vhost", "--case", case, "--runs", "3", "--seconds", "0.05")

@@ -41,6 +41,11 @@ def test_switch_yields_every_case_and_a_picture(tmp_path: Path) -> None:
         for cores in (1, 2)
         for size in (60, 1500)
         for batch in (1, 32, 256)
+    ] + [
+        (2, size, f"senders-{senders}/{full}")
+        for full in ("hold", "drop")
+        for size in (60, 1500)
+        for senders in (2, 4, 8)
     ]
     for row in report["rows"]:
         assert 0 < row["ns_min"] <= row["ns"] <= row["ns_max"]

@@ -10,8 +10,9 @@ from tempfile import TemporaryFile
 
 import pytest
 
+from ringpass.bench.senders import meeting
 from ringpass.bench.switch import path
-from ringpass.dataplane import DataPlane, FrontEndKind, PortSpec, RegionInfo
+from ringpass.dataplane import DataPlane, FrontEndKind, Full, PortSpec, RegionInfo
 from ringpass.dataplane.loops import Loop, Loops
 from ringpass.errors import RingpassError
 
@@ -45,6 +46,15 @@ def test_loops_take_turns_on_the_same_rings(loops: Loops) -> None:
     for _ in range(3):
         for loop in Loop:
             assert run(loops, loop) >= 100_000
+
+
+@pytest.mark.parametrize("full", Full)
+def test_any_number_of_senders_lose_nothing_that_is_not_counted(full: Full) -> None:
+    # Each run checks every frame, and each sender's order; see Meeting.run().
+    with meeting(full, (-1, -1)) as ports:
+        for senders in (1, 3, 8):
+            assert ports.run(senders, 60, 0.005) > 0
+        assert full is Full.DROP or ports.lost == 0
 
 
 def test_a_run_ends_when_its_time_is_up(loops: Loops) -> None:

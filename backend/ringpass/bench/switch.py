@@ -2,7 +2,8 @@
 """`bench switch`: from a sender's netmap ring through a VALE switch into a receiver's.
 
 The backend is embedded: the sender's thread runs the switch in its txsync. The loops are C
-(csrc/bench); each frame is written by the sender and checked by the receiver.
+(csrc/bench); each frame is written by the sender and checked by the receiver. Several senders are
+in senders.py.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
+from ringpass.bench import senders
 from ringpass.bench.machine import one_cpu, two_cpus
 from ringpass.bench.measure import Options, in_turn
 from ringpass.bench.report import NO_GOAL, Goal, Row, row
@@ -45,7 +47,7 @@ def measure(options: Options, talk: Callable[[str], None]) -> list[Row]:
             talk(f"{case_name(batch)}, {size} bytes, {cores} core{'s' * (cores > 1)}")
             measure_case = one_core if cores == 1 else two_cores
             rows.append(measure_case(loops, size, batch, options))
-    return rows
+    return rows + senders.measure(options, talk)
 
 
 def case_name(batch: int) -> str:
