@@ -69,6 +69,25 @@ void rp_bench_vhost_free(rp_bench_vhost *bench);
 /* One thread: send a batch, txsync, take it back, receive and check it. */
 int rp_bench_vhost_one(rp_bench_vhost *bench, const struct rp_bench_config *cfg,
 		       struct rp_bench_result *out, struct rp_err *err);
+
+typedef struct rp_bench_pipe rp_bench_pipe;
+
+/* A pipe between two linked ports whose rings are in one region; the data plane must outlive it. */
+rp_bench_pipe *rp_bench_pipe_new(rp_dataplane *dp, int from, int to, struct rp_err *err);
+void rp_bench_pipe_free(rp_bench_pipe *pipe);
+
+/* One thread: fill slots, txsync, rxsync, check the slots. */
+int rp_bench_pipe_one(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
+		      struct rp_bench_result *out, struct rp_err *err);
+/* One thread: fill, swap and check bare slots. */
+int rp_bench_slots(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
+		   struct rp_bench_result *out, struct rp_err *err);
+/* Two processes: fill and txsync; rxsync and check. */
+int rp_bench_pipe_two(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
+		      struct rp_bench_result *out, struct rp_err *err);
+/* Two processes, a bare single-producer ring of slots: fill and publish; check and release. */
+int rp_bench_ring(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
+		  struct rp_bench_result *out, struct rp_err *err);
 /* cffi:end */
 
 #endif

@@ -32,6 +32,13 @@ BENCHES = (
         seconds=0.1,
     ),
     Bench(
+        name="pipe",
+        summary="From end to end of a zero-copy pipe, natively.",
+        module="ringpass.bench.pipe",
+        runs=9,
+        seconds=0.1,
+    ),
+    Bench(
         name="vhost",
         summary="From virtqueue to virtqueue through a VALE switch, beside DPDK and Open vSwitch.",
         module="ringpass.bench.vhost",

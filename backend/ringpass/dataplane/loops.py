@@ -153,6 +153,51 @@ def _run_path(
     return _run(name, partial(getattr(lib, name), handle), size, batch, seconds, cpus, frames)
 
 
+class PipeLoop(Enum):
+    """What a run with a pipe does; csrc/bench/pipe.c describes each."""
+
+    PIPE_ONE = "rp_bench_pipe_one"
+    """Both ends in one thread."""
+    SLOTS = "rp_bench_slots"
+    """Its reference: bare slots that are filled, swapped and checked."""
+    PIPE_TWO = "rp_bench_pipe_two"
+    """Each end in a process and on a core of its own."""
+    RING = "rp_bench_ring"
+    """Its reference: a bare single-producer ring of slots."""
+
+
+class PipeLoops:
+    """A pipe of two linked ports in one region. Use it as a context manager.
+
+    The data plane must outlive it.
+    """
+
+    def __init__(self, dataplane: DataPlane, sender: PortId, receiver: PortId) -> None:
+        error = ffi.new("struct rp_err *")
+        handle = lib.rp_bench_pipe_new(dataplane._dp, sender, receiver, error)  # noqa: SLF001  one part
+        if handle == ffi.NULL:
+            raise _failure("cannot open the pipe", error)
+        self._handle: Any = handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close both ends. A second close does nothing."""
+        if self._handle is not None:
+            lib.rp_bench_pipe_free(self._handle)
+            self._handle = None
+
+    def run(
+        self, loop: PipeLoop, *, size: int, batch: int, seconds: float, cpus: tuple[int, int]
+    ) -> LoopResult:
+        """Run `loop` with slots of `size` bytes for `seconds`, as `Loops.run` does."""
+        return _run(loop.value, self._handle, size, batch, seconds, cpus, 0)
+
+
 def _run(
     name: str,
     loop: Callable[..., int],

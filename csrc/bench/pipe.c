@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A pipe, and what it is measured by. Frames are slots here: a length and, in ptr,
+ * their number; no byte of a buffer is touched.
+ *
+ *    pipe    fill slots, txsync | rxsync, check slots       as programs do it, csrc/client
+ *    slots   fill, swap, check: two arrays                  the least for one core
+ *    ring    fill and publish | check and release           the least for two: one array
+ *
+ * With two cores the halves run in two processes, as users of a pipe do.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "abi/rp_attach.h"
+#include "client/rp_client.h"
+#include "path.h"
+
+enum { TX, RX, SIDES };
+
+/* One end as a process has it. */
+struct end {
+	rp_client *client;
+	int binding;
+	struct netmap_ring *ring[SIDES];
+};
+
+struct rp_bench_pipe {
+	rp_dataplane *dp;
+	uint32_t slots;
+	struct end from;
+	struct end to;
+};
+
+static int16_t copy_fd(int *fds, uint32_t *n, int fd)
+{
+	if (fd < 0)
+		return -1;
+	fds[*n] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return (int16_t)(*n)++;
+}
+
+static struct rp_nm_ring describe(const struct rp_ring_info *in, uint16_t dir, int peer_call,
+				  int *fds, uint32_t *n)
+{
+	return (struct rp_nm_ring){
+		.ring_offset = in->ring_offset,
+		.csb = in->csb,
+		.peer_csb = in->peer_csb,
+		.dir = dir,
+		.kick = -1,
+		.call = copy_fd(fds, n, in->call_fd),
+		.peer_call = copy_fd(fds, n, peer_call),
+	};
+}
+
+static int open_end(struct end *e, rp_dataplane *dp, int port, int peer, struct rp_err *err)
+{
+	const struct rp_bind_config cfg = { .port = port, .host_port = -1, .tx_n = 1, .rx_n = 1 };
+	struct {
+		struct rp_nm_attachment head;
+		struct rp_nm_ring ring[SIDES];
+	} a = { 0 };
+	struct rp_port_rings mine, its;
+	struct rp_pools_info pools;
+	struct rp_bind_info info;
+	uint32_t n = 0;
+	int fds[1 + 2 * SIDES];
+
+	e->binding = rp_binding_add(dp, &cfg, &info, err);
+	if (e->binding < 0 || rp_port_rings(dp, port, &mine, err) < 0 ||
+	    rp_port_rings(dp, peer, &its, err) < 0 ||
+	    rp_region_pools(dp, mine.region, &pools, err) < 0)
+		return -err->code;
+	copy_fd(fds, &n, pools.fd);
+	a.ring[TX] = describe(&mine.tx[0], NETMAP_DIR_TX, its.rx[0].call_fd, fds, &n);
+	a.ring[RX] = describe(&mine.rx[0], NETMAP_DIR_RX, its.tx[0].call_fd, fds, &n);
+	a.head = (struct rp_nm_attachment){
+		.region_bytes = pools.bytes, .nifp_offset = info.nifp_offset, .nrings = SIDES, .nfds = n
+	};
+	e->client = rp_client_open(&a, sizeof(a), fds, n);
+	if (!e->client)
+		return rp_bench_fail(err, errno, "cannot map port %d: %s", port, strerror(errno));
+	for (uint32_t i = 0; i < SIDES; i++)
+		e->ring[i] = (void *)((uint8_t *)rp_client_base(e->client) +
+				      rp_client_ring_offset(e->client, i));
+	return 0;
+}
+
+static void close_end(struct end *e, rp_dataplane *dp)
+{
+	rp_client_close(e->client);
+	if (e->binding >= 0)
+		rp_binding_del(dp, e->binding, NULL);
+}
+
+void rp_bench_pipe_free(rp_bench_pipe *p)
+{
+	if (!p)
+		return;
+	close_end(&p->from, p->dp);
+	close_end(&p->to, p->dp);
+	free(p);
+}
+
+rp_bench_pipe *rp_bench_pipe_new(rp_dataplane *dp, int from, int to, struct rp_err *err)
+{
+	rp_bench_pipe *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		rp_bench_fail(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	*p = (rp_bench_pipe){ .dp = dp, .from.binding = -1, .to.binding = -1 };
+	if (open_end(&p->from, dp, from, to, err) < 0 || open_end(&p->to, dp, to, from, err) < 0) {
+		rp_bench_pipe_free(p);
+		return NULL;
+	}
+	p->slots = p->from.ring[TX]->num_slots;
+	return p;
+}
+
+/* A writer or a reader of slots; what it needs stays in registers. */
+struct half {
+	struct netmap_slot *slot;
+	uint32_t slots;
+	uint32_t at;
+	uint32_t len;
+	uint64_t next; /* number of the next frame */
+	uint64_t bad;
+};
+
+static inline void fill(struct half *half, uint32_t n)
+{
+	struct half h = *half;
+
+	for (; n; n--) {
+		struct netmap_slot *s = &h.slot[h.at];
+
+		s->len = (uint16_t)h.len;
+		s->flags = 0;
+		s->ptr = h.next++;
+		h.at = h.at + 1 == h.slots ? 0 : h.at + 1;
+	}
+	*half = h;
+}
+
+static inline void check(struct half *half, uint32_t n)
+{
+	struct half h = *half;
+
+	for (; n; n--) {
+		const struct netmap_slot *s = &h.slot[h.at];
+
+		h.bad += s->len != h.len || s->ptr != h.next;
+		h.next++;
+		h.at = h.at + 1 == h.slots ? 0 : h.at + 1;
+	}
+	*half = h;
+}
+
+static uint32_t space(const struct netmap_ring *ring)
+{
+	const uint32_t head = ring->head, tail = ring->tail;
+
+	return tail >= head ? tail - head : tail + ring->num_slots - head;
+}
+
+static struct half half_of(struct netmap_ring *ring, uint32_t len)
+{
+	return (struct half){ ring->slot, ring->num_slots, ring->head, len, 0, 0 };
+}
+
+static void send_batch(struct end *from, struct half *h, uint32_t n)
+{
+	fill(h, n);
+	from->ring[TX]->cur = h->at;
+	rp_store_release(&from->ring[TX]->head, h->at);
+	rp_client_sync(from->client, TX);
+}
+
+/* Take what came. Return: how many frames */
+static uint32_t receive(struct end *to, struct half *h)
+{
+	uint32_t n;
+
+	rp_client_sync(to->client, RX);
+	n = space(to->ring[RX]);
+	if (!n)
+		return 0;
+	check(h, n);
+	to->ring[RX]->cur = h->at;
+	rp_store_release(&to->ring[RX]->head, h->at);
+	return n;
+}
+
+struct run {
+	rp_bench_pipe *pipe;
+	const struct rp_bench_config *cfg;
+	struct rp_bench_result *out;
+};
+
+static struct rp_bench_result result(const struct half *sent, const struct half *got, uint64_t ns)
+{
+	return (struct rp_bench_result){ .frames = got->next - got->bad,
+					 .ns = ns,
+					 .lost = sent->next - got->next,
+					 .bad = got->bad };
+}
+
+static void *pipe_one(void *arg)
+{
+	const struct run *r = arg;
+	rp_bench_pipe *p = r->pipe;
+	struct half sent = half_of(p->from.ring[TX], r->cfg->frame_bytes);
+	struct half got = half_of(p->to.ring[RX], r->cfg->frame_bytes);
+	struct bench_clock clock = rp_bench_clock(r->cfg);
+
+	while (!rp_bench_over(&clock, sent.next)) {
+		send_batch(&p->from, &sent, r->cfg->batch);
+		receive(&p->to, &got);
+	}
+	*r->out = result(&sent, &got, rp_bench_now() - clock.start_ns);
+	rp_client_sync(p->to.client, RX);
+	rp_client_sync(p->from.client, TX);
+	return NULL;
+}
+
+static void *slots_one(void *arg)
+{
+	const struct run *r = arg;
+	const uint32_t slots = r->pipe->slots;
+	struct netmap_slot *a = calloc(2 * (size_t)slots, sizeof(*a)), *b = a + slots;
+	struct half sent = { a, slots, 0, r->cfg->frame_bytes, 0, 0 }, got = sent;
+	struct bench_clock clock = rp_bench_clock(r->cfg);
+
+	got.slot = b;
+	while (a && !rp_bench_over(&clock, sent.next)) {
+		uint32_t at = sent.at;
+
+		fill(&sent, r->cfg->batch);
+		for (uint32_t n = r->cfg->batch; n; n--) {
+			const struct netmap_slot held = b[at];
+
+			b[at] = a[at];
+			a[at] = held;
+			at = at + 1 == slots ? 0 : at + 1;
+		}
+		check(&got, r->cfg->batch);
+	}
+	*r->out = result(&sent, &got, rp_bench_now() - clock.start_ns);
+	free(a);
+	return NULL;
+}
+
+/* What the two processes of a run share, beside the pipe. */
+struct shared {
+	alignas(64) uint32_t head; /* of the bare ring, free-running */
+	alignas(64) uint32_t tail;
+	alignas(64) uint32_t ready;
+	uint32_t done;
+	uint64_t start_ns;
+	uint64_t sent;
+	alignas(64) struct netmap_slot slot[RP_MAX_SLOTS];
+};
+
+static void pipe_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s)
+{
+	struct half h = half_of(p->from.ring[TX], cfg->frame_bytes);
+	struct bench_clock clock = rp_bench_clock(cfg);
+	uint32_t spins = 0;
+
+	s->start_ns = clock.start_ns;
+	while (!rp_bench_over(&clock, h.next)) {
+		while (space(p->from.ring[TX]) < cfg->batch) {
+			rp_client_sync(p->from.client, TX);
+			rp_bench_wait(&spins);
+		}
+		send_batch(&p->from, &h, cfg->batch);
+	}
+	s->sent = h.next;
+}
+
+static struct half pipe_receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+				 struct shared *s)
+{
+	struct half h = half_of(p->to.ring[RX], cfg->frame_bytes);
+	uint32_t spins = 0;
+
+	for (;;) {
+		const uint32_t last = rp_load_acquire(&s->done);
+
+		if (receive(&p->to, &h))
+			continue;
+		if (last)
+			break;
+		rp_bench_wait(&spins);
+	}
+	rp_client_sync(p->to.client, RX);
+	return h;
+}
+
+static void ring_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s)
+{
+	struct half h = { s->slot, p->slots, 0, cfg->frame_bytes, 0, 0 };
+	struct bench_clock clock = rp_bench_clock(cfg);
+	uint32_t spins = 0;
+
+	s->start_ns = clock.start_ns;
+	while (!rp_bench_over(&clock, h.next)) {
+		while ((uint32_t)h.next - rp_load_acquire(&s->tail) + cfg->batch > p->slots)
+			rp_bench_wait(&spins);
+		fill(&h, cfg->batch);
+		rp_store_release(&s->head, (uint32_t)h.next);
+	}
+	s->sent = h.next;
+}
+
+static struct half ring_receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+				 struct shared *s)
+{
+	struct half h = { s->slot, p->slots, 0, cfg->frame_bytes, 0, 0 };
+	uint32_t spins = 0;
+
+	for (;;) {
+		const uint32_t last = rp_load_acquire(&s->done);
+		const uint32_t n = rp_load_acquire(&s->head) - (uint32_t)h.next;
+
+		if (n) {
+			check(&h, n);
+			rp_store_release(&s->tail, (uint32_t)h.next);
+			continue;
+		}
+		if (last)
+			return h;
+		rp_bench_wait(&spins);
+	}
+}
+
+typedef void sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s);
+typedef struct half receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+			     struct shared *s);
+
+static int pin(int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	return sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* The child sends: it does nothing but that, and ends without cleaning up what is its parent's. */
+static int in_two_processes(sender *send, receiver *take, const struct run *r, struct shared *s,
+			    struct rp_err *err)
+{
+	cpu_set_t before;
+	struct half got;
+	uint32_t spins = 0;
+	pid_t child;
+
+	if (sched_getaffinity(0, sizeof(before), &before) < 0 || pin(r->cfg->rx_cpu) < 0)
+		return rp_bench_fail(err, errno, "cannot run on CPU %d: %s", r->cfg->rx_cpu,
+				     strerror(errno));
+	child = fork();
+	if (child == 0) {
+		const int failed = pin(r->cfg->tx_cpu);
+
+		rp_store_release(&s->ready, 1);
+		if (!failed)
+			send(r->pipe, r->cfg, s);
+		rp_store_release(&s->done, 1);
+		_exit(failed);
+	}
+	if (child > 0) {
+		while (!rp_load_acquire(&s->ready))
+			rp_bench_wait(&spins);
+		got = take(r->pipe, r->cfg, s);
+		*r->out = (struct rp_bench_result){ .frames = got.next - got.bad,
+						    .ns = rp_bench_now() - s->start_ns,
+						    .lost = s->sent - got.next,
+						    .bad = got.bad };
+		waitpid(child, NULL, 0);
+	}
+	sched_setaffinity(0, sizeof(before), &before);
+	return child < 0 ? rp_bench_fail(err, errno, "cannot start a process: %s", strerror(errno)) :
+			   0;
+}
+
+static int run_two(sender *send, receiver *take, const struct run *r, struct rp_err *err)
+{
+	struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int ret;
+
+	if (s == MAP_FAILED)
+		return rp_bench_fail(err, ENOMEM, "out of memory");
+	ret = in_two_processes(send, take, r, s, err);
+	munmap(s, sizeof(*s));
+	/* What the child wrote into the ring is there; its sender's cursors are, too. */
+	rp_client_sync(r->pipe->from.client, TX);
+	return ret;
+}
+
+static int check_config(const rp_bench_pipe *p, const struct rp_bench_config *cfg,
+			struct rp_err *err)
+{
+	if (cfg->batch == 0 || cfg->batch > p->slots / 2 || cfg->frame_bytes > UINT16_MAX)
+		return rp_bench_fail(err, EINVAL,
+				     "batches of %u frames of %u bytes do not fit rings of %u slots",
+				     cfg->batch, cfg->frame_bytes, p->slots);
+	return 0;
+}
+
+static int run_one(void *(*loop)(void *), rp_bench_pipe *p, const struct rp_bench_config *cfg,
+		   struct rp_bench_result *out, struct rp_err *err)
+{
+	struct run r = { p, cfg, out };
+	const int32_t cpu[2] = { cfg->tx_cpu, -1 };
+	int ret = check_config(p, cfg, err);
+
+	return ret < 0 ? ret : rp_bench_threads(loop, NULL, cpu, &r, err);
+}
+
+int rp_bench_pipe_one(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+		      struct rp_bench_result *out, struct rp_err *err)
+{
+	return run_one(pipe_one, p, cfg, out, err);
+}
+
+int rp_bench_slots(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct rp_bench_result *out,
+		   struct rp_err *err)
+{
+	return run_one(slots_one, p, cfg, out, err);
+}
+
+int rp_bench_pipe_two(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+		      struct rp_bench_result *out, struct rp_err *err)
+{
+	const struct run r = { p, cfg, out };
+	int ret = check_config(p, cfg, err);
+
+	return ret < 0 ? ret : run_two(pipe_sender, pipe_receiver, &r, err);
+}
+
+int rp_bench_ring(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct rp_bench_result *out,
+		  struct rp_err *err)
+{
+	const struct run r = { p, cfg, out };
+	int ret = check_config(p, cfg, err);
+
+	return ret < 0 ? ret : run_two(ring_sender, ring_receiver, &r, err);
+}
