@@ -108,16 +108,32 @@ static int check(const struct rp_port *a, const struct rp_port *b, struct rp_err
 				     a->name, b->name);
 }
 
-static void join_rings(const struct rp_port *a, const struct rp_port *b)
+static void set_peer(const struct rp_region *r, const struct rp_region_ring *ring, uint32_t peer)
 {
-	for (int dir = 0; dir < 2; dir++) {
-		const uint32_t n = dir == NETMAP_DIR_TX ? a->ntx : a->nrx;
+	rp_store(&rp_region_csb_at(r, ring->csb)->peer, peer);
+}
 
-		for (uint32_t i = 0; i < n; i++) {
-			struct rp_csb *csb = rp_region_csb_at(a->region, a->own[dir][i].csb);
+/* What @from sends, @to receives, in buffers that the two rings share: @from's. */
+static void join_rings(const struct rp_port *from, const struct rp_port *to)
+{
+	for (uint32_t i = 0; i < from->ntx; i++) {
+		const struct rp_region_ring *tx = &from->own[NETMAP_DIR_TX][i];
+		const struct rp_region_ring *rx = &to->own[NETMAP_DIR_RX][i];
 
-			rp_store(&csb->peer, b ? b->own[!dir][i].csb : RP_NO_CSB);
-		}
+		rp_region_lend(from->region, rx, tx);
+		set_peer(from->region, tx, rx->csb);
+		set_peer(from->region, rx, tx->csb);
+	}
+}
+
+static void part_rings(const struct rp_port *from, const struct rp_port *to)
+{
+	for (uint32_t i = 0; i < from->ntx; i++) {
+		const struct rp_region_ring *rx = &to->own[NETMAP_DIR_RX][i];
+
+		rp_region_lend(from->region, rx, NULL);
+		set_peer(from->region, rx, RP_NO_CSB);
+		set_peer(from->region, &from->own[NETMAP_DIR_TX][i], RP_NO_CSB);
 	}
 }
 
@@ -153,7 +169,7 @@ void rp_unlink_port(struct rp_port *p)
 	rp_store_release(&p->peer, NULL);
 	rp_store_release(&peer->peer, NULL);
 	if (peer->swaps) {
-		join_rings(peer, NULL);
-		join_rings(p, NULL);
+		part_rings(peer, p);
+		part_rings(p, peer);
 	}
 }

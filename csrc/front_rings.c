@@ -433,9 +433,13 @@ static int rings_rxsync(struct rp_endpoint *ep)
 	uint32_t hwtail = rp_load_acquire(&st->published), head;
 
 	if (r->csb) {
-		const struct rp_csb_ring ring = { r->k.ring, r->csb, r->k.slots };
+		const struct rp_csb_ring rx = { r->k.ring, r->csb, r->k.slots };
+		struct rp_csb_ring tx;
+		const bool pipe =
+			rp_csb_ring_open(&tx, &ep->port->region->view, rp_load(&r->csb->peer)) &&
+			tx.slots == rx.slots;
 
-		if (rp_pipe_rxsync(&ring) >= 0)
+		if (rp_pipe_rxsync(&rx, pipe ? &tx : NULL) >= 0)
 			return 0;
 		rp_port_break(ep->port, OUTSIDE);
 		return -1;

@@ -9,7 +9,7 @@ bool rp_pipe_open(struct rp_pipe *p, const struct rp_view *v, uint32_t csb)
 	       rp_csb_ring_open(&p->rx, v, rp_load(&p->tx.csb->peer)) && p->tx.slots == p->rx.slots;
 }
 
-/* The first half of a slot as one word: buf_idx, len, flags. */
+/* A slot as two words; buf_idx is the low half of the first, flags are its highest 16 bits. */
 struct halves {
 	uint64_t what;
 	uint64_t ptr;
@@ -18,7 +18,6 @@ struct halves {
 static_assert(sizeof(struct halves) == sizeof(struct netmap_slot), "two words are a slot");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "buf_idx is the low word");
 
-#define BUF_IDX UINT64_C(0xffffffff)
 #define CHANGED ((uint64_t)NS_BUF_CHANGED << 48)
 #define MORE	((uint64_t)NS_MOREFRAG << 48)
 
@@ -34,25 +33,24 @@ struct moved {
 	uint32_t complete; /* slots up to the end of the last complete frame */
 };
 
-/* Swap @n slots that do not wrap around. */
-static void swap(struct netmap_slot *from, struct netmap_slot *to, uint32_t n, uint32_t before,
-		 struct moved *m)
+/*
+ * Copy @n slots that do not wrap around. The receiver's slots are written and never
+ * read: a load would wait for its core, a store does not.
+ */
+static void hand_over(const struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
+		      uint32_t before, struct moved *m)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		struct halves a, b;
+		struct halves h;
 
-		memcpy(&a, &from[i], sizeof(a));
-		memcpy(&b, &to[i], sizeof(b));
-		b.what = (b.what & BUF_IDX) | CHANGED;
-		m->bytes += length(a.what);
-		if (!(a.what & MORE)) {
+		memcpy(&h, &from[i], sizeof(h));
+		h.what &= ~CHANGED;
+		memcpy(&to[i], &h, sizeof(h));
+		m->bytes += length(h.what);
+		if (!(h.what & MORE)) {
 			m->frames++;
 			m->complete = before + i + 1;
 		}
-		a.what |= CHANGED;
-		memcpy(&to[i], &a, sizeof(a));
-		memcpy(&from[i], &b,
-		       sizeof(b.what)); /* its ptr stays: where its user begins frames */
 	}
 }
 
@@ -81,8 +79,8 @@ int rp_pipe_txsync(const struct rp_pipe *p)
 	n = rp_slot_distance(hwcur, head, slots);
 	if (n) {
 		first = slots - hwcur < n ? slots - hwcur : n;
-		swap(&p->tx.ring->slot[hwcur], &p->rx.ring->slot[hwcur], first, 0, &m);
-		swap(p->tx.ring->slot, p->rx.ring->slot, n - first, first, &m);
+		hand_over(&p->tx.ring->slot[hwcur], &p->rx.ring->slot[hwcur], first, 0, &m);
+		hand_over(p->tx.ring->slot, p->rx.ring->slot, n - first, first, &m);
 		rp_store(&mine->hwcur, head);
 		if (m.complete)
 			rp_store_release(&p->rx.csb->ktoa.hwtail,
@@ -94,16 +92,35 @@ int rp_pipe_txsync(const struct rp_pipe *p)
 	return (int)n;
 }
 
-int rp_pipe_rxsync(const struct rp_csb_ring *rx)
+/* Buffers that the receiver put into @n slots that do not wrap around: the sender gets them. */
+static void hand_back(struct netmap_slot *from, struct netmap_slot *to, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const uint16_t flags = rp_load(&from[i].flags);
+
+		if (__builtin_expect(flags & NS_BUF_CHANGED, 0)) {
+			rp_store(&from[i].flags, (uint16_t)(flags & ~NS_BUF_CHANGED));
+			rp_store(&to[i].buf_idx, rp_load(&from[i].buf_idx));
+			rp_store(&to[i].flags, NS_BUF_CHANGED);
+		}
+	}
+}
+
+int rp_pipe_rxsync(const struct rp_csb_ring *rx, const struct rp_csb_ring *tx)
 {
 	uint32_t hwtail = rp_load_acquire(&rx->csb->ktoa.hwtail);
 	uint32_t released = rp_load(&rx->csb->atok.head), head = rp_load(&rx->ring->head);
-	uint32_t n;
+	uint32_t n, first;
 
 	if (hwtail >= rx->slots || released >= rx->slots ||
 	    !rp_slot_within(head, released, hwtail, rx->slots))
 		return -1;
 	n = rp_slot_distance(released, head, rx->slots);
+	if (n && tx) {
+		first = rx->slots - released < n ? rx->slots - released : n;
+		hand_back(&rx->ring->slot[released], &tx->ring->slot[released], first);
+		hand_back(rx->ring->slot, tx->ring->slot, n - first);
+	}
 	if (n)
 		rp_store_release(&rx->csb->atok.head, head);
 	rp_store(&rx->ring->tail, hwtail);

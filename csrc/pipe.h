@@ -8,11 +8,14 @@
  * are one circular buffer, seen twice. A sync needs nothing but the region, so
  * the end that calls it runs it; abi/rp_abi.h says who writes which word.
  *
- *       T:   | . | a | b | c | . | . |        txsync swaps the slots [hwcur, head):
- *                  |   |   |                  R gets the frames, T the buffers that
- *       R:   | . | x | y | z | . | . |        R's user gave back (x y z)
+ *       T:   | . | a | b | c | . | . |        txsync copies the slots [hwcur, head);
+ *                  |   |   |                  the buffers a b c are the receiver's until
+ *       R:   | . | a | b | c | . | . |        it gives those slots back
  *
- * So a receiver that puts other buffers into its slots hands them to the sender.
+ * So the two rings share one set of buffers. A receiver that puts another buffer
+ * into a slot says so with NS_BUF_CHANGED, as netmap wants it, and its rxsync hands
+ * that buffer to the sender's slot.
+ *
  * Frames stay in R until they are taken, whatever becomes of T's process.
  */
 #include <stdbool.h>
@@ -45,10 +48,11 @@ int rp_pipe_txsync(const struct rp_pipe *p);
 /**
  * rp_pipe_rxsync() - give back what the receiver took, and show it what came
  * @rx:		the receiving ring
+ * @tx:		the sending one of a pipe; NULL: the backend sends
  *
  * Return: slots given back, or -1 when the user's head or the sender's word lies
  * where it may not be
  */
-int rp_pipe_rxsync(const struct rp_csb_ring *rx);
+int rp_pipe_rxsync(const struct rp_csb_ring *rx, const struct rp_csb_ring *tx);
 
 #endif

@@ -319,6 +319,17 @@ int rp_region_reset_ring(struct rp_region *r, const struct rp_region_ring *ring,
 	return fill_slots(r, rp_region_ring_at(r, ring->obj), ring->slots, err);
 }
 
+void rp_region_lend(struct rp_region *r, const struct rp_region_ring *to,
+		    const struct rp_region_ring *from)
+{
+	struct netmap_ring *at = rp_region_ring_at(r, to->obj);
+
+	if (from)
+		give_slots(r, to);
+	for (uint32_t i = 0; i < to->slots; i++)
+		at->slot[i].buf_idx = from ? rp_region_ring_at(r, from->obj)->slot[i].buf_idx : 0;
+}
+
 void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring)
 {
 	give_slots(r, ring);

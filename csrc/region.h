@@ -77,6 +77,15 @@ void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring);
 int rp_region_reset_ring(struct rp_region *r, const struct rp_region_ring *ring,
 			 struct rp_err *err);
 
+/**
+ * rp_region_lend() - let a ring have another one's buffers instead of its own
+ * @from:	as many slots as @to has; NULL: take back what was lent, and leave @to without
+ *
+ * Only the owner gives them back to the pool.
+ */
+void rp_region_lend(struct rp_region *r, const struct rp_region_ring *to,
+		    const struct rp_region_ring *from);
+
 /* rp_region_add_if() - take a netmap_if. Return: its number, or a negative errno */
 int rp_region_add_if(struct rp_region *r, struct rp_err *err);
 

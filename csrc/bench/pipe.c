@@ -80,9 +80,10 @@ static int open_end(struct end *e, rp_dataplane *dp, int port, int peer, struct 
 	copy_fd(fds, &n, pools.fd);
 	a.ring[TX] = describe(&mine.tx[0], NETMAP_DIR_TX, its.rx[0].call_fd, fds, &n);
 	a.ring[RX] = describe(&mine.rx[0], NETMAP_DIR_RX, its.tx[0].call_fd, fds, &n);
-	a.head = (struct rp_nm_attachment){
-		.region_bytes = pools.bytes, .nifp_offset = info.nifp_offset, .nrings = SIDES, .nfds = n
-	};
+	a.head = (struct rp_nm_attachment){ .region_bytes = pools.bytes,
+					    .nifp_offset = info.nifp_offset,
+					    .nrings = SIDES,
+					    .nfds = n };
 	e->client = rp_client_open(&a, sizeof(a), fds, n);
 	if (!e->client)
 		return rp_bench_fail(err, errno, "cannot map port %d: %s", port, strerror(errno));
@@ -343,8 +344,7 @@ static struct half ring_receiver(rp_bench_pipe *p, const struct rp_bench_config 
 }
 
 typedef void sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s);
-typedef struct half receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
-			     struct shared *s);
+typedef struct half receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s);
 
 static int pin(int cpu)
 {
@@ -388,14 +388,15 @@ static int in_two_processes(sender *send, receiver *take, const struct run *r, s
 		waitpid(child, NULL, 0);
 	}
 	sched_setaffinity(0, sizeof(before), &before);
-	return child < 0 ? rp_bench_fail(err, errno, "cannot start a process: %s", strerror(errno)) :
-			   0;
+	return child < 0 ?
+		       rp_bench_fail(err, errno, "cannot start a process: %s", strerror(errno)) :
+		       0;
 }
 
 static int run_two(sender *send, receiver *take, const struct run *r, struct rp_err *err)
 {
-	struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
-				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int ret;
 
 	if (s == MAP_FAILED)
@@ -411,9 +412,10 @@ static int check_config(const rp_bench_pipe *p, const struct rp_bench_config *cf
 			struct rp_err *err)
 {
 	if (cfg->batch == 0 || cfg->batch > p->slots / 2 || cfg->frame_bytes > UINT16_MAX)
-		return rp_bench_fail(err, EINVAL,
-				     "batches of %u frames of %u bytes do not fit rings of %u slots",
-				     cfg->batch, cfg->frame_bytes, p->slots);
+		return rp_bench_fail(
+			err, EINVAL,
+			"batches of %u frames of %u bytes do not fit rings of %u slots", cfg->batch,
+			cfg->frame_bytes, p->slots);
 	return 0;
 }
 

@@ -120,7 +120,7 @@ static void stamp(struct netmap_ring *ring)
 static int rxsync(const struct rp_client *c, const struct client_ring *r)
 {
 	uint32_t tail = rp_load(&r->at.ring->tail);
-	int given = rp_pipe_rxsync(&r->at);
+	int given = rp_pipe_rxsync(&r->at, r->peer.ring ? &r->peer : NULL);
 
 	(void)c;
 	if (given < 0)

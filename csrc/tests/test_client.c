@@ -273,6 +273,35 @@ TEST(a_pipe_moves_buffers_and_holds_back_who_sends_too_much)
 	world_close(&w);
 }
 
+TEST(a_buffer_that_the_receiver_puts_into_a_slot_is_the_senders_later)
+{
+	struct user a, b;
+	uint32_t kept, other;
+	int pa, pb;
+
+	world_open(&w);
+	add_pipe(&pa, &pb);
+	open_user(&a, pa, pb);
+	open_user(&b, pb, pa);
+	EXPECT(put(&a, 1) && put(&a, 2));
+	EXPECT_EQ(rp_client_sync(a.c, TX), 0);
+	EXPECT_EQ(rp_client_sync(b.c, RX), 0);
+	kept = b.ring[RX]->slot[0].buf_idx;
+	other = b.ring[TX]->slot[5].buf_idx; /* b forwards the frame in another ring of its own */
+	b.ring[RX]->slot[0].buf_idx = other;
+	b.ring[RX]->slot[0].flags |= NS_BUF_CHANGED;
+	b.ring[TX]->slot[5].buf_idx = kept;
+	b.ring[RX]->head = b.ring[RX]->tail;
+	EXPECT_EQ(rp_client_sync(b.c, RX), 0);
+	EXPECT_EQ(a.ring[TX]->slot[0].buf_idx, other);
+	EXPECT(a.ring[TX]->slot[0].flags & NS_BUF_CHANGED);
+	EXPECT(a.ring[TX]->slot[1].buf_idx != kept);
+	EXPECT_EQ(b.ring[RX]->slot[0].flags & NS_BUF_CHANGED, 0);
+	close_user(&a);
+	close_user(&b);
+	world_close(&w);
+}
+
 TEST(frames_wait_in_a_pipe_for_a_receiver_that_comes_later)
 {
 	struct user a, b;
