@@ -52,6 +52,26 @@ void rp_kernel_update(rp_dataplane *dp, struct rp_port *p)
 	}
 }
 
+/* Let a worker wait for frames of a queue, and for the queue's getting stuck. */
+static int watch(struct rp_worker *w, const struct rp_kernel_queue *q, uint32_t record,
+		 struct rp_err *err)
+{
+	int ret = rp_worker_watch(w, q->fd, record, err);
+
+	if (ret == 0) {
+		ret = rp_worker_watch(w, q->out.wake_fd, record, err);
+		if (ret < 0)
+			rp_worker_unwatch(w, q->fd);
+	}
+	return ret;
+}
+
+static void unwatch(struct rp_worker *w, const struct rp_kernel_queue *q)
+{
+	rp_worker_unwatch(w, q->fd);
+	rp_worker_unwatch(w, q->out.wake_fd);
+}
+
 static void stop_pair(rp_dataplane *dp, struct rp_port *p, uint32_t i)
 {
 	struct rp_kernel_queue *q = rp_kernel_ring(p->tx[i])->queue;
@@ -62,7 +82,7 @@ static void stop_pair(rp_dataplane *dp, struct rp_port *p, uint32_t i)
 	rp_store_release(&p->tx[i]->live, 0);
 	rp_store_release(&p->rx[i]->live, 0);
 	if (w)
-		rp_worker_unwatch(w, q->fd);
+		unwatch(w, q);
 	rp_quiet_wait(&dp->quiet);
 	rp_kernel_ring_stop(p->tx[i]);
 	rp_kernel_ring_stop(p->rx[i]);
@@ -105,7 +125,7 @@ static int start_pair(rp_dataplane *dp, struct rp_port *p, uint32_t i,
 	if (!q)
 		return err ? -err->code : -EINVAL;
 	if (w)
-		ret = rp_worker_watch(w, q->fd, p->tx[i]->record, err);
+		ret = watch(w, q, p->tx[i]->record, err);
 	if (ret < 0) {
 		q->free(q);
 		return ret;
@@ -211,11 +231,11 @@ static int serve(rp_dataplane *dp, struct rp_endpoint *ep, int worker, struct rp
 		return -ENOENT;
 	if (from == to)
 		return 0;
-	ret = q ? rp_worker_watch(to, q->fd, ep->record, err) : 0;
+	ret = q ? watch(to, q, ep->record, err) : 0;
 	if (ret == 0) {
 		ret = rp_duty_move(dp, ep, from, to, err);
 		if (q)
-			rp_worker_unwatch(ret == 0 ? from : to, q->fd);
+			unwatch(ret == 0 ? from : to, q);
 	}
 	if (ret == 0)
 		rp_kernel_ring(ep)->worker = worker;

@@ -210,7 +210,7 @@ static void send_frames(struct rp_endpoint *ep, uint32_t to)
 		int n = sendmmsg(p->q.fd, p->send, gather(p, to), MSG_DONTWAIT);
 
 		if (n < 0 && errno == EAGAIN) {
-			rp_store(&out->stuck, 1);
+			rp_outq_stuck(out);
 			return;
 		}
 		if (n < 0)

@@ -57,6 +57,7 @@ static unsigned tap_pull(struct rp_endpoint *ep)
 	uint32_t at = 0, len;
 	unsigned taken = 0;
 
+	rp_kernel_retry(ep);
 	b->nframes = b->nsegs = b->held = 0;
 	b->bytes = 0;
 	while (taken < RP_BATCH && at < RP_BATCH_BYTES) {
@@ -81,7 +82,7 @@ static unsigned tap_pull(struct rp_endpoint *ep)
 
 static bool tap_pending(struct rp_endpoint *ep)
 {
-	return rp_kernel_readable(&of(ep)->q);
+	return rp_load(&of(ep)->q.out.stuck) || rp_kernel_readable(&of(ep)->q);
 }
 
 static void write_frames(struct rp_endpoint *ep, uint32_t to)

@@ -256,7 +256,7 @@ static void kick(struct xdp_queue *x)
 			return; /* the interface is down: sent when it is up again */
 		at = rp_load_acquire(x->tx.consumer);
 		if (at == before) {
-			rp_store(&x->q.out.stuck, 1);
+			rp_outq_stuck(&x->q.out);
 			return;
 		}
 	}

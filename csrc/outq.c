@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "port.h"
 
@@ -15,14 +17,29 @@ int rp_outq_init(struct rp_outq *q, uint8_t *bufs, uint32_t slots, uint32_t buf_
 		.slots = slots,
 		.buf_bytes = buf_bytes,
 		.frame_slots = frame_slots,
+		.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 	};
-	return q->slot ? 0 : -ENOMEM;
+	if (!q->slot)
+		return -ENOMEM;
+	return q->wake_fd < 0 ? -EMFILE : 0;
 }
 
 void rp_outq_free(struct rp_outq *q)
 {
+	if (!q->slots)
+		return; /* it was never made */
 	free(q->slot);
-	q->slot = NULL;
+	if (q->wake_fd >= 0)
+		close(q->wake_fd);
+}
+
+void rp_outq_stuck(struct rp_outq *q)
+{
+	const uint64_t one = 1;
+
+	rp_store_release(&q->stuck, 1);
+	if (write(q->wake_fd, &one, sizeof(one)) < 0)
+		return; /* its counter is full: the worker is being woken */
 }
 
 /* Take @slots slots from @pos on for a frame: that is how often its length holds a buffer. */
@@ -120,6 +137,9 @@ bool rp_outq_publish(struct rp_endpoint *ep, struct rp_lease *l)
 void rp_outq_send(struct rp_outq *q, struct rp_endpoint *ep,
 		  void (*send)(struct rp_endpoint *ep, uint32_t to))
 {
+	enum { TIMES = 8 };
+	unsigned times = 0;
+
 	rp_store(&q->again, 1);
 	do {
 		/* Pairs with itself: either we get to send, or the one who does sees us. */
@@ -132,5 +152,10 @@ void rp_outq_send(struct rp_outq *q, struct rp_endpoint *ep,
 		send(ep, rp_load_acquire(&ep->state->published));
 		rp_store_release(&q->sending, 0);
 		rp_fence_full();
+		if (++times == TIMES && rp_load(&q->again)) {
+			rp_outq_stuck(
+				q); /* others fill it as fast as we send: back to our own work */
+			return;
+		}
 	} while (rp_load(&q->again));
 }

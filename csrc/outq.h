@@ -14,7 +14,9 @@
  *
  * A frame that is longer than a buffer takes several slots in a row. Whoever
  * published sends, one thread at a time: one that finds another one at it
- * leaves its frames to that one.
+ * leaves its frames to that one. That one sends for others some times only; then,
+ * or when the kernel takes no more for a moment, the queue is stuck, and the
+ * worker that waits for the descriptor's frames is woken to go on.
  */
 #include <linux/virtio_net.h>
 #include <stdbool.h>
@@ -37,14 +39,15 @@ struct rp_outq {
 	uint32_t sent;	      /* the sending thread's */
 	uint32_t sending;     /* a thread is at it */
 	uint32_t again;	      /* there is more to send since it looked */
-	uint32_t stuck;	      /* the kernel takes no more just now */
+	uint32_t stuck;	      /* something is left to send, and nobody is at it */
+	int wake_fd;	      /* written when it gets stuck */
 };
 
 /**
  * rp_outq_init() - an empty queue; its ring state must be reset, too
  * @bufs:	@slots buffers of @buf_bytes
  *
- * Return: 0, or -ENOMEM
+ * Return: 0, or -ENOMEM, or -EMFILE; it must be freed in any case
  */
 int rp_outq_init(struct rp_outq *q, uint8_t *bufs, uint32_t slots, uint32_t buf_bytes,
 		 uint32_t frame_slots);
@@ -56,10 +59,13 @@ unsigned rp_outq_lease(struct rp_outq *q, struct rp_endpoint *ep, struct rp_leas
 		       unsigned n);
 bool rp_outq_publish(struct rp_endpoint *ep, struct rp_lease *l);
 
+/* rp_outq_stuck() - the thread that sends can't do all: let the worker try again */
+void rp_outq_stuck(struct rp_outq *q);
+
 /**
  * rp_outq_send() - send what was published, or let the thread that is at it do so
  * @send:	sends from q->sent on up to @to, moves it and, for what the kernel
- *		is done with, state->released; sets q->stuck if it could not do all
+ *		is done with, state->released; see rp_outq_stuck()
  */
 void rp_outq_send(struct rp_outq *q, struct rp_endpoint *ep,
 		  void (*send)(struct rp_endpoint *ep, uint32_t to));

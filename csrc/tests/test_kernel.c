@@ -191,6 +191,40 @@ TEST_EACH(more_frames_than_the_queue_has_slots_pass_in_order, KINDS, choose_mode
 	close_world();
 }
 
+/*
+ * The port's worker sleeps when somebody else finds that the kernel takes no more for a moment.
+ * Nobody sends again: what is left goes out as soon as there is room.
+ */
+TEST(what_the_kernel_did_not_take_at_once_goes_out_later)
+{
+	enum { FRAMES = 40, LEN = 1500 };
+	const int little = 4096;
+	struct rp_port_config cfg;
+	uint8_t frame[FRAME_MAX];
+	uint32_t got = 0, len;
+
+	mode = RP_KERNEL_PACKET;
+	world_open(&w);
+	cfg = kernel_port_config();
+	cfg.worker = w.worker;
+	port = world_add_port(&w, &cfg);
+	ring_user_open(&user, &w, world_add_rings(&w, "user"));
+	start();
+	EXPECT_EQ(setsockopt(rp_kernel_fd(w.dp, port, 0, &err), SOL_SOCKET, SO_SNDBUF, &little,
+			     sizeof(little)),
+		  0);
+	for (uint32_t i = 0; i < FRAMES; i++) {
+		frame_make(frame, LEN, KERNEL, US, i);
+		ring_put(&user, frame, LEN);
+	}
+	EXPECT_EQ(ring_txsync(&user), FRAMES);
+	while (got < FRAMES) {
+		EXPECT_SOON((len = to_kernel()) > 0);
+		expect_frame(len, d.frame, LEN, got++);
+	}
+	close_world();
+}
+
 TEST_EACH(a_stopped_port_starts_again, KINDS, choose_mode)
 {
 	uint8_t frame[FRAME_MAX];
