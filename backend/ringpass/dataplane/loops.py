@@ -195,7 +195,7 @@ class PipeLoops:
         self, loop: PipeLoop, *, size: int, batch: int, seconds: float, cpus: tuple[int, int]
     ) -> LoopResult:
         """Run `loop` with slots of `size` bytes for `seconds`, as `Loops.run` does."""
-        return _run(loop.value, self._handle, size, batch, seconds, cpus, 0)
+        return _run_path(loop.value, self._handle, size, batch, seconds, cpus, 0)
 
 
 def _run(
