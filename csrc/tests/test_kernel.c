@@ -217,6 +217,8 @@ TEST(what_the_kernel_did_not_take_at_once_goes_out_later)
 		frame_make(frame, LEN, KERNEL, US, i);
 		ring_put(&user, frame, LEN);
 	}
+	EXPECT_SOON(w.counters->workers[w.worker].sleeps > 0);
+	rp_test_nap(10000000); /* it counts before it sleeps */
 	EXPECT_EQ(ring_txsync(&user), FRAMES);
 	while (got < FRAMES) {
 		EXPECT_SOON((len = to_kernel()) > 0);
