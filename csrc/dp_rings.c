@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "dataplane.h"
+#include "front_rings.h"
 
 int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err)
 {
@@ -50,6 +51,48 @@ static struct rp_ring_info describe(const struct rp_port *p, int dir, uint32_t i
 		.kick_fd = dir == NETMAP_DIR_TX ? p->kick_fd[i] : -1,
 		.call_fd = p->call_fd[dir][i],
 	};
+}
+
+static int check_offsets(const struct rp_port *p, uint64_t mask, uint64_t max, uint64_t initial,
+			 struct rp_err *err)
+{
+	if (max >= p->region->bufs.objsize || max > mask || initial > max)
+		return rp_fail(err, EINVAL,
+			       "offsets up to %llu, at first %llu: they must fit their bits, and "
+			       "buffers of %u bytes",
+			       (unsigned long long)max, (unsigned long long)initial,
+			       p->region->bufs.objsize);
+	if (p->swaps)
+		return 0; /* the slots carry them along */
+	for (uint32_t i = 0; i < p->ntx + p->nrx; i++) {
+		const int dir = i < p->ntx ? NETMAP_DIR_TX : NETMAP_DIR_RX;
+
+		if (p->bound[dir][i < p->ntx ? i : i - p->ntx])
+			return rp_fail(err, EBUSY, "port %.63s is open, with other offsets",
+				       p->name);
+	}
+	return 0;
+}
+
+int rp_port_offsets(rp_dataplane *dp, int port, uint32_t bits, uint64_t max, uint64_t initial,
+		    struct rp_err *err)
+{
+	const uint64_t mask = bits == 0 || bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+	struct rp_port *p;
+	int ret;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_rings(dp, port, err);
+	ret = p ? check_offsets(p, mask, max, initial, err) : -err->code;
+	if (ret == 0) {
+		rp_quiet_wait(&dp->quiet);
+		for (uint32_t i = 0; i < p->ntx; i++)
+			rp_front_rings_offsets(p->tx[i], mask, (uint32_t)max, (uint32_t)initial);
+		for (uint32_t i = 0; i < p->nrx; i++)
+			rp_front_rings_offsets(p->rx[i], mask, (uint32_t)max, (uint32_t)initial);
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
 }
 
 int rp_port_rings(rp_dataplane *dp, int port, struct rp_port_rings *out, struct rp_err *err)

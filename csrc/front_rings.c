@@ -27,6 +27,7 @@ struct front_ring {
 	uint32_t released; /* rx, under the lock: state->released, as last read */
 };
 
+static const char OFFSET[] = "a slot's offset is larger than its user agreed to";
 static const char OUTSIDE[] = "an rx ring's head is outside the slots that its user owns";
 
 static struct front_ring *of(struct rp_endpoint *ep)
@@ -69,13 +70,17 @@ static uint32_t take_frame(struct front_ring *r, struct rp_batch *b, uint32_t po
 	while (more && pos != head) {
 		const struct netmap_slot *s = &k->ring->slot[pos];
 		uint32_t len = rp_load(&s->len);
-		uint32_t buf_idx = rp_load(&s->buf_idx);
+		uint32_t buf_idx = rp_load(&s->buf_idx), offset;
 
 		more = rp_load(&s->flags) & NS_MOREFRAG;
 		pos = rp_kring_next(k, pos);
-		if (!rp_kring_has(k, buf_idx) || len > k->buf_bytes) {
+		if (!rp_kring_offset(k, s, &offset)) {
+			rp_port_break(r->ep.port, OFFSET);
+			return head;
+		}
+		if (!rp_kring_has(k, buf_idx) || len > k->buf_bytes - offset) {
 			rp_port_break(r->ep.port,
-				      len > k->buf_bytes ?
+				      len > k->buf_bytes - offset ?
 					      "a tx slot's length exceeds its buffer" :
 					      "a tx slot's buffer index is not in the region");
 			return head;
@@ -84,7 +89,7 @@ static uint32_t take_frame(struct front_ring *r, struct rp_batch *b, uint32_t po
 		if (too_many)
 			continue;
 		b->seg[b->nsegs + f.nseg++] =
-			(struct rp_seg){ .addr = rp_kring_buf(k, buf_idx), .len = len };
+			(struct rp_seg){ .addr = rp_kring_buf(k, buf_idx) + offset, .len = len };
 		f.len += len;
 	}
 	why = refusal(&f, too_many);
@@ -148,7 +153,8 @@ static unsigned rings_pull(struct rp_endpoint *ep)
 	}
 	while (pos != head && b->nframes < RP_BATCH && b->bytes < RP_BATCH_BYTES &&
 	       b->nsegs + RP_BATCH + NETMAP_MAX_FRAGS <= RP_BATCH_SEGS) {
-		pos = take_plain(&r->k, b, pos, head);
+		if (!r->k.offset_mask)
+			pos = take_plain(&r->k, b, pos, head);
 		if (pos != head && b->nframes < RP_BATCH && b->bytes < RP_BATCH_BYTES)
 			pos = take_frame(r, b, pos, head);
 	}
@@ -191,11 +197,22 @@ static void rings_disarm(struct rp_endpoint *ep)
 		rp_store(&of(ep)->csb->ktoa.kern_need_kick, 0);
 }
 
+/* Bytes that every slot has room for, whatever offset its user chose. */
+static uint32_t slot_bytes(const struct rp_kring *k)
+{
+	return k->buf_bytes - k->max_offset;
+}
+
+static uint32_t slots_for(const struct rp_kring *k, uint32_t len)
+{
+	return (len + slot_bytes(k) - 1) / slot_bytes(k);
+}
+
 /* Take the slots for one frame, from *@pos on. False: the port broke. */
 static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lease *l,
 		      uint32_t left, uint32_t *pos)
 {
-	const uint32_t fragments = (left + k->buf_bytes - 1) / k->buf_bytes;
+	const uint32_t fragments = slots_for(k, left);
 	const uint16_t fragment_flags =
 		fragments > 1 ? (uint16_t)(fragments << NS_RFRAGS_SHIFT) : 0;
 	struct rp_slice *slice = &l->slice[l->n];
@@ -204,8 +221,12 @@ static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lea
 	while (left) {
 		struct netmap_slot *s = &k->ring->slot[at];
 		uint32_t buf_idx = rp_load(&s->buf_idx);
-		uint32_t n = left < k->buf_bytes ? left : k->buf_bytes;
+		uint32_t n = left < slot_bytes(k) ? left : slot_bytes(k), offset;
 
+		if (!rp_kring_offset(k, s, &offset)) {
+			rp_port_break(p, OFFSET);
+			return false;
+		}
 		if (!rp_kring_has(k, buf_idx)) {
 			rp_port_break(p, "an rx slot's buffer index is not in the region");
 			return false;
@@ -213,7 +234,8 @@ static bool take_room(struct rp_port *p, const struct rp_kring *k, struct rp_lea
 		left -= n;
 		rp_store(&s->len, (uint16_t)n);
 		rp_store(&s->flags, fragment_flags | (left ? NS_MOREFRAG : 0));
-		l->seg[l->nsegs++] = (struct rp_seg){ .addr = rp_kring_buf(k, buf_idx), .len = n };
+		l->seg[l->nsegs++] =
+			(struct rp_seg){ .addr = rp_kring_buf(k, buf_idx) + offset, .len = n };
 		slice->nseg++;
 		at = rp_kring_next(k, at);
 	}
@@ -227,7 +249,7 @@ static enum rp_fit fit(const struct front_ring *r, const struct rp_frame *f)
 	const uint64_t slots = rp_min(NETMAP_MAX_FRAGS, r->k.slots - 1);
 	enum rp_fit fit = rp_port_fit(r->ep.port, f);
 
-	return fit == RP_FIT_AS_IT_IS && f->len > slots * r->k.buf_bytes ? RP_FIT_TOO_LONG : fit;
+	return fit == RP_FIT_AS_IT_IS && f->len > slots * slot_bytes(&r->k) ? RP_FIT_TOO_LONG : fit;
 }
 
 /*
@@ -310,7 +332,8 @@ static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endp
 		enum rp_fit how;
 		uint32_t slots;
 
-		i += reserve_plain(r, l, b, order + i, n - i, pos, &room);
+		if (!k->offset_mask)
+			i += reserve_plain(r, l, b, order + i, n - i, pos, &room);
 		if (i == n)
 			break;
 		f = &b->frame[order[i]];
@@ -320,7 +343,7 @@ static unsigned reserve(struct front_ring *r, struct rp_lease *l, struct rp_endp
 			i++;
 			continue;
 		}
-		slots = how == RP_FIT_OFFLOAD ? 1 : (f->len + k->buf_bytes - 1) / k->buf_bytes;
+		slots = how == RP_FIT_OFFLOAD ? 1 : slots_for(k, f->len);
 		room = room_at(r, *pos, slots);
 		if (slots > room)
 			l->stopped = RP_LEASE_FULL;
@@ -373,7 +396,7 @@ static void rings_room(struct rp_endpoint *ep, struct rp_room *room)
 	rp_lock_take(&ep->lock);
 	room->slots = room_at(r, ep->state->reserved, r->k.slots);
 	rp_lock_release(&ep->lock);
-	room->slot_bytes = r->k.buf_bytes;
+	room->slot_bytes = slot_bytes(&r->k);
 	room->frame_slots = rp_min(NETMAP_MAX_FRAGS, r->k.slots - 1);
 }
 
@@ -521,6 +544,17 @@ void rp_front_rings_restart(struct rp_endpoint *ep)
 	rp_ring_state_reset(ep->state, 0, 0);
 	of(ep)->released = 0;
 	ep->awaited = 0;
+}
+
+void rp_front_rings_offsets(struct rp_endpoint *ep, uint64_t mask, uint32_t max, uint32_t initial)
+{
+	struct rp_kring *k = &of(ep)->k;
+
+	k->offset_mask = mask;
+	k->max_offset = max;
+	k->ring->offset_mask = mask;
+	for (uint32_t i = 0; i < k->slots; i++)
+		k->ring->slot[i].ptr = initial;
 }
 
 int rp_front_rings_call(struct rp_endpoint *ep, int fd, struct rp_err *err)

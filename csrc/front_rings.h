@@ -20,6 +20,9 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 /* rp_front_rings_restart() - begin anew with a ring that was made empty; nobody may use it now */
 void rp_front_rings_restart(struct rp_endpoint *ep);
 
+/* rp_front_rings_offsets() - let slots say where frames begin; nobody may use the ring now */
+void rp_front_rings_offsets(struct rp_endpoint *ep, uint64_t mask, uint32_t max, uint32_t initial);
+
 /**
  * rp_front_rings_call() - call the ring's user on an eventfd from now on
  *

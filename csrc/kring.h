@@ -24,6 +24,9 @@ struct rp_kring {
 	uint32_t slots;
 	uint32_t buf_bytes;
 	uint32_t buf_count;
+	uint64_t
+		offset_mask; /* of a slot's ptr: where its frame begins; 0: at the buffer's start */
+	uint32_t max_offset; /* that its user may choose */
 };
 
 static inline uint32_t rp_min(uint32_t a, uint32_t b)
@@ -77,6 +80,16 @@ static inline bool rp_kring_head(const struct rp_kring *k, uint32_t hwcur, uint3
 static inline bool rp_kring_has(const struct rp_kring *k, uint32_t buf_idx)
 {
 	return buf_idx - NETMAP_BUF_RESERVED < k->buf_count - NETMAP_BUF_RESERVED;
+}
+
+/* rp_kring_offset() - where in its buffer a slot's frame begins. False: further on than agreed */
+static inline bool rp_kring_offset(const struct rp_kring *k, const struct netmap_slot *s,
+				   uint32_t *offset)
+{
+	const uint64_t at = k->offset_mask ? rp_load(&s->ptr) & k->offset_mask : 0;
+
+	*offset = (uint32_t)at;
+	return at <= k->max_offset;
 }
 
 /* rp_kring_buf() - the buffer of an index that is there */

@@ -277,6 +277,12 @@ int rp_port_repair(rp_dataplane *dp, int port, struct rp_err *err);
 int rp_port_announce(rp_dataplane *dp, int port, const uint8_t mac[6], struct rp_err *err);
 int rp_port_region(rp_dataplane *dp, int port, struct rp_region_info *out, struct rp_err *err);
 int rp_port_rings(rp_dataplane *dp, int port, struct rp_port_rings *out, struct rp_err *err);
+/*
+ * Let the slots of a port's rings say, in the low @bits of ptr (0: all), where their frames
+ * begin: up to @max bytes into the buffer, @initial at first. While nobody has the port open.
+ */
+int rp_port_offsets(rp_dataplane *dp, int port, uint32_t bits, uint64_t max, uint64_t initial,
+		    struct rp_err *err);
 /* Join two ports of kind LINK. Undone when one of them is removed. */
 int rp_port_link(rp_dataplane *dp, int a, int b, struct rp_err *err);
 

@@ -220,6 +220,37 @@ TEST(what_the_user_writes_into_the_backends_fields_changes_nothing)
 	close_pair();
 }
 
+TEST(frames_begin_where_their_slots_say)
+{
+	struct netmap_slot *slot;
+	struct rp_err err;
+
+	open_pair();
+	EXPECT_EQ(rp_port_offsets(w.dp, a.port, 8, 256, 0, &err), -EINVAL);
+	EXPECT_EQ(rp_port_offsets(w.dp, a.port, 16, 2048, 0, &err), -EINVAL);
+	EXPECT_OK(rp_port_offsets(w.dp, a.port, 16, 512, 0, &err), err);
+	EXPECT_OK(rp_port_offsets(w.dp, b.port, 0, 128, 128, &err), err);
+	EXPECT_EQ(a.tx->offset_mask, 0xffff);
+	slot = &a.tx->slot[a.tx->head];
+	frame_make(ring_user_buf(&a, slot->buf_idx) + 500, 1500, 2, 1, 77);
+	slot->ptr = 500 | UINT64_C(1) << 20; /* what is above the mask is the user's own */
+	slot->len = 1500;
+	a.tx->head = a.tx->cur = ring_next(a.tx, a.tx->head);
+	EXPECT_EQ(ring_txsync(&a), 1);
+	slot = &b.rx->slot[b.rx->head];
+	EXPECT_EQ(slot->ptr, 128);
+	EXPECT_EQ(ring_rxsync(&b), 0);
+	EXPECT_EQ(ring_space(b.rx), 1);
+	EXPECT(frame_whole(ring_user_buf(&b, slot->buf_idx) + 128, 1500));
+	slot = &a.tx->slot[a.tx->head];
+	slot->ptr = 513;
+	slot->len = 60;
+	a.tx->head = a.tx->cur = ring_next(a.tx, a.tx->head);
+	EXPECT_EQ(ring_txsync(&a), -EPIPE);
+	expect_broken(&a, "a slot's offset is larger than its user agreed to");
+	close_pair();
+}
+
 TEST(a_transmit_buffer_outside_the_region_breaks_the_port)
 {
 	/* Buffers 0 and 1 are reserved; 2 * 64 slots have the next ones, then there are a few more. */

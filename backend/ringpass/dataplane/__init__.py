@@ -439,6 +439,15 @@ class DataPlane:
             tuple(_ring_info(ring) for ring in out.rx[0 : out.rx_rings]),
         )
 
+    def set_port_offsets(self, port: PortId, bits: int, largest: int, initial: int) -> None:
+        """Let slots say in the low `bits` of ptr (0: all) where in its buffer a frame begins.
+
+        At most `largest` bytes from the buffer's start, `initial` to begin with. Nobody may have
+        the port open.
+        """
+        what = "cannot set the offsets of"
+        self._port_call(what, port, lib.rp_port_offsets, bits, largest, initial)
+
     def link_ports(self, one: PortId, other: PortId) -> None:
         """Join two ports of kind LINK: what one sends the other receives.
 
