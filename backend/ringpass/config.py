@@ -3,6 +3,7 @@
 
     [daemon]              workers, who may open the sockets
     [switch.vale0]        a switch, and what says where its frames go
+    [region.video]        memory for ports with netmap's rings
     [port."vale0:vm1"]    a port of it
 
 What is wrong is reported as `ConfigError` with the path of the key, as it stands in the file, and
@@ -28,11 +29,13 @@ from ringpass.paths import MAX_SOCKET_PATH
 
 MAX_WORKERS = 64
 MAX_QUEUES = 8
+#: The name of the region that says what private ones are like.
+PRIVATE = "private"
 #: Of a region: bytes of a buffer, buffers, rings, opens of its ports; slots of a ring.
 MAX_BUF_SIZE = 65472
-MAX_BUFFERS = 1 << 22
+MAX_BUFFERS = 1_000_000
 MAX_RINGS = 4096
-MAX_PORTS = 4096
+MAX_INTERFACES = 4096
 MAX_SLOTS = 4096
 
 Offload = Literal["csum", "tso4", "tso6", "ecn"]
@@ -115,25 +118,26 @@ class Region(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of each buffer."""
     buffers: Annotated[int, Meta(ge=4, le=MAX_BUFFERS)] = 65536
     rings: Annotated[int, Meta(ge=2, le=MAX_RINGS)] = 256
-    """Rings of all ports together."""
-    ring_slots: Annotated[int, Meta(ge=2, le=MAX_SLOTS)] = MAX_SLOTS
-    """Slots of the longest ring."""
-    ports: Annotated[int, Meta(ge=1, le=MAX_PORTS)] = 128
-    """How often the ports may be opened at the same time, all together."""
+    """Of all ports together."""
+    slots: Annotated[int, Meta(ge=2, le=MAX_SLOTS)] = MAX_SLOTS
+    """Of the longest ring."""
+    interfaces: Annotated[int, Meta(ge=1, le=MAX_INTERFACES)] = 128
+    """How often ports may be open at the same time: each open has a netmap_if of its own."""
 
 
 class Port(Struct, frozen=True, forbid_unknown_fields=True):
     """A port of a switch: virtual machines connect to it, or an interface of the host is there."""
 
-    kind: Literal["vhost-user", "null", "nic", "interface"] = "vhost-user"
+    kind: Literal["vhost-user", "null", "nic", "interface", "netmap"] = "vhost-user"
     """`null` throws the guest's frames away instead of switching them; `nic` takes a network
-    interface of the host away from its stack; `interface` makes a new one, for the stack."""
+    interface of the host away from its stack; `interface` makes a new one, for the stack; `netmap`
+    is for programs, and there while one has it open."""
     mode: Literal["server", "client"] = "server"
     """`server`: we listen on the socket; `client`: we connect to the one of the front end."""
     path: str | None = None
     """The socket. None in a file: a name made of the port's, in the runtime directory."""
     queues: Annotated[int, Meta(ge=1, le=MAX_QUEUES)] = 1
-    """Pairs of virtqueues."""
+    """Pairs of virtqueues, or of netmap's rings."""
     mtu: Annotated[int, Meta(ge=68, le=65535)] = 1500
     mac: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")] | None = None
     """The guest's address, if its front end asks for one. None in a file: made of the name."""
@@ -154,6 +158,10 @@ class Port(Struct, frozen=True, forbid_unknown_fields=True):
     """nic: whether packet sockets will do where the driver has no XDP."""
     polling: list[Annotated[int, Meta(ge=0, le=4095)]] = []
     """nic, interface: CPUs that do nothing but move what comes in, its queues in turn."""
+    slots: Annotated[int, Meta(ge=2, le=MAX_SLOTS)] = 1024
+    """netmap: of each ring."""
+    region: str | None = None
+    """netmap: the region that its rings are in; None: a private one."""
 
 
 class Config(Struct, frozen=True):
@@ -162,6 +170,7 @@ class Config(Struct, frozen=True):
     daemon: Daemon
     switches: dict[str, Switch]
     ports: dict[str, Port]
+    regions: dict[str, Region] = {}
 
 
 class File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +178,7 @@ class File(Struct, frozen=True, forbid_unknown_fields=True):
 
     daemon: Daemon = Daemon()
     switch: dict[str, Switch] = {}
+    region: dict[str, Region] = {}
     port: dict[str, Port] = {}
 
 
@@ -209,7 +219,7 @@ def load(path: Path, runtime_dir: Path) -> Config:
 def parse(tables: Mapping[str, Any], runtime_dir: Path, source: str) -> Config:
     """Return the configuration that `tables` (a TOML document) describes. Raises ConfigError."""
     check = _Checker(source)
-    check.keys(tables, ("daemon", "switch", "port"), "")
+    check.keys(tables, ("daemon", "switch", "region", "port"), "")
     daemon = check.convert(tables.get("daemon", {}), Daemon, "daemon")
     check.workers(daemon)
     switches = {
@@ -218,13 +228,19 @@ def parse(tables: Mapping[str, Any], runtime_dir: Path, source: str) -> Config:
         )
         for name, table in check.table(tables.get("switch", {}), "switch").items()
     }
-    ports = {}
+    regions = {
+        check.name(names.check_region, name, "region"): check.convert(
+            table, Region, f"region.{_key(name)}"
+        )
+        for name, table in check.table(tables.get("region", {}), "region").items()
+    }
+    found = Config(daemon, switches, {}, regions)
     for name, table in check.table(tables.get("port", {}), "port").items():
         key = f"port.{_key(name)}"
         port = check.convert(table, Port, key)
-        ports[name] = check.port(name, port, key, daemon, switches, runtime_dir)
-    check.distinct(ports)
-    return Config(daemon, switches, ports)
+        found.ports[name] = check.port(name, port, key, found, runtime_dir)
+    check.distinct(found.ports)
+    return found
 
 
 def parse_port(name: str, table: Mapping[str, Any], running: Config, runtime_dir: Path) -> Port:
@@ -232,7 +248,7 @@ def parse_port(name: str, table: Mapping[str, Any], running: Config, runtime_dir
     check = _Checker("the request")
     key = f"port.{_key(name)}"
     port = check.convert(table, Port, key)
-    port = check.port(name, port, key, running.daemon, running.switches, runtime_dir)
+    port = check.port(name, port, key, running, runtime_dir)
     check.distinct({**running.ports, name: port})
     return port
 
@@ -265,7 +281,12 @@ _FORMS = {
     "policy": "write adaptive, busy, notify or sleep:MICROSECONDS",
     "socket_mode": 'write three octal digits in quotes, such as "0660"',
     "ageing": "write seconds, 0 for never",
-    "kind": "write vhost-user, null, nic or interface",
+    "kind": "write vhost-user, null, nic, interface or netmap",
+    "slots": f"write 2 to {MAX_SLOTS}",
+    "buf_size": f"write a multiple of 64, at most {MAX_BUF_SIZE}",
+    "buffers": f"write 4 to {MAX_BUFFERS}",
+    "rings": f"write 2 to {MAX_RINGS}",
+    "interfaces": f"write 1 to {MAX_INTERFACES}",
     "fallback": "write packet or refuse",
     "mode": "write server (we listen on the socket) or client (we connect to it)",
     "mac": 'write six bytes, such as "52:54:00:12:34:56"',
@@ -285,6 +306,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 _KINDS_OF_INTERFACES = ("nic", "interface")
+_KINDS_OF_PIPES = ("vhost-user", "netmap")
 
 
 class _Checker:
@@ -385,23 +407,11 @@ class _Checker:
                     "choose one of these, or leave cpu out",
                 )
 
-    def port(
-        self,
-        name: str,
-        port: Port,
-        key: str,
-        daemon: Daemon,
-        switches: Mapping[str, Switch],
-        runtime_dir: Path,
-    ) -> Port:
+    def port(self, name: str, port: Port, key: str, others: Config, runtime_dir: Path) -> Port:
         """Return `port` completed, or fail if it contradicts itself or what it belongs to."""
-        self.name(names.parse_port, name, "port")
-        switch = names.parse_port(name).switch
-        if port.kind != "null" and switch not in switches:
-            close = difflib.get_close_matches(switch, switches, n=1)
-            hint = f"did you mean {close[0]}? Or" if close else "to make it,"
-            self.fail(key, f"there is no switch {switch}", f"{hint} add [switch.{switch}]")
-        workers = len(daemon.worker_list())
+        self.name(names.check_port, name, "port")
+        self.place(name, port, key, others)
+        workers = len(others.daemon.worker_list())
         if port.worker is not None and port.worker >= workers:
             self.fail(
                 f"{key}.worker",
@@ -451,6 +461,31 @@ class _Checker:
             withhold=sorted(set(port.withhold)),
         )
 
+    def place(self, name: str, port: Port, key: str, others: Config) -> None:
+        """Fail if there is no such switch or region as `port` needs."""
+        switch = names.switch_of(name)
+        if not switch and port.kind not in _KINDS_OF_PIPES:
+            self.fail(
+                f"{key}.kind",
+                f"{port.kind} ports are no ends of pipes",
+                f"write {' or '.join(_KINDS_OF_PIPES)}, or call it SWITCH:PORT",
+            )
+        if switch and port.kind != "null" and switch not in others.switches:
+            close = difflib.get_close_matches(switch, others.switches, n=1)
+            hint = f"did you mean {close[0]}? Or" if close else "to make it,"
+            self.fail(key, f"there is no switch {switch}", f"{hint} add [switch.{switch}]")
+        if port.region is None:
+            return
+        if port.kind != "netmap":
+            why = f"the rings of {port.kind} ports are in no region"
+            self.fail(f"{key}.region", why, "remove it")
+        if port.region == PRIVATE or port.region not in others.regions:
+            self.fail(
+                f"{key}.region",
+                f"there is no region {port.region!r} to share",
+                f"add [region.{_key(port.region)}], or leave it out for a private one",
+            )
+
     def interface(self, name: str, port: Port, key: str) -> str | None:
         """Return the name of the interface of `port`, None if it needs none, or fail."""
         if port.kind not in _KINDS_OF_INTERFACES:
@@ -481,7 +516,7 @@ class _Checker:
                 if other != name:
                     why = f"{other} has the interface {port.interface}, too"
                     self.fail(f"port.{_key(name)}.interface", why, "let one port have it")
-            switch = names.parse_port(name).switch
+            switch = names.switch_of(name) or name
             other = macs.setdefault((switch, port.mac), name)
             if other != name:
                 self.fail(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The names of switches and ports: `vale0`, `vale0:vm1`.
+"""The names of switches, ports and pipes: `vale0`, `vale0:vm1`, `vale0:vm1{1`.
 
 netmap's rules for VALE hold, so that a name that works here works there: both parts have 1 to 15
 characters, letters, digits and `_`, in a port's also `.`; a switch's name begins with `vale`. (In
@@ -14,6 +14,7 @@ from ringpass.errors import ConfigError
 MAX_PART = 15
 _SWITCH_PREFIX = "vale"
 _SWITCH = re.compile(r"[A-Za-z0-9_]+")
+_PIPE = re.compile(r"(?P<parent>.*)(?P<end>[{}])(?P<id>.*)", re.DOTALL)
 _PORT = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -35,6 +36,57 @@ def parse_port(text: str) -> PortName:
     check_switch(switch)
     _check_part("port", text, port, _PORT)
     return PortName(switch, port)
+
+
+class PipeEnd(NamedTuple):
+    """The parts of the name of a pipe's end: `PARENT{ID` or `PARENT}ID`."""
+
+    parent: str
+    master: bool
+    id: str
+
+    @property
+    def other(self) -> str:
+        """The name of the other end."""
+        return f"{self.parent}{'}' if self.master else '{'}{self.id}"
+
+
+def parse_pipe(text: str) -> PipeEnd | None:
+    """Return the parts of a pipe's name, None for another name. Raises ConfigError.
+
+    The parent may have any name that a port can have; it need not be there.
+    """
+    found = _PIPE.fullmatch(text)
+    if found is None:
+        return None
+    parent, ident = found["parent"], found["id"]
+    if not parent:
+        why = "a pipe's name begins with the port that it belongs to"
+        raise _bad("pipe", text, why, "write PORT{ID, such as vale0:a{1")
+    if not _SWITCH.fullmatch(ident):
+        raise _bad("pipe", text, f"{ident!r} is no identifier", "use letters, digits and _")
+    if "{" in parent or "}" in parent:
+        why = "a pipe has no pipes of its own"
+        raise _bad("pipe", text, why, "name the port that it belongs to")
+    return PipeEnd(parent, found["end"] == "{", ident)
+
+
+def check_region(text: str) -> str:
+    """Return `text` if it can name a region. Raises ConfigError that says why it cannot."""
+    _check_part("region", text, text, _SWITCH)
+    return text
+
+
+def check_port(text: str) -> str:
+    """Return `text` if it can name a port or a pipe's end. Raises ConfigError if it cannot."""
+    if parse_pipe(text) is None:
+        parse_port(text)
+    return text
+
+
+def switch_of(text: str) -> str:
+    """Return the switch of the port `text`; a pipe has none. Raises ConfigError."""
+    return parse_port(text).switch if parse_pipe(text) is None else ""
 
 
 def check_switch(text: str) -> str:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ringpass.netmap.plane import Plane, RingInfo
+from ringpass.dataplane import NO_CSB, DataPlane, RingInfo
 from ringpass.netmap.port import Port, Registration
 from ringpass.netmap.regions import Regions
 from ringpass.netmap.rings import Range
@@ -13,7 +13,6 @@ from ringpass.netmap.rings import Range
 ATTACHMENT = struct.Struct("<QQQIIII")
 RING = struct.Struct("<QIIHHIhhhh")
 HOST_RING, MONITOR_RING = 1, 2
-NO_CSB = 0xFFFF_FFFF
 _RX, _TX = 0, 1
 
 
@@ -35,15 +34,15 @@ class _Place(NamedTuple):
     flags: int
 
 
-def describe(plane: Plane, regions: Regions, registration: Registration) -> Attachment:
+def describe(plane: DataPlane, regions: Regions, registration: Registration) -> Attachment:
     """Return what the process that made `registration` is to be told."""
     port = registration.port
     assert port.region is not None
-    info = regions.info(port.region)
+    info = regions.pools(port.region)
     fds = [info.fd]
     rings = [_ring(plane, place, fds) for place in _places(registration)]
     head = ATTACHMENT.pack(
-        info.bytes,
+        info.size,
         registration.nifp_offset,
         registration.flags,
         registration.mode,
@@ -73,18 +72,17 @@ def _each(part: Range) -> range:
     return range(part.first, part.first + part.number)
 
 
-def _ring(plane: Plane, place: _Place, fds: list[int]) -> bytes:
+def _ring(plane: DataPlane, place: _Place, fds: list[int]) -> bytes:
     """Return the record of one ring; its descriptors are added to `fds`."""
     ring = _info(plane, place.port, place.dir, place.ring)
-    peer_csb, peer_call = NO_CSB, -1
-    if place.port.run_by_users:
+    peer_call = -1
+    if ring.peer_csb != NO_CSB:
         assert place.port.peer is not None
-        other = _info(plane, place.port.peer, 1 - place.dir, place.ring)
-        peer_csb, peer_call = other.csb, other.call_fd
+        peer_call = _info(plane, place.port.peer, 1 - place.dir, place.ring).call_fd
     return RING.pack(
         ring.ring_offset,
         ring.csb,
-        peer_csb,
+        ring.peer_csb,
         place.dir,
         place.place,
         place.flags,
@@ -95,7 +93,7 @@ def _ring(plane: Plane, place: _Place, fds: list[int]) -> bytes:
     )
 
 
-def _info(plane: Plane, port: Port, direction: int, ring: int) -> RingInfo:
+def _info(plane: DataPlane, port: Port, direction: int, ring: int) -> RingInfo:
     rings = plane.port_rings(port.id)
     return (rings.tx if direction == _TX else rings.rx)[ring]
 

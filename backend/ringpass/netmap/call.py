@@ -5,11 +5,11 @@ import errno
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from ringpass.dataplane import DataPlane
 from ringpass.errors import RingpassError
 from ringpass.netmap.abi import Header, Request
 from ringpass.netmap.options import Options
 from ringpass.netmap.peer import Peer
-from ringpass.netmap.plane import Plane
 from ringpass.netmap.port import Registration
 from ringpass.netmap.ports import Ports
 from ringpass.netmap.regions import Region, Regions
@@ -20,7 +20,7 @@ from ringpass.netmap.switches import Switches
 class Device:
     """What all opens of the device share."""
 
-    plane: Plane
+    plane: DataPlane
     switches: Switches
     regions: Regions
     ports: Ports

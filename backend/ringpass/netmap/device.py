@@ -9,16 +9,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from ringpass.dataplane import BindSpec
 from ringpass.errors import RingpassError
 from ringpass.netmap import abi, info, kloop, memory, vale
 from ringpass.netmap import options as options_
 from ringpass.netmap.abi import Flag, Header, Mode, Register, Request
 from ringpass.netmap.call import Call, Device
+from ringpass.netmap.make import explained
 from ringpass.netmap.options import Options
 from ringpass.netmap.peer import Peer
-from ringpass.netmap.plane import NO_PORT, BindSpec
 from ringpass.netmap.port import Port, Registration
-from ringpass.netmap.ports import explained
 from ringpass.netmap.rings import Selection, select
 
 
@@ -124,11 +124,10 @@ class Open:
             where = select(port.name, port.geometry, request.mode, request.ringid, request.flags)
             for other in port.registrations:
                 other.check_compatible(where, request.flags)
-            memory.set_offsets(call, port, request.flags)
             kloop.check_csb(call, request.flags, where)
             call.options.check_understood()
             registration = self._bind(port, request, where)
-            undo.callback(self._device.plane.remove_binding, registration.binding)
+            undo.callback(self._device.plane.unbind, registration.binding)
             self._device.ports.register(registration)
             undo.callback(self._device.ports.unregister, registration)
             answer = self._answer(request, registration)
@@ -137,12 +136,12 @@ class Open:
         return answer
 
     def _bind(self, port: Port, request: Register, where: Selection) -> Registration:
-        host = NO_PORT if port.host is None else port.host.id
+        host = None if port.host is None else port.host.id
         spec = BindSpec(
-            port.id, host, *where.tx, *where.rx, *where.host_tx, *where.host_rx, request.extra_bufs
+            port.id, where.tx, where.rx, host, where.host_tx, where.host_rx, request.extra_bufs
         )
         try:
-            binding = self._device.plane.add_binding(spec)
+            binding = self._device.plane.bind(spec)
         except RingpassError as error:
             raise explained(error, port.region) from error
         return Registration(
@@ -161,7 +160,7 @@ class Open:
         assert port.region is not None
         answer = Register.unpack(request.pack())
         answer.offset = registration.nifp_offset
-        answer.memsize = self._device.regions.info(port.region).bytes
+        answer.memsize = self._device.regions.pools(port.region).size
         answer.mem_id = port.region.id
         answer.extra_bufs = registration.extra_bufs
         port.geometry.tell(answer)

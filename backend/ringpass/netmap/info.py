@@ -20,15 +20,15 @@ def port(call: Call, request: PortInfo) -> PortInfo:
                 "there is no region that all ports share",
                 "name a port, or a region by its number",
             )
-        info = call.device.regions.info(region)
-        return PortInfo(memsize=info.bytes, mem_id=region.id)
+        info = call.device.regions.pools(region)
+        return PortInfo(memsize=info.size, mem_id=region.id)
     with ExitStack() as undo:
         port = _look(call, region, undo)
         answer = PortInfo()
         port.geometry.tell(answer)
         if port.region is not None:
             answer.mem_id = port.region.id
-            answer.memsize = call.device.regions.info(port.region).bytes
+            answer.memsize = call.device.regions.pools(port.region).size
     return answer
 
 
@@ -59,7 +59,5 @@ def _look(call: Call, region: Region | None, undo: ExitStack) -> Port:
 
 def pools_of(call: Call, region: Region) -> PoolsInfo:
     """Return what `region` consists of."""
-    info = call.device.regions.info(region)
-    return PoolsInfo(
-        info.bytes, region.id, *info.if_pool[:3], *info.ring_pool[:3], *info.buf_pool[:3]
-    )
+    info = call.device.regions.pools(region)
+    return PoolsInfo(info.size, region.id, *info.interfaces[:3], *info.rings[:3], *info.buffers[:3])

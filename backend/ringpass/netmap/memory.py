@@ -15,7 +15,7 @@ from ringpass.netmap.port import Port
 from ringpass.netmap.regions import Region
 
 #: Pools of external memory, where a request leaves their size open.
-_EXTMEM = config.Region(buffers=config.MAX_BUFFERS, rings=16, ring_slots=1024, ports=4)
+_EXTMEM = config.Region(buffers=config.MAX_BUFFERS, rings=16, slots=1024, interfaces=4)
 
 
 def external(call: Call, undo: ExitStack) -> Region | None:
@@ -40,37 +40,9 @@ def external(call: Call, undo: ExitStack) -> Region | None:
     return region
 
 
-def set_offsets(call: Call, port: Port, flags: int) -> None:
-    """Let frames begin behind the start of their buffers, if that is asked for."""
-    option = call.options.take(OptionType.OFFSETS, abi.Offsets)
-    if option is None:
-        return
-    bits = option.offset_bits or 64
-    assert port.region is not None
-    room = port.region.config.buf_size
-    problem = ""
-    if bits > 64:
-        problem = f"{bits} bits; slots have 64"
-    elif option.max_offset > room or option.max_offset >> bits:
-        problem = f"a frame cannot begin at byte {option.max_offset} of {room}, in {bits} bits"
-    elif option.initial_offset > option.max_offset:
-        problem = f"the first frame begins at {option.initial_offset}, behind the largest"
-    try:
-        if flags & Flag.ZCOPY_MON:
-            call.fail(errno.EOPNOTSUPP, "a zero-copy monitor has the offsets of its port")
-        if problem:
-            call.fail(errno.EINVAL, f"offsets are wrong: {problem}", "choose a smaller offset")
-        call.device.plane.set_port_offsets(port.id, bits, option.max_offset, option.initial_offset)
-    except RingpassError as error:
-        call.options.refuse(OptionType.OFFSETS, error.errno or errno.EINVAL)
-        raise
-    option.offset_bits = bits
-    call.options.put(OptionType.OFFSETS, option)
-
-
 def _extmem_config(call: Call, info: PoolsInfo) -> config.Region:
     """Return the pools that a request wants in its memory."""
-    slots = _EXTMEM.ring_slots
+    slots = _EXTMEM.slots
     if info.ring_pool_objsize:
         slots = (info.ring_pool_objsize - 256) // 16
     size = info.buf_pool_objsize or _EXTMEM.buf_size
@@ -78,16 +50,16 @@ def _extmem_config(call: Call, info: PoolsInfo) -> config.Region:
         buf_size=(size + 63) // 64 * 64,
         buffers=info.buf_pool_objtotal or _EXTMEM.buffers,
         rings=info.ring_pool_objtotal or _EXTMEM.rings,
-        ring_slots=min(slots, config.MAX_SLOTS),
-        ports=info.if_pool_objtotal or _EXTMEM.ports,
+        slots=min(slots, config.MAX_SLOTS),
+        interfaces=info.if_pool_objtotal or _EXTMEM.interfaces,
     )
     problem = ""
     if not 64 <= wanted.buf_size <= config.MAX_BUF_SIZE:
         problem = f"buffers of {size} bytes; 64 to {config.MAX_BUF_SIZE} are allowed"
-    elif wanted.ring_slots < 2:
+    elif wanted.slots < 2:
         problem = f"rings of {info.ring_pool_objsize} bytes; two slots need 288"
-    elif wanted.rings > config.MAX_RINGS or wanted.ports > config.MAX_PORTS:
-        problem = f"{wanted.rings} rings and {wanted.ports} ports are too many"
+    elif wanted.rings > config.MAX_RINGS or wanted.interfaces > config.MAX_INTERFACES:
+        problem = f"{wanted.rings} rings and {wanted.interfaces} interfaces are too many"
     if problem:
         call.fail(errno.EINVAL, f"its external memory cannot have {problem}", "ask for others")
     return wanted

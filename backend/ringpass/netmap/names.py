@@ -17,7 +17,6 @@ from ringpass import names
 from ringpass.errors import ConfigError, RingpassError
 
 MAX_INTERFACE = 15
-_PIPE = re.compile(r"(?P<parent>.*)(?P<end>[{}])(?P<id>.*)", re.DOTALL)
 _VALE = re.compile(r"vale[A-Za-z0-9_]*:")
 
 
@@ -39,28 +38,17 @@ class PortName:
 
 def parse(text: str) -> PortName:
     """Return the parts of the name `text`. Raises RingpassError with netmap's errno."""
-    if found := _PIPE.fullmatch(text):
-        return _pipe(text, found)
-    if _VALE.match(text):
-        try:
+    try:
+        if pipe := names.parse_pipe(text):
+            parse(pipe.parent)
+            return PortName(text, "pipe", "", pipe.parent, pipe.other, pipe.master)
+        if _VALE.match(text):
             return PortName(text, "vale", switch=names.parse_port(text).switch)
-        except ConfigError as error:
-            raise RingpassError(error.what, error.why, error.fix, errno=errno.EINVAL) from error
+    except ConfigError as error:
+        error.errno = errno.EINVAL
+        raise
     _check_interface(text)
     return PortName(text, "interface")
-
-
-def _pipe(text: str, found: re.Match[str]) -> PortName:
-    parent, end, ident = found["parent"], found["end"], found["id"]
-    if not parent:
-        raise _bad(text, "a pipe's name begins with the port that it belongs to", "write vale0:a{1")
-    if not re.fullmatch(r"[A-Za-z0-9_]+", ident):
-        raise _bad(text, f"{ident!r} is no identifier", "use letters, digits and _")
-    if "{" in parent or "}" in parent:
-        raise _bad(text, "a pipe has no pipes of its own", "name the port that it belongs to")
-    parse(parent)
-    other = "}" if end == "{" else "{"
-    return PortName(text, "pipe", parent=parent, peer=f"{parent}{other}{ident}", master=end == "{")
 
 
 def _check_interface(text: str) -> None:

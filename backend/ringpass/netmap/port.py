@@ -5,26 +5,14 @@ import errno
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from ringpass.dataplane import FrontEndKind, Full, PortId, WorkerId
+from ringpass.dataplane import BindingId, FrontEndKind, Kind, PortId, WorkerId
 from ringpass.errors import RingpassError
 from ringpass.netmap.abi import Flag, Mode
 from ringpass.netmap.nics import Attached, Opened
 from ringpass.netmap.peer import Peer
-from ringpass.netmap.plane import BindingId, Kind
 from ringpass.netmap.regions import Region
 from ringpass.netmap.rings import Geometry, Selection
-
-
-class Settings(NamedTuple):
-    """What a configuration says of a port; programs cannot ask for it."""
-
-    worker: WorkerId | None = None
-    """None: the one with the fewest ports."""
-    full: Full = Full.HOLD
-    hold_us: int = 1000
-    mtu: int = 0
 
 
 @dataclass(eq=False)
@@ -78,8 +66,10 @@ class Port:
     """The other end of a pipe."""
     host: "Port | None" = None
     """The port of an interface's host rings."""
+    interface: str = ""
+    """The interface of the host that it is."""
     attached: Attached | None = None
-    """The interface that it is."""
+    """How that is attached to a switch."""
     opened: Opened | None = None
     """The interface that it is linked to, while a program has it."""
     static: bool = False
@@ -93,14 +83,6 @@ class Port:
     def family(self) -> str:
         """The name of the port whose region this one's rings are in."""
         return self.parent or self.name
-
-    @property
-    def run_by_users(self) -> bool:
-        """Whether the two ends of a pipe move the frames, without the backend."""
-        ends = (self, self.peer)
-        return self.peer is not None and all(
-            end is not None and end.front_end is FrontEndKind.RINGS for end in ends
-        )
 
     @property
     def is_monitor(self) -> bool:

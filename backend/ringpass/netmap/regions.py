@@ -10,16 +10,12 @@ import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from ringpass import config
+from ringpass.dataplane import DataPlane, Pools, RegionId, RegionSpec
 from ringpass.errors import RingpassError
 from ringpass.netmap.peer import Peer
-from ringpass.netmap.plane import Plane, RegionId, RegionInfo, RegionSpec
-
-#: The name in a configuration of what private regions are like.
-PRIVATE = "private"
-
-#: What a region has room for, where the configuration says nothing. Only what is used takes memory.
-_RESERVED_BUFFERS = 2
 
 
 @dataclass(eq=False)
@@ -38,13 +34,13 @@ class Region:
     @property
     def setting(self) -> str:
         """The table of the configuration that says how large it is."""
-        return f"[region.{self.name if self.configured else PRIVATE}]"
+        return f"[region.{self.name if self.configured else config.PRIVATE}]"
 
 
 class Regions:
     """Numbers and names to regions. One that is not configured lasts as long as its users."""
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._live: dict[RegionId, Region] = {}
         self.private = config.Region()
@@ -59,19 +55,19 @@ class Regions:
         """
         found = {each.name: each.config for each in self if each.configured}
         if self.private != config.Region():
-            found[PRIVATE] = self.private
+            found[config.PRIVATE] = self.private
         return found
 
     def configure(self, name: str, wanted: config.Region) -> None:
         """Make a region that stays, or say what private ones are like from now on."""
-        if name == PRIVATE:
+        if name == config.PRIVATE:
             self.private = wanted
         else:
             self._add(name, wanted, None, configured=True)
 
     def forget(self, name: str) -> None:
         """Remove a region of the configuration. Raises RingpassError while ports are in it."""
-        if name == PRIVATE:
+        if name == config.PRIVATE:
             self.private = config.Region()
             return
         region = self.named(name)
@@ -103,34 +99,28 @@ class Regions:
 
     def make(self, name: str, buffers: int, uid: int | None) -> Region:
         """Make a private region for the port `name`, with room for at least `buffers` buffers."""
-        wanted = self.private
-        least = buffers + _RESERVED_BUFFERS
-        if least > wanted.buffers:
-            wanted = config.Region(
-                wanted.buf_size, least, wanted.rings, wanted.ring_slots, wanted.ports
-            )
+        wanted = structs.replace(self.private, buffers=max(buffers, self.private.buffers))
         return self._add(name, wanted, uid, configured=False)
 
     def make_exact(self, name: str, size: int, wanted: config.Region, uid: int) -> Region:
-        """Make a region whose pools end within its first `size` bytes, as external memory asks.
+        """Make a region of `size` bytes, as external memory asks for.
 
         It gets as many buffers as fit, `wanted.buffers` at most. Raises RingpassError (ENOMEM).
         """
-        trial = self._add(name, wanted, uid, configured=False)
-        pool = self.info(trial).buf_pool
-        fit = max(size - pool.offset, 0) // pool.objsize
-        if fit >= wanted.buffers:
-            return trial
+        trial = self._add(name, structs.replace(wanted, buffers=1), uid, configured=False)
+        pool = self.pools(trial).buffers
         self._remove(trial)
-        if fit <= _RESERVED_BUFFERS:
+        reserved = pool.total - 1
+        fit = max(size - pool.offset, 0) // pool.size - reserved
+        if fit < 1:
             raise RingpassError(
                 f"{size} bytes of memory cannot hold port {name}",
                 f"its rings alone need {pool.offset} bytes",
                 "give it more, or ask for fewer or smaller rings (ring-num, ring-size)",
                 errno=errno.ENOMEM,
             )
-        smaller = config.Region(wanted.buf_size, fit, wanted.rings, wanted.ring_slots, wanted.ports)
-        return self._add(name, smaller, uid, configured=False)
+        fitting = structs.replace(wanted, buffers=min(fit, wanted.buffers))
+        return self._add(name, fitting, uid, configured=False, size=size)
 
     def hold(self, region: Region) -> None:
         """Note one more user of `region`."""
@@ -142,25 +132,24 @@ class Regions:
         if not region.users and not region.configured:
             self._remove(region)
 
-    def info(self, region: Region) -> RegionInfo:
+    def pools(self, region: Region) -> Pools:
         """Return where things are in `region`."""
-        return self._plane.region_info(region.id)
+        return self._plane.region_pools(region.id)
 
     def _add(
-        self, name: str, wanted: config.Region, uid: int | None, *, configured: bool
+        self, name: str, wanted: config.Region, uid: int | None, *, configured: bool, size: int = 0
     ) -> Region:
-        made = self._plane.add_region(
-            RegionSpec(
-                name=name,
-                buf_bytes=wanted.buf_size,
-                slots_max=wanted.ring_slots,
-                if_max=wanted.ports,
-                ring_max=wanted.rings,
-                buf_max=wanted.buffers,
-            )
+        spec = RegionSpec(
+            name=name,
+            size=size,
+            buf_bytes=wanted.buf_size,
+            slots_max=wanted.slots,
+            if_max=wanted.interfaces,
+            ring_max=wanted.rings,
+            buf_max=wanted.buffers,
         )
-        region = Region(made, name, wanted, uid, configured)
-        self._live[made] = region
+        region = Region(self._plane.add_region(spec), name, wanted, uid, configured)
+        self._live[region.id] = region
         return region
 
     def _remove(self, region: Region) -> None:

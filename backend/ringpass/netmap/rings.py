@@ -47,6 +47,11 @@ class Geometry(NamedTuple):
         """Return what the other end of a link has: its tx rings are our rx rings."""
         return Geometry(self.rx_rings, self.tx_rings, self.rx_slots, self.tx_slots)
 
+    def parts(self) -> tuple["Geometry", "Geometry"]:
+        """Return what an interface has without its host rings, and these as rings of their own."""
+        stack = Geometry(self.host_tx_rings, self.host_rx_rings, self.tx_slots, self.rx_slots)
+        return self._replace(host_tx_rings=0, host_rx_rings=0), stack
+
     def tell(self, answer: Register | PortInfo) -> None:
         """Write the geometry into `answer`."""
         for word, value in self._asdict().items():

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from ringpass import names
 from ringpass.config import Switch
-from ringpass.dataplane import SwitchId
+from ringpass.dataplane import DataPlane, SwitchId
 from ringpass.errors import RingpassError
-from ringpass.netmap.plane import Plane
 
 
 class LiveSwitch(NamedTuple):
@@ -26,7 +25,7 @@ class LiveSwitch(NamedTuple):
 class Switches:
     """Names to switches. One that is not configured lasts as long as a port that joined it."""
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._live: dict[str, LiveSwitch] = {}
 
