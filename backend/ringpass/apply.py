@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, structs
 
-from ringpass.config import Config, Port, Switch, Worker
+from ringpass.config import Config, Port, Region, Switch, Worker
 
 
 class Placed(NamedTuple):
@@ -77,6 +77,22 @@ class SwitchRemove(Struct, frozen=True, tag="switch.remove"):
         return f"- switch {self.name}"
 
 
+class RegionAdd(Struct, frozen=True, tag="region.add"):
+    name: str
+    config: Region
+
+    def __str__(self) -> str:
+        region = self.config
+        return f"+ region {self.name}: {region.buffers} buffers of {region.buf_size} bytes"
+
+
+class RegionRemove(Struct, frozen=True, tag="region.remove"):
+    name: str
+
+    def __str__(self) -> str:
+        return f"- region {self.name}"
+
+
 class PortAdd(Struct, frozen=True, tag="port.add"):
     name: str
     config: Port
@@ -86,6 +102,9 @@ class PortAdd(Struct, frozen=True, tag="port.add"):
         if port.interface is not None:
             host = " with its host stack" if port.host else ""
             return f"+ port {self.name}: {port.kind} {port.interface}{host}"
+        if port.kind == "netmap":
+            where = f", region {port.region}" if port.region else ""
+            return f"+ port {self.name}: netmap, queues {port.queues}, slots {port.slots}{where}"
         return f"+ port {self.name}: {port.kind}, {port.mode} of {port.path}, queues {port.queues}"
 
 
@@ -119,6 +138,8 @@ Action = (
     | SwitchAdd
     | SwitchSet
     | SwitchRemove
+    | RegionAdd
+    | RegionRemove
     | PortAdd
     | PortSet
     | PortRemove
@@ -139,6 +160,9 @@ def plan(running: Config, wanted: Config, placed: Mapping[str, Placed]) -> list[
     wanted_workers = wanted.daemon.worker_list()
     actions: list[Action] = [*ports.removed]
     actions += [SwitchRemove(name) for name in removed]
+    new_regions, other_regions, old_regions = _split(running.regions, wanted.regions)
+    actions += [RegionRemove(name) for name in [*old_regions, *other_regions]]
+    actions += [RegionAdd(name, wanted.regions[name]) for name in [*other_regions, *new_regions]]
     for number, config in enumerate(wanted_workers):
         if number >= len(workers):
             actions.append(WorkerAdd(number, config))
@@ -198,7 +222,7 @@ def _differences(old: Port, new: Port) -> dict[str, str]:
 
 
 def _split(
-    old: Mapping[str, Switch], new: Mapping[str, Switch]
+    old: Mapping[str, Switch | Region], new: Mapping[str, Switch | Region]
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the names that were added, changed and removed."""
     added = [name for name in new if name not in old]

@@ -145,6 +145,7 @@ def test_switches_come_and_go(ask: Run) -> None:
     assert (again.code, again.out, again.err) == (0, "", "vale5: unchanged\n")
     assert ask("switch", "add", "vale5", "--ageing", "8").code == ExitCode.USAGE
     shown = {"name": "vale5", "ageing": 9, "ports": [], "addresses": 0, "logic": "bridge"}
+    shown["ephemeral"] = False
     assert shown in json.loads(ask("switch", "ls", "--json").out)
     assert "vale5" in ask("switch", "ls").out
     assert json.loads(ask("switch", "fdb", "vale5", "--json").out) == []
@@ -175,6 +176,8 @@ def test_ports_come_and_go_with_all_their_settings(ask: Run, daemon: Daemon) -> 
         "host": False,
         "fallback": "packet",
         "polling": [],
+        "slots": 1024,
+        "region": None,
     }
     assert json.loads(ask("port", "show", "vale0:p", "--json").out)["mtu"] == 9000
     shown = ask("port", "show", "vale0:p")

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from ringpass import apply, config
-from ringpass.config import Daemon, Port, Switch, Worker
+from ringpass.config import Daemon, Port, Region, Switch, Worker
 from ringpass.daemon.methods import TABLE
 from ringpass.errors import ExitCode
 
@@ -31,6 +31,7 @@ def rows(page: str, section: str) -> dict[str, list[str]]:
         ("[daemon]", Daemon),
         ("Workers", Worker),
         ("[switch.NAME]", Switch),
+        ("[region.NAME]", Region),
         ('[port."SWITCH:PORT"]', Port),
     ],
 )

@@ -12,6 +12,7 @@ from ringpass import apply, names
 from ringpass.config import Config, Daemon, Port, Switch, Worker
 from ringpass.daemon import logic
 from ringpass.daemon.ports import Control, HostControl
+from ringpass.daemon.programs import Programs
 from ringpass.dataplane import (
     MAX_RING_PAIRS,
     DataPlane,
@@ -27,10 +28,15 @@ from ringpass.dataplane import (
 )
 from ringpass.errors import NotFound, RingpassError
 from ringpass.netlink import links
+from ringpass.netmap.port import Group
+from ringpass.netmap.port import Port as NetmapPort
+from ringpass.netmap.rings import Geometry
+from ringpass.netmap.switches import LiveSwitch, Switches
 from ringpass.nic import devices
 from ringpass.nic.interface import Interface
 from ringpass.nic.nic import Nic
 from ringpass.nic.polling import Polling
+from ringpass.nic.provider import Interfaces
 from ringpass.observe.counters import Counters, RingCounters
 from ringpass.observe.status import (
     FdbEntry,
@@ -82,8 +88,12 @@ class Backend:
         self._counters = counters
         self._daemon = Daemon(workers=[])
         self._workers: list[tuple[WorkerId, Worker]] = []
-        self._switches: dict[str, tuple[SwitchId, Switch]] = {}
+        self._switches = Switches(dataplane)
         self._ports: dict[str, LivePort] = {}
+        self._interfaces = Interfaces(dataplane, self._place)
+        self.programs = Programs(
+            dataplane, self._switches, runtime_dir, self._place, self._interfaces
+        )
 
     @property
     def config(self) -> Config:
@@ -91,8 +101,9 @@ class Backend:
         workers = [config for _, config in self._workers]
         return Config(
             msgspec.structs.replace(self._daemon, workers=workers),
-            {name: config for name, (_, config) in self._switches.items()},
-            {name: port.config for name, port in self._ports.items()},
+            self._switches.configured(),
+            {name: port.config for name, port in self._ports.items()} | self.programs.reserved,
+            self.programs.regions.configured(),
         )
 
     def plan(self, wanted: Config) -> list[apply.Action]:
@@ -100,6 +111,10 @@ class Backend:
         placed = {
             name: apply.Placed(port.worker, _pid(port.control.front_end))
             for name, port in self._ports.items()
+        }
+        placed |= {
+            name: apply.Placed(config.worker or 0, None)
+            for name, config in self.programs.reserved.items()
         }
         return apply.plan(self.config, wanted, placed)
 
@@ -122,8 +137,14 @@ class Backend:
             port.config = wanted.ports[name]
         return actions
 
+    def open(self) -> None:
+        """Let programs come. Raises RingpassError if the socket's path cannot be had."""
+        self.programs.open(self._access())
+
     def close(self) -> None:
         """Disconnect all front ends and remove all sockets. The data plane stays the caller's."""
+        self.programs.close()
+        self._interfaces.close()
         for port in self._ports.values():
             port.control.close()
 
@@ -131,21 +152,24 @@ class Backend:
         """Look which ports the data plane stopped."""
         for port in self._ports.values():
             port.control.note_broken()
+        self.programs.note_broken()
 
     def look_at_interfaces(self) -> None:
         """Follow what became of the host's interfaces that are ports."""
         for port in self._ports.values():
             if isinstance(port.control, HostControl):
                 port.control.look()
+        self._interfaces.look()
 
     def repair(self, name: str) -> bool:
         """Take a port back into service; return whether it was broken."""
-        return self._port(name).control.repair()
+        opened = self.programs.find(name)
+        return self._port(name).control.repair() if opened is None else self.programs.repair(opened)
 
     def fdb(self, name: str) -> list[FdbEntry]:
         """Return the MAC table of a switch."""
         self.switch(name)
-        port_names = {port.id: port_name for port_name, port in self._ports.items()}
+        port_names = {port.id: port.name for port in self.programs.ports}
         port_names |= {
             port.host_port: _host_name(port_name)
             for port_name, port in self._ports.items()
@@ -153,36 +177,34 @@ class Backend:
         }
         return [
             FdbEntry(row.mac.hex(":"), port_names.get(row.port, "?"), row.age_s)
-            for row in self._dataplane.fdb(self._switches[name][0])
+            for row in self._dataplane.fdb(self._live_switch(name).id)
         ]
 
     def switch(self, name: str) -> Switch:
         """Return the configuration of one switch."""
-        if name not in self._switches:
-            raise _absent("switch", name, self._switches)
-        return self._switches[name][1]
+        return self._live_switch(name).config
 
     def set_logic(self, name: str, config: Switch) -> str:
         """Give a switch the logic of `config`, also if the file's name and text are as they were.
 
         Return what the compiler warned of.
         """
-        switch, _ = self._switches[name]
-        warnings = logic.load(self._dataplane, switch, config)
-        self._switches[name] = switch, config
+        warnings = logic.load(self._dataplane, self._live_switch(name).id, config)
+        self._switches.configure(name, config)
         return warnings
 
     def switches(self) -> list[SwitchStatus]:
         """Return the switches."""
         return [
             SwitchStatus(
-                name,
-                config.ageing,
-                [port for port in self._ports if self._switch_of(port) == name],
-                len(self._dataplane.fdb(switch)),
-                config.logic,
+                switch.name,
+                switch.config.ageing,
+                [port.name for port in self.programs.ports if port.switch == switch.name],
+                len(self._dataplane.fdb(switch.id)),
+                switch.config.logic,
+                not switch.configured,
             )
-            for name, (switch, config) in self._switches.items()
+            for switch in self._switches
         ]
 
     def workers(self) -> list[WorkerStatus]:
@@ -197,7 +219,7 @@ class Backend:
                     config.policy,
                     config.cpu,
                     row.tid if row else 0,
-                    [name for name, port in self._ports.items() if port.worker == number],
+                    self._served_by(number),
                     row.loops if row else 0,
                     row.busy if row else 0,
                     row.sleeps if row else 0,
@@ -213,10 +235,13 @@ class Backend:
             found.append(self.port(name))
             if port.host_port is not None:
                 found.append(self._host_status(name, port.host_port, found[-1]))
-        return found
+        return found + self.programs.status(self._rings)
 
     def port(self, name: str) -> PortStatus:
         """Return one port."""
+        for opened in self.programs.status(self._rings):
+            if opened.name == name:
+                return opened
         live = self._port(name)
         config, control = live.config, live.control
         status = self._dataplane.port_status(live.id)
@@ -284,22 +309,34 @@ class Backend:
                 access = Access(int(mode, 8), group)
                 for port in self._ports.values():
                     port.control.set_access(access)
+                self.programs.set_access(access)
                 self._daemon = msgspec.structs.replace(
                     self._daemon, socket_mode=mode, socket_group=group
                 )
             case apply.SwitchAdd(name, switch_config):
-                self._switches[name] = self._add_switch(name, switch_config), switch_config
+                self._add_switch(name, switch_config)
             case apply.SwitchSet(name, switch_config):
-                switch, before = self._switches[name]
-                if msgspec.structs.replace(before, ageing=switch_config.ageing) != switch_config:
-                    logic.load(self._dataplane, switch, switch_config)
-                self._dataplane.set_switch_ageing(switch, switch_config.ageing)
-                self._switches[name] = switch, switch_config
+                live_switch = self._live_switch(name)
+                before = msgspec.structs.replace(live_switch.config, ageing=switch_config.ageing)
+                if before != switch_config:
+                    logic.load(self._dataplane, live_switch.id, switch_config)
+                self._switches.configure(name, switch_config)
             case apply.SwitchRemove(name):
-                self._dataplane.remove_switch(self._switches[name][0])
-                del self._switches[name]
+                self._switches.forget(name)
+            case apply.RegionAdd(name, region_config):
+                self.programs.regions.configure(name, region_config)
+            case apply.RegionRemove(name):
+                self.programs.regions.forget(name)
+            case apply.PortAdd(name, port_config) if port_config.kind == "netmap":
+                self.programs.reserve(name, port_config)
+            case apply.PortSet(name, port_config) if port_config.kind == "netmap":
+                self.programs.reserve(name, port_config)
+            case apply.PortRemove(name) if name in self.programs.reserved:
+                self.programs.unreserve(name)
             case apply.PortAdd(name, port_config):
+                self.programs.ports.check_free(name)
                 self._ports[name] = self._add_port(name, port_config)
+                self._adopt(name, self._ports[name])
             case apply.PortSet(name, port_config):
                 live = self._ports[name]
                 full = _FULL[port_config.full]
@@ -312,22 +349,47 @@ class Backend:
             case apply.PortRemove(name):
                 live = self._ports.pop(name)
                 live.control.close()
-                self._remove(live.id, live.host_port)
+                if names.parse_pipe(name):
+                    self.programs.ports.remove_machine(name)
+                else:
+                    self.programs.ports.disown(name)
+                    self._remove(live.id, live.host_port)
 
-    def _add_switch(self, name: str, config: Switch) -> SwitchId:
-        switch = self._dataplane.add_switch(name, config.ageing)
+    def _add_switch(self, name: str, config: Switch) -> None:
+        """Make a switch, or keep one that programs made on demand, with all that is on it."""
+        self._switches.configure(name, config)
         try:
-            logic.load(self._dataplane, switch, config)
+            logic.load(self._dataplane, self._live_switch(name).id, config)
         except RingpassError:
-            self._dataplane.remove_switch(switch)
+            self._switches.forget(name)
             raise
-        return switch
+
+    def _adopt(self, name: str, live: LivePort) -> None:
+        """Let the ports that programs name know of a port of the configuration."""
+        if names.parse_pipe(name):
+            return
+        kind = _KINDS.get(live.config.kind, Kind.VALE)
+        rings = len(self._dataplane.port_status(live.id).tx_records)
+        interface = live.config.interface
+        self.programs.ports.adopt(
+            NetmapPort(
+                name,
+                live.id,
+                kind,
+                FrontEndKind.VHOST if interface is None else FrontEndKind.KERNEL,
+                Geometry(rings, rings),
+                self._workers[live.worker][0],
+                Group(),
+                switch=names.switch_of(name) if kind is Kind.VALE else "",
+                interface=interface or "",
+            )
+        )
 
     def _add_port(self, name: str, config: Port) -> LivePort:
         worker = self._idlest_worker() if config.worker is None else config.worker
         if config.interface is not None:
             return self._add_interface(name, config, config.interface, worker)
-        port = self._dataplane.add_port(self._spec(name, config, worker, config.queues))
+        port = self._add_plain(name, config, worker)
         assert config.mac is not None
         assert config.path is not None
         control = VhostUserPort(
@@ -341,14 +403,24 @@ class Backend:
             self._dataplane.vhost(port),
             config.mode,
             Path(config.path),
-            Access(int(self._daemon.socket_mode, 8), self._daemon.socket_group),
+            self._access(),
         )
         try:
             control.open()
         except RingpassError:
-            self._dataplane.remove_port(port)
+            if names.parse_pipe(name):
+                self.programs.ports.remove_machine(name)
+            else:
+                self._dataplane.remove_port(port)
             raise
         return LivePort(port, config, worker, control)
+
+    def _add_plain(self, name: str, config: Port, worker: int) -> PortId:
+        """Make a virtual machine's port: of a switch, the end of a pipe, or one that discards."""
+        if names.parse_pipe(name):
+            wanted = msgspec.structs.replace(config, worker=worker)
+            return self.programs.ports.add_machine(name, wanted).id
+        return self._dataplane.add_port(self._spec(name, config, worker, config.queues))
 
     def _spec(self, name: str, config: Port, worker: int, queues: int) -> PortSpec:
         kind = _KINDS.get(config.kind, Kind.VALE)
@@ -356,7 +428,9 @@ class Backend:
             name=name,
             kind=kind,
             front_end=FrontEndKind.VHOST if config.interface is None else FrontEndKind.KERNEL,
-            switch=self._switches[self._switch_of(name)][0] if kind is Kind.VALE else SwitchId(-1),
+            switch=self._live_switch(names.switch_of(name)).id
+            if kind is Kind.VALE
+            else SwitchId(-1),
             worker=self._workers[worker][0],
             tx_rings=queues,
             rx_rings=queues,
@@ -420,11 +494,21 @@ class Backend:
             if port is not None:
                 self._dataplane.remove_port(port)
 
+    def _served_by(self, worker: int) -> list[str]:
+        """Return the ports whose tx rings a worker serves."""
+        handle = self._workers[worker][0]
+        return [port.name for port in self.programs.ports if port.worker == handle]
+
     def _idlest_worker(self) -> int:
-        load = [0] * len(self._workers)
-        for port in self._ports.values():
-            load[port.worker] += 1
+        load = [len(self._served_by(number)) for number in range(len(self._workers))]
         return load.index(min(load))
+
+    def _place(self, worker: int | None = None) -> WorkerId:
+        """Return a worker by its number; None: the one with the fewest ports."""
+        return self._workers[self._idlest_worker() if worker is None else worker][0]
+
+    def _access(self) -> Access:
+        return Access(int(self._daemon.socket_mode, 8), self._daemon.socket_group)
 
     def _rings(self, records: Iterable[int]) -> Iterator[RingCounters]:
         for record in records:
@@ -432,12 +516,15 @@ class Backend:
             if ring is not None:
                 yield ring
 
-    def _switch_of(self, port: str) -> str:
-        return names.parse_port(port).switch
+    def _live_switch(self, name: str) -> LiveSwitch:
+        found = self._switches.get(name)
+        if found is None:
+            raise _absent("switch", name, [switch.name for switch in self._switches])
+        return found
 
     def _port(self, name: str) -> LivePort:
         if name not in self._ports:
-            raise _absent("port", name, self._ports)
+            raise _absent("port", name, [port.name for port in self.programs.ports])
         return self._ports[name]
 
 

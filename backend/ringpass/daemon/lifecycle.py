@@ -57,6 +57,7 @@ async def _serve(config: Config, runtime_dir: Path) -> None:
         contextlib.closing(Backend(dataplane, counters, runtime_dir)) as backend,
     ):
         backend.become(config)
+        backend.open()
         with _watch(dataplane.event_fd(), backend.note_broken), _links(backend.look_at_interfaces):
             async with Control(paths.control_socket(runtime_dir), Methods(backend, stop.set)):
                 log.info("event=ready pid=%d runtime_dir=%s", os.getpid(), runtime_dir)

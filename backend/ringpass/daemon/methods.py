@@ -94,6 +94,7 @@ class Methods:
             workers=self._backend.workers(),
             switches=self._backend.switches(),
             ports=ports,
+            regions=self._backend.programs.region_status(),
         )
 
     def switch_list(self, _: Nothing) -> object:
@@ -111,7 +112,7 @@ class Methods:
                 "remove it first, or use ringpass apply",
             )
         switches = {**running.switches, params.name: wanted}
-        return self._become(Config(running.daemon, switches, running.ports), "added")
+        return self._become(msgspec.structs.replace(running, switches=switches), "added")
 
     def switch_logic(self, params: SwitchLogic) -> object:
         present = self._backend.switch(params.name)
@@ -129,7 +130,7 @@ class Methods:
         members = [
             name
             for name, port in running.ports.items()
-            if names.parse_port(name).switch == params.name and port.kind != "null"
+            if names.switch_of(name) == params.name and port.kind != "null"
         ]
         if members:
             raise RingpassError(
@@ -138,7 +139,7 @@ class Methods:
                 "remove them first: ringpass port rm NAME",
             )
         switches = {name: s for name, s in running.switches.items() if name != params.name}
-        return self._become(Config(running.daemon, switches, running.ports), "removed")
+        return self._become(msgspec.structs.replace(running, switches=switches), "removed")
 
     def switch_fdb(self, params: Name) -> object:
         return self._backend.fdb(params.name)
@@ -161,15 +162,15 @@ class Methods:
                 "remove it first, or use ringpass apply",
             )
         ports = {**running.ports, params.name: wanted}
-        return self._become(Config(running.daemon, running.switches, ports), "added")
+        return self._become(msgspec.structs.replace(running, ports=ports), "added")
 
     def port_remove(self, params: Name) -> object:
-        names.parse_port(params.name)
+        names.check_port(params.name)
         running = self._backend.config
         if params.name not in running.ports:
             return {"result": "absent"}
         ports = {name: port for name, port in running.ports.items() if name != params.name}
-        return self._become(Config(running.daemon, running.switches, ports), "removed")
+        return self._become(msgspec.structs.replace(running, ports=ports), "removed")
 
     def port_repair(self, params: Name) -> object:
         return {"result": "repaired" if self._backend.repair(params.name) else "unchanged"}
@@ -192,7 +193,12 @@ class Methods:
 
     def config_show(self, _: Nothing) -> object:
         running = self._backend.config
-        return {"daemon": running.daemon, "switch": running.switches, "port": running.ports}
+        return {
+            "daemon": running.daemon,
+            "switch": running.switches,
+            "region": running.regions,
+            "port": running.ports,
+        }
 
     def shutdown(self, _: Nothing) -> object:
         self._shut_down()

@@ -20,6 +20,9 @@ from ringpass.sockets import Access
 
 log = logging.getLogger(__name__)
 
+#: Returns the counters of the rings with these records.
+RingsOf = Callable[[Iterable[int]], Iterable[RingCounters]]
+
 
 class Programs:
     """The ports that programs open, their memory, and the socket that they come to."""
@@ -77,6 +80,12 @@ class Programs:
         """Return the port `name` that a program has open, monitors included."""
         return next((port for port in self.live() if port.name == name), None)
 
+    def repair(self, port: Port) -> bool:
+        """Take a port back into service; return whether it was broken."""
+        broken = self._dataplane.port_status(port.id).broken is not None
+        self._dataplane.repair_port(port.id)
+        return broken
+
     def note_broken(self) -> None:
         """Look which ports the data plane stopped."""
         broken = {}
@@ -87,7 +96,7 @@ class Programs:
             log.warning("event=port-broken port=%s why=%r", name, broken[name])
         self._broken = set(broken)
 
-    def status(self, counters: Callable[[Iterable[int]], Iterable[RingCounters]]) -> list[PortStatus]:
+    def status(self, counters: RingsOf) -> list[PortStatus]:
         """Return the ports that are open, and those that the configuration tells of."""
         found = [self._status(port, counters) for port in self.live()]
         present = {status.name for status in found}
@@ -115,9 +124,7 @@ class Programs:
             )
         return found
 
-    def _status(
-        self, port: Port, counters: Callable[[Iterable[int]], Iterable[RingCounters]]
-    ) -> PortStatus:
+    def _status(self, port: Port, counters: RingsOf) -> PortStatus:
         status = self._dataplane.port_status(port.id)
         state: PortState = "up" if port.registrations else "waiting"
         settings = self.reserved.get(port.name)

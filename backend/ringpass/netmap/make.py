@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
     """Where its rings are to be; None: in a private region of its own."""
     uid: int | None
     """Whose it is; None: the configuration's."""
-    config: config.Port | None = None
+    settings: config.Port | None = None
     """What the configuration says of it."""
 
 
@@ -211,7 +211,7 @@ class Maker:
     ) -> Port:
         """Make a port in the data plane, and let `undo` remove it."""
         region = wanted.region if front_end is FrontEndKind.RINGS else None
-        geometry, settings = wanted.geometry, wanted.config or config.Port(mtu=0)
+        geometry, settings = wanted.geometry, wanted.settings or config.Port(mtu=0)
         spec = PortSpec(
             name=name,
             kind=kind,
@@ -247,7 +247,7 @@ class Maker:
         return wanted._replace(region=region)
 
     def _worker(self, wanted: Wanted) -> WorkerId:
-        return self._place(None if wanted.config is None else wanted.config.worker)
+        return self._place(None if wanted.settings is None else wanted.settings.worker)
 
 
 def explained(error: RingpassError, region: Region | None) -> RingpassError:

@@ -6,12 +6,10 @@ import os
 from contextlib import ExitStack
 
 from ringpass import config
-from ringpass.errors import RingpassError
 from ringpass.netmap import abi
-from ringpass.netmap.abi import Flag, OptionType, PoolsInfo
+from ringpass.netmap.abi import OptionType, PoolsInfo
 from ringpass.netmap.call import Call
 from ringpass.netmap.info import pools_of
-from ringpass.netmap.port import Port
 from ringpass.netmap.regions import Region
 
 #: Pools of external memory, where a request leaves their size open.

@@ -81,6 +81,37 @@ class InterfaceStatus(Struct, frozen=True):
     """CPUs that do nothing but move what comes in."""
 
 
+class UserStatus(Struct, frozen=True):
+    """A program that has a port open."""
+
+    pid: int
+    """Who opened it; the open may have been passed on since."""
+    uid: int
+    since: float
+    """Seconds since the epoch."""
+    mode: str
+    """Which rings, in netmap's words."""
+    flags: list[str]
+    tx_rings: int
+    rx_rings: int
+
+
+class RegionStatus(Struct, frozen=True):
+    """Memory that ports are in."""
+
+    number: int
+    """What names call `@NUMBER`."""
+    name: str
+    configured: bool
+    bytes: int
+    buf_size: int
+    buffers_used: int
+    buffers: int
+    rings_used: int
+    rings: int
+    ports: list[str]
+
+
 class PortStatus(Struct, frozen=True):
     """A port.
 
@@ -91,33 +122,41 @@ class PortStatus(Struct, frozen=True):
     name: str
     kind: str
     state: PortState
-    reason: str
-    """Why it is broken; else empty."""
-    mode: str
     path: str
-    worker: int
     queues: int
     mtu: int
-    mac: str
-    front_end: FrontEndStatus | None
-    """The one that holds the port."""
-    standby: FrontEndStatus | None
-    """A second one, such as the destination of a guest that migrates."""
-    sessions: int
-    refused: int
-    violations: int
-    handovers: int
-    """How often a standby took the port over."""
-    pause_s: float
-    """Seconds that no virtqueue ran in the last handover."""
-    last_error: str
-    last_error_at: float
-    """Seconds since the epoch; 0: never."""
+    """0: no bound."""
     tx: Traffic
-    """What came from the guest, or from the interface."""
+    """What came from the guest, the program or the interface."""
     rx: Traffic
-    """What went to the guest, or to the interface."""
+    """What went to it."""
+    reason: str = ""
+    """Why it is broken; else empty."""
+    mode: str = "server"
+    worker: int | None = None
+    """None: its users move the frames themselves."""
+    mac: str = ""
+    front_end: FrontEndStatus | None = None
+    """The one that holds the port."""
+    standby: FrontEndStatus | None = None
+    """A second one, such as the destination of a guest that migrates."""
+    sessions: int = 0
+    refused: int = 0
+    violations: int = 0
+    handovers: int = 0
+    """How often a standby took the port over."""
+    pause_s: float = 0.0
+    """Seconds that no virtqueue ran in the last handover."""
+    last_error: str = ""
+    last_error_at: float = 0.0
+    """Seconds since the epoch; 0: never."""
     interface: InterfaceStatus | None = None
+    users: list[UserStatus] = []
+    """The programs that have it open."""
+    region: int = 0
+    """The number of the region that its rings are in; 0: none."""
+    ephemeral: bool = False
+    """Whether it goes with its last user."""
 
 
 class SwitchStatus(Struct, frozen=True):
@@ -130,6 +169,8 @@ class SwitchStatus(Struct, frozen=True):
     """MAC addresses that it knows now."""
     logic: str
     """What says where frames go: bridge, static, hash or a C file."""
+    ephemeral: bool = False
+    """Whether it goes with its last port."""
 
 
 class WorkerStatus(Struct, frozen=True):
@@ -165,6 +206,7 @@ class Status(Struct, frozen=True):
     workers: list[WorkerStatus]
     switches: list[SwitchStatus]
     ports: list[PortStatus]
+    regions: list[RegionStatus] = []
 
 
 _NUMBERS = [field for field in Traffic.__struct_fields__ if field != "drops"]
