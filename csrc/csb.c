@@ -26,6 +26,7 @@ bool rp_csb_ring_open(struct rp_csb_ring *r, const struct rp_view *v, uint32_t c
 
 	if (csb >= v->csbs.objtotal)
 		return false;
+	r->view = v;
 	r->csb = (struct rp_csb *)(void *)(v->base + v->csbs.offset) + csb;
 	at = rp_load(&r->csb->ring_offset) - v->rings.offset;
 	if (at % v->rings.objsize || at / v->rings.objsize >= v->rings.objtotal)

@@ -27,6 +27,7 @@ struct rp_csb_ring {
 	struct netmap_ring *ring;
 	struct rp_csb *csb;
 	uint32_t slots;
+	const struct rp_view *view; /* that they lie in */
 };
 
 /**
@@ -37,6 +38,8 @@ bool rp_view_open(struct rp_view *v, void *base, uint64_t bytes);
 
 /**
  * rp_csb_ring_open() - find the ring of a CSB
+ * @v:		stays where it is
+ *
  * Return: false when there is no such record, or its ring is not where rings are
  */
 bool rp_csb_ring_open(struct rp_csb_ring *r, const struct rp_view *v, uint32_t csb);

@@ -85,6 +85,10 @@ void rp_dataplane_free(rp_dataplane *dp)
 		if (dp->port[i])
 			rp_port_del(dp, i, NULL);
 	}
+	for (int i = 1; i <= RP_MAX_REGIONS; i++) {
+		if (dp->region[i])
+			rp_region_del(dp, i, NULL);
+	}
 	for (int i = 0; i < RP_MAX_WORKERS; i++) {
 		if (dp->worker[i])
 			rp_worker_del(dp, i, NULL);

@@ -41,7 +41,7 @@ void rp_leave_region(rp_dataplane *dp, struct rp_region *r);
 void rp_mend_port(rp_dataplane *dp, struct rp_port *p);
 
 /* rp_unlink_port() - part a port from the other end of its link */
-void rp_unlink_port(struct rp_port *p);
+void rp_unlink_port(rp_dataplane *dp, struct rp_port *p);
 
 /* rp_write_if() - fill netmap_if @nifp of the region of @p with the rings of @cfg */
 void rp_write_if(uint32_t nifp, const struct rp_bind_config *cfg, const struct rp_port *p,
@@ -68,6 +68,19 @@ int rp_duty_move(rp_dataplane *dp, struct rp_endpoint *ep, struct rp_worker *fro
 
 /* rp_monitor_part() - @p goes: it shows nothing any more, and its own monitors break */
 int rp_monitor_part(rp_dataplane *dp, struct rp_port *p, struct rp_err *err);
+
+/*
+ * rp_zcopy_join() - let the rings of @parent and its zero-copy monitors show their slots to each other
+ *
+ * To be called when one of them, or the other end of its pipe, came or goes.
+ */
+void rp_zcopy_join(rp_dataplane *dp, const struct rp_port *parent);
+/* rp_zcopy_seal() - nobody gives slots to monitor @m any more, even who was about to */
+void rp_zcopy_seal(const struct rp_port *m);
+void rp_zcopy_unseal(const struct rp_port *m);
+/* Around what empties rings of @p, a monitor or not: nobody gives slots to them, and all as before. */
+void rp_zcopy_pause(rp_dataplane *dp, struct rp_port *p);
+void rp_zcopy_resume(rp_dataplane *dp, struct rp_port *p);
 
 /* rp_vhost_stop_rings() - stop what runs, and wait until nobody uses it; no-op for netmap rings */
 void rp_vhost_stop_rings(rp_dataplane *dp, struct rp_port *p);

@@ -163,12 +163,15 @@ static void let_all_go(rp_dataplane *dp, const struct rp_binding *b)
 	if (!stopped)
 		return;
 	rp_quiet_wait(&dp->quiet);
+	rp_zcopy_pause(dp, b->port);
 	empty_rings(b->port, NETMAP_DIR_TX, cfg->tx_first, cfg->tx_n);
 	empty_rings(b->port, NETMAP_DIR_RX, cfg->rx_first, cfg->rx_n);
+	rp_zcopy_resume(dp, b->port);
 	mend(dp, b->port);
 	if (b->host) {
 		empty_rings(b->host, NETMAP_DIR_TX, cfg->host_tx_first, cfg->host_tx_n);
 		empty_rings(b->host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
+		rp_zcopy_resume(dp, b->host);
 		mend(dp, b->host);
 	}
 }

@@ -85,6 +85,20 @@ static int set_flags(rp_dataplane *dp, struct rp_port *monitor, uint32_t flags, 
 	return 0;
 }
 
+static int check_zcopy(const struct rp_port *monitor, const struct rp_port *parent,
+		       struct rp_err *err)
+{
+	if (!monitor->region || monitor->region != parent->region)
+		return rp_fail(
+			err, EINVAL,
+			"%.63s and %.63s have no region in common, so they can't swap buffers: "
+			"let the monitor copy",
+			monitor->name, parent->name);
+	if (!monitor->csb)
+		return rp_fail(err, EINVAL, "zero-copy monitor %.63s needs CSBs", monitor->name);
+	return 0;
+}
+
 static int check(const struct rp_port *monitor, const struct rp_port *parent, uint32_t flags,
 		 struct rp_err *err)
 {
@@ -97,11 +111,37 @@ static int check(const struct rp_port *monitor, const struct rp_port *parent, ui
 		return rp_fail(err, EINVAL,
 			       "port %.63s is a monitor itself: attach %.63s to what it monitors",
 			       parent->name, monitor->name);
-	if (!flags || (flags & ~BOTH))
-		return rp_fail(err, EINVAL,
-			       "monitor flags 0x%x: %d for what is sent, %d for what is received",
-			       flags, RP_MONITOR_TX, RP_MONITOR_RX);
-	return 0;
+	if (!flags || (flags & ~(BOTH | RP_MONITOR_ZCOPY)))
+		return rp_fail(
+			err, EINVAL,
+			"monitor flags 0x%x: %d for what is sent, %d for what is received, %d "
+			"for both without a copy",
+			flags, RP_MONITOR_TX, RP_MONITOR_RX, RP_MONITOR_ZCOPY);
+	if (flags & RP_MONITOR_ZCOPY)
+		return check_zcopy(monitor, parent, err);
+	return parent->swaps ? rp_fail(err, EINVAL,
+				       "the ends of pipe %.63s move its frames themselves: only a "
+				       "zero-copy monitor sees them",
+				       parent->name) :
+			       0;
+}
+
+static int attach(rp_dataplane *dp, struct rp_port *m, struct rp_port *parent, uint32_t flags,
+		  struct rp_err *err)
+{
+	int ret = 0;
+
+	m->parent = parent;
+	m->zcopy = flags & RP_MONITOR_ZCOPY;
+	if (m->zcopy) {
+		rp_zcopy_unseal(m);
+		rp_zcopy_join(dp, parent);
+	} else {
+		ret = set_flags(dp, m, flags, err);
+	}
+	if (ret < 0)
+		m->parent = NULL;
+	return ret;
 }
 
 int rp_monitor_attach(rp_dataplane *dp, int monitor, int parent, uint32_t flags, struct rp_err *err)
@@ -114,20 +154,27 @@ int rp_monitor_attach(rp_dataplane *dp, int monitor, int parent, uint32_t flags,
 	p = m ? rp_find_port(dp, parent, err) : NULL;
 	if (p)
 		ret = check(m, p, flags, err);
-	if (ret == 0) {
-		m->parent = p;
-		ret = set_flags(dp, m, flags, err);
-		if (ret < 0)
-			m->parent = NULL;
-	}
+	if (ret == 0)
+		ret = attach(dp, m, p, flags, err);
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }
 
+static void detach_zcopy(rp_dataplane *dp, struct rp_port *m)
+{
+	const struct rp_port *parent = m->parent;
+
+	m->parent = NULL;
+	rp_zcopy_join(dp, parent);
+	rp_zcopy_seal(m);
+}
+
 static int detach(rp_dataplane *dp, struct rp_port *m, struct rp_err *err)
 {
-	int ret = set_flags(dp, m, 0, err);
+	int ret = m->zcopy ? 0 : set_flags(dp, m, 0, err);
 
+	if (ret == 0 && m->zcopy)
+		detach_zcopy(dp, m);
 	if (ret == 0)
 		m->parent = NULL;
 	return ret;
@@ -160,14 +207,15 @@ static void orphan(rp_dataplane *dp, struct rp_port *parent)
 		if (ep->monitors)
 			c.ep[c.n++] = ep;
 	}
-	if (!c.n)
-		return;
-	commit(dp, &c);
+	if (c.n)
+		commit(dp, &c);
 	snprintf(reason, sizeof(reason), "port %.63s, which it monitored, is gone", parent->name);
 	for (int i = 0; i < RP_MAX_PORTS; i++) {
 		struct rp_port *m = dp->port[i];
 
 		if (m && m->parent == parent) {
+			if (m->zcopy)
+				detach_zcopy(dp, m);
 			m->parent = NULL;
 			rp_port_break(m, reason);
 		}

@@ -361,7 +361,7 @@ int rp_port_del(rp_dataplane *dp, int port, struct rp_err *err)
 	if (ret == 0 && p->sw)
 		ret = rp_switch_part(dp, p->sw, p, err);
 	if (ret == 0) {
-		rp_unlink_port(p);
+		rp_unlink_port(dp, p);
 		rp_drop_bindings(dp, p);
 		rp_quiet_wait(&dp->quiet);
 		free_port(dp, p);

@@ -198,12 +198,14 @@ int rp_port_link(rp_dataplane *dp, int a_id, int b_id, struct rp_err *err)
 		}
 		rp_store_release(&a->peer, b);
 		rp_store_release(&b->peer, a);
+		if (a->swaps)
+			rp_zcopy_join(dp, a);
 	}
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }
 
-void rp_unlink_port(struct rp_port *p)
+void rp_unlink_port(rp_dataplane *dp, struct rp_port *p)
 {
 	struct rp_port *peer = p->peer;
 
@@ -214,5 +216,7 @@ void rp_unlink_port(struct rp_port *p)
 	if (peer->swaps) {
 		part_rings(peer, p);
 		part_rings(p, peer);
+		rp_zcopy_join(dp, peer);
+		rp_zcopy_join(dp, p);
 	}
 }

@@ -18,11 +18,13 @@
 #include "call.h"
 #include "kring.h"
 #include "pipe.h"
+#include "zcopy.h"
 
 struct front_ring {
 	struct rp_endpoint ep;
 	struct rp_kring k;
-	struct rp_csb *csb; /* NULL: none */
+	struct rp_csb *csb;	  /* NULL: none */
+	struct rp_csb_ring place; /* as its region has it */
 	rp_call_t call;
 	uint32_t released; /* rx, under the lock: state->released, as last read */
 };
@@ -168,6 +170,7 @@ static void rings_complete(struct rp_endpoint *ep)
 	uint32_t pos = ep->batch->next_pos;
 	uint32_t taken = rp_kring_distance(&r->k, ep->state->published, pos);
 
+	rp_zcopy_done(&r->place, ep->state->published, taken);
 	ep->state->reserved = ep->state->published = pos;
 	if (!r->csb) {
 		rp_store_release(&r->k.ring->tail, rp_kring_prev(&r->k, pos));
@@ -456,13 +459,12 @@ static int rings_rxsync(struct rp_endpoint *ep)
 	uint32_t hwtail = rp_load_acquire(&st->published), head;
 
 	if (r->csb) {
-		const struct rp_csb_ring rx = { r->k.ring, r->csb, r->k.slots };
 		struct rp_csb_ring tx;
 		const bool pipe =
 			rp_csb_ring_open(&tx, &ep->port->region->view, rp_load(&r->csb->peer)) &&
-			tx.slots == rx.slots;
+			tx.slots == r->place.slots;
 
-		if (rp_pipe_rxsync(&rx, pipe ? &tx : NULL) >= 0)
+		if (rp_pipe_rxsync(&r->place, pipe ? &tx : NULL) >= 0)
 			return 0;
 		rp_port_break(ep->port, OUTSIDE);
 		return -1;
@@ -472,8 +474,11 @@ static int rings_rxsync(struct rp_endpoint *ep)
 		return -1;
 	}
 	/* Whoever polls must not take the cache line from the senders for nothing. */
-	if (head != st->released)
+	if (head != st->released) {
+		rp_zcopy_done(&r->place, st->released,
+			      rp_kring_distance(&r->k, st->released, head));
 		rp_store_release(&st->released, head);
+	}
 	if (hwtail != st->shown) {
 		st->shown = hwtail;
 		rp_store_release(&r->k.ring->tail, hwtail);
@@ -529,6 +534,7 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 		       .buf_bytes = region->bufs.objsize,
 		       .buf_count = region->bufs.total },
 		.csb = block,
+		.place = { ring, rp_region_csb_at(region, in->csb), in->slots, &region->view },
 		.call = RP_CALL_NONE,
 	};
 	if (dir == NETMAP_DIR_TX && !(r->ep.batch = calloc(1, sizeof(*r->ep.batch)))) {

@@ -108,7 +108,7 @@ static struct shown show_frames(struct rp_monitor_scratch *s, struct rp_endpoint
 static void show(struct rp_monitor_scratch *s, struct rp_endpoint *to, const struct view *v)
 {
 	struct shown shown = { .lost = v->n };
-	enum rp_drop why = RP_DROP_BROKEN;
+	enum rp_drop why = rp_port_broken(to->port) ? RP_DROP_BROKEN : RP_DROP_DOWN;
 
 	if (rp_endpoint_live(to)) {
 		shown = show_frames(s, to, v);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "zcopy.h"
+
 bool rp_pipe_open(struct rp_pipe *p, const struct rp_view *v, uint32_t csb)
 {
 	return rp_csb_ring_open(&p->tx, v, csb) &&
@@ -116,13 +118,16 @@ int rp_pipe_rxsync(const struct rp_csb_ring *rx, const struct rp_csb_ring *tx)
 	    !rp_slot_within(head, released, hwtail, rx->slots))
 		return -1;
 	n = rp_slot_distance(released, head, rx->slots);
-	if (n && tx) {
-		first = rx->slots - released < n ? rx->slots - released : n;
-		hand_back(&rx->ring->slot[released], &tx->ring->slot[released], first);
-		hand_back(rx->ring->slot, tx->ring->slot, n - first);
-	}
-	if (n)
+	if (n) {
+		/* First, for a monitor's buffers are to go to the sender, too. */
+		rp_zcopy_done(rx, released, n);
+		if (tx) {
+			first = rx->slots - released < n ? rx->slots - released : n;
+			hand_back(&rx->ring->slot[released], &tx->ring->slot[released], first);
+			hand_back(rx->ring->slot, tx->ring->slot, n - first);
+		}
 		rp_store_release(&rx->csb->atok.head, head);
+	}
 	rp_store(&rx->ring->tail, hwtail);
 	return (int)n;
 }

@@ -41,6 +41,7 @@ struct rp_port {
 	struct rp_endpoint *rx[RP_PORT_RINGS];
 	int worker;		/* -1: none */
 	struct rp_port *parent; /* of a monitor: the port that it shows; NULL: none (any more) */
+	bool zcopy;		/* it swaps buffers with it */
 
 	uint64_t hold_ns;	  /* 0: drop when full */
 	uint32_t longest;	  /* frame, by the port's MTU; UINT32_MAX: any */

@@ -259,7 +259,6 @@ static void init_ring(struct rp_region *r, const struct rp_region_ring *in, uint
 		.ring_offset = (uint64_t)((uint8_t *)ring - r->base),
 		.peer = RP_NO_CSB,
 		.monitor = RP_NO_CSB,
-		.next_monitor = RP_NO_CSB,
 	};
 }
 

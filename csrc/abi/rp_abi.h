@@ -158,16 +158,15 @@ struct rp_csb {
 	struct nm_csb_ktoa ktoa; /* whoever syncs the ring */
 	uint64_t ring_offset;	 /* from the region's start; 0: no ring */
 	uint32_t peer;		 /* record of the other end's ring; RP_NO_CSB: the backend syncs */
-	uint32_t monitor;	 /* record of its first zero-copy monitor; RP_NO_CSB */
-	uint32_t next_monitor;	 /* of a monitor's ring: the next one of the same ring */
+	uint32_t monitor;	 /* record of the ring that gets its slots at last; RP_NO_CSB */
+	uint32_t mark;		 /* what they are there: see zcopy.h */
 	uint32_t lock;		 /* of a monitor's ring: held by who gives it slots */
 	uint8_t pad0[40];
 	uint64_t frames; /* counted by who syncs: a pipe's sender, a monitor's giver */
 	uint64_t bytes;
 	uint64_t batches;
 	uint64_t calls;
-	uint64_t lost; /* frames that a monitor's ring had no room for */
-	uint8_t pad1[24];
+	uint8_t pad1[32];
 };
 
 /* Why a frame was not delivered. The names in rp_drop_name() are these, too. */
