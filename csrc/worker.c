@@ -16,8 +16,10 @@
 
 enum {
 	EVENTS = 64,
-	CALL_AFTER_POLLS = 64,	/* a few microseconds, while nothing else is to be done */
-	HELD_NAP_NS = 20000,	/* a receiver that was full is looked at so often */
+	CALL_AFTER_POLLS = 64, /* a few microseconds, while nothing else is to be done */
+	HELD_NAP_NS = 20000,   /* a receiver that was full is looked at so often, at first */
+	HELD_NAP_MAX_NS = 1000000,
+	HELD_NAPS = 100,	/* naps are this part of the time that it has been full */
 	POLLED_NAP_NS = 100000, /* a ring without kicks is looked at so often */
 	TIMER_SLACK_NS = 1000,
 	WAKE_RECORD = UINT32_MAX
@@ -88,7 +90,10 @@ static bool arm(const struct rp_duty *duty)
 	}
 	rp_fence_full();
 	for (uint32_t i = 0; i < duty->n; i++) {
-		if (rp_endpoint_live(duty->ep[i]) && duty->ep[i]->ops->pending(duty->ep[i]))
+		const struct rp_endpoint *ep = duty->ep[i];
+
+		/* A ring that waits for a full receiver has more to send, and must wait. */
+		if (rp_endpoint_live(ep) && !ep->batch->held && ep->ops->pending(duty->ep[i]))
 			return false;
 	}
 	return true;
@@ -127,17 +132,33 @@ static void wait_for_kicks(struct rp_worker *w, uint64_t ns)
 		rp_count(&w->count->wakes, 1);
 }
 
-static void sleep_until_kick(struct rp_worker *w)
+/* Sleep until a kick, or for @ns at most. */
+static void sleep_until_kick(struct rp_worker *w, uint64_t ns)
 {
 	const struct rp_duty *duty = rp_load_acquire(&w->duty);
 
 	if (arm(duty)) {
 		rp_count(&w->count->sleeps, 1);
 		count_sleeps(duty);
-		wait_for_kicks(w, rp_load(&w->polled) ? POLLED_NAP_NS : UINT64_MAX);
+		wait_for_kicks(w, ns);
 		duty = rp_load_acquire(&w->duty);
 	}
 	disarm(duty);
+}
+
+/*
+ * How long the worker may sleep without a kick. A receiver that has been full for long
+ * is looked at less often: it may be a pipe that nobody reads.
+ */
+static uint64_t longest_sleep(const struct rp_worker *w, bool held, uint64_t idle_ns)
+{
+	uint64_t nap = idle_ns / HELD_NAPS;
+
+	if (held)
+		return nap < HELD_NAP_NS     ? HELD_NAP_NS :
+		       nap > HELD_NAP_MAX_NS ? HELD_NAP_MAX_NS :
+					       nap;
+	return rp_load(&w->polled) ? POLLED_NAP_NS : UINT64_MAX;
 }
 
 /* Take up a changed configuration. Return: its generation. */
@@ -198,10 +219,7 @@ static void *run(void *arg)
 			wait_for_kicks(w, idle.sleep_ns);
 			break;
 		case RP_IDLE_SLEEP:
-			if (held)
-				wait_for_kicks(w, HELD_NAP_NS);
-			else
-				sleep_until_kick(w);
+			sleep_until_kick(w, longest_sleep(w, held, now_ns - idle.since_ns));
 			break;
 		}
 	}
