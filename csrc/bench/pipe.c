@@ -10,102 +10,30 @@
  * With two cores the halves run in two processes, as users of a pipe do.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "abi/rp_attach.h"
-#include "client/rp_client.h"
+#include "end.h"
 #include "path.h"
 
-enum { TX, RX, SIDES };
-
-/* One end as a process has it. */
-struct end {
-	rp_client *client;
-	int binding;
-	struct netmap_ring *ring[SIDES];
-};
+enum { TX = BENCH_TX, RX = BENCH_RX };
 
 struct rp_bench_pipe {
 	rp_dataplane *dp;
 	uint32_t slots;
-	struct end from;
-	struct end to;
+	struct bench_end from;
+	struct bench_end to;
 };
-
-static int16_t copy_fd(int *fds, uint32_t *n, int fd)
-{
-	if (fd < 0)
-		return -1;
-	fds[*n] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return (int16_t)(*n)++;
-}
-
-static struct rp_nm_ring describe(const struct rp_ring_info *in, uint16_t dir, int peer_call,
-				  int *fds, uint32_t *n)
-{
-	return (struct rp_nm_ring){
-		.ring_offset = in->ring_offset,
-		.csb = in->csb,
-		.peer_csb = in->peer_csb,
-		.dir = dir,
-		.kick = -1,
-		.call = copy_fd(fds, n, in->call_fd),
-		.peer_call = copy_fd(fds, n, peer_call),
-	};
-}
-
-static int open_end(struct end *e, rp_dataplane *dp, int port, int peer, struct rp_err *err)
-{
-	const struct rp_bind_config cfg = { .port = port, .host_port = -1, .tx_n = 1, .rx_n = 1 };
-	struct {
-		struct rp_nm_attachment head;
-		struct rp_nm_ring ring[SIDES];
-	} a = { 0 };
-	struct rp_port_rings mine, its;
-	struct rp_pools_info pools;
-	struct rp_bind_info info;
-	uint32_t n = 0;
-	int fds[1 + 2 * SIDES];
-
-	e->binding = rp_binding_add(dp, &cfg, &info, err);
-	if (e->binding < 0 || rp_port_rings(dp, port, &mine, err) < 0 ||
-	    rp_port_rings(dp, peer, &its, err) < 0 ||
-	    rp_region_pools(dp, mine.region, &pools, err) < 0)
-		return -err->code;
-	copy_fd(fds, &n, pools.fd);
-	a.ring[TX] = describe(&mine.tx[0], NETMAP_DIR_TX, its.rx[0].call_fd, fds, &n);
-	a.ring[RX] = describe(&mine.rx[0], NETMAP_DIR_RX, its.tx[0].call_fd, fds, &n);
-	a.head = (struct rp_nm_attachment){ .region_bytes = pools.bytes,
-					    .nifp_offset = info.nifp_offset,
-					    .nrings = SIDES,
-					    .nfds = n };
-	e->client = rp_client_open(&a, sizeof(a), fds, n);
-	if (!e->client)
-		return rp_bench_fail(err, errno, "cannot map port %d: %s", port, strerror(errno));
-	for (uint32_t i = 0; i < SIDES; i++)
-		e->ring[i] = (void *)((uint8_t *)rp_client_base(e->client) +
-				      rp_client_ring_offset(e->client, i));
-	return 0;
-}
-
-static void close_end(struct end *e, rp_dataplane *dp)
-{
-	rp_client_close(e->client);
-	if (e->binding >= 0)
-		rp_binding_del(dp, e->binding, NULL);
-}
 
 void rp_bench_pipe_free(rp_bench_pipe *p)
 {
 	if (!p)
 		return;
-	close_end(&p->from, p->dp);
-	close_end(&p->to, p->dp);
+	bench_end_close(&p->from, p->dp);
+	bench_end_close(&p->to, p->dp);
 	free(p);
 }
 
@@ -118,7 +46,8 @@ rp_bench_pipe *rp_bench_pipe_new(rp_dataplane *dp, int from, int to, struct rp_e
 		return NULL;
 	}
 	*p = (rp_bench_pipe){ .dp = dp, .from.binding = -1, .to.binding = -1 };
-	if (open_end(&p->from, dp, from, to, err) < 0 || open_end(&p->to, dp, to, from, err) < 0) {
+	if (bench_end_open(&p->from, dp, from, to, err) < 0 ||
+	    bench_end_open(&p->to, dp, to, from, err) < 0) {
 		rp_bench_pipe_free(p);
 		return NULL;
 	}
@@ -177,7 +106,7 @@ static struct half half_of(struct netmap_ring *ring, uint32_t len)
 	return (struct half){ ring->slot, ring->num_slots, ring->head, len, 0, 0 };
 }
 
-static void send_batch(struct end *from, struct half *h, uint32_t n)
+static void send_batch(struct bench_end *from, struct half *h, uint32_t n)
 {
 	fill(h, n);
 	from->ring[TX]->cur = h->at;
@@ -186,7 +115,7 @@ static void send_batch(struct end *from, struct half *h, uint32_t n)
 }
 
 /* Take what came. Return: how many frames */
-static uint32_t receive(struct end *to, struct half *h)
+static uint32_t receive(struct bench_end *to, struct half *h)
 {
 	uint32_t n;
 

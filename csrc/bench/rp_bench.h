@@ -70,6 +70,15 @@ void rp_bench_vhost_free(rp_bench_vhost *bench);
 int rp_bench_vhost_one(rp_bench_vhost *bench, const struct rp_bench_config *cfg,
 		       struct rp_bench_result *out, struct rp_err *err);
 
+typedef struct rp_bench_processes rp_bench_processes;
+
+/* Two ports with CSBs and a worker; the data plane must outlive it. */
+rp_bench_processes *rp_bench_processes_new(rp_dataplane *dp, int from, int to, struct rp_err *err);
+void rp_bench_processes_free(rp_bench_processes *processes);
+/* Two processes: fill and txsync; rxsync and check. The worker of this one moves the frames. */
+int rp_bench_processes_run(rp_bench_processes *processes, const struct rp_bench_config *cfg,
+			   struct rp_bench_result *out, struct rp_err *err);
+
 typedef struct rp_bench_pipe rp_bench_pipe;
 
 /* A pipe between two linked ports whose rings are in one region; the data plane must outlive it. */

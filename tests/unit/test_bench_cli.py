@@ -41,7 +41,7 @@ def test_switch_yields_every_case_and_a_picture(tmp_path: Path) -> None:
         for cores in (1, 2)
         for size in (60, 1500)
         for batch in (1, 32, 256)
-    ] + [
+    ] + [(2, size, f"processes/batch-{batch}") for size in (60, 1500) for batch in (1, 32, 256)] + [
         (2, size, f"senders-{senders}/{full}")
         for full in ("hold", "drop")
         for size in (60, 1500)

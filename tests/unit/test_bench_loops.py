@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 
 import pytest
 
+from ringpass.bench import processes
 from ringpass.bench.senders import meeting
 from ringpass.bench.switch import path
 from ringpass.dataplane import DataPlane, FrontEndKind, Full, PortSpec, RegionInfo
@@ -55,6 +56,20 @@ def test_any_number_of_senders_lose_nothing_that_is_not_counted(full: Full) -> N
         for senders in (1, 3, 8):
             assert ports.run(senders, 60, 0.005) > 0
         assert full is Full.DROP or ports.lost == 0
+
+
+@pytest.mark.parametrize("batch", [1, 256, 512])
+def test_every_frame_reaches_the_other_process(batch: int) -> None:
+    with processes.path(CPUS[-1]) as made:
+        for _ in range(2):
+            done = made.run(size=60, batch=batch, seconds=60, cpu=CPUS[0], frames=20 * batch)
+            assert (done.frames, done.lost) == (20 * batch, 0)
+
+
+@pytest.mark.parametrize("changed", [{"size": 21}, {"size": 2049}, {"batch": 0}, {"batch": 513}])
+def test_what_processes_rings_cannot_do_is_refused(changed: dict[str, int]) -> None:
+    with processes.path(CPUS[-1]) as made, pytest.raises(RingpassError, match="do not fit"):
+        made.run(**{"size": 60, "batch": 256, **changed}, seconds=1, cpu=CPUS[0])
 
 
 def test_a_run_ends_when_its_time_is_up(loops: Loops) -> None:

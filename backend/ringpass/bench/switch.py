@@ -3,7 +3,7 @@
 
 The backend is embedded: the sender's thread runs the switch in its txsync. The loops are C
 (csrc/bench); each frame is written by the sender and checked by the receiver. Several senders are
-in senders.py.
+in senders.py, processes outside the backend in processes.py.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
-from ringpass.bench import senders
+from ringpass.bench import processes, senders
 from ringpass.bench.machine import one_cpu, two_cpus
 from ringpass.bench.measure import Options, in_turn
 from ringpass.bench.report import NO_GOAL, Goal, Row, row
@@ -47,6 +47,7 @@ def measure(options: Options, talk: Callable[[str], None]) -> list[Row]:
             talk(f"{case_name(batch)}, {size} bytes, {cores} core{'s' * (cores > 1)}")
             measure_case = one_core if cores == 1 else two_cores
             rows.append(measure_case(loops, size, batch, options))
+        rows += processes.measure(options, talk, loops)
     return rows + senders.measure(options, talk)
 
 

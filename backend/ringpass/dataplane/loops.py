@@ -153,6 +153,39 @@ def _run_path(
     return _run(name, partial(getattr(lib, name), handle), size, batch, seconds, cpus, frames)
 
 
+class Processes:
+    """Two ports with CSBs that the data plane's workers serve. Use it as a context manager.
+
+    The data plane must outlive it.
+    """
+
+    def __init__(self, dataplane: DataPlane, sender: PortId, receiver: PortId) -> None:
+        error = ffi.new("struct rp_err *")
+        handle = lib.rp_bench_processes_new(dataplane._dp, sender, receiver, error)  # noqa: SLF001  one part
+        if handle == ffi.NULL:
+            raise _failure("cannot open the ports", error)
+        self._handle: Any = handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close both ports. A second close does nothing."""
+        if self._handle is not None:
+            lib.rp_bench_processes_free(self._handle)
+            self._handle = None
+
+    def run(
+        self, *, size: int, batch: int, seconds: float, cpus: tuple[int, int], frames: int = 0
+    ) -> LoopResult:
+        """Send from one process to another, as `Loops.run` does between threads."""
+        name = "rp_bench_processes_run"
+        return _run_path(name, self._handle, size, batch, seconds, cpus, frames)
+
+
 class PipeLoop(Enum):
     """What a run with a pipe does; csrc/bench/pipe.c describes each."""
 
