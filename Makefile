@@ -38,6 +38,7 @@ format: packages-lint dev ## rewrite Python and C files in the project's format
 bench: packages-bench dev ## every benchmark, as tables
 	@$(BIN)/ringpass bench switch
 	@$(BIN)/ringpass bench pipe
+	@$(BIN)/ringpass bench monitor
 	@$(BIN)/ringpass bench vhost
 	@$(BIN)/ringpass bench instructions
 	@$(BIN)/ringpass bench g2g

@@ -8,18 +8,10 @@
 enum { LOCK_SPINS = 2000 };
 
 /* The first half of a slot as one word: buf_idx, len, flags. */
-#define BUF_IDX	   UINT64_C(0xffffffff)
-#define LEN	   UINT64_C(0x0000ffff00000000)
-#define FLAGS(f)   ((uint64_t)(f) << 48)
-#define LEN_OF(w)  ((w) >> 32 & UINT16_MAX)
-#define FLAGS_KEPT FLAGS(NS_MOREFRAG)
+#define BUF_IDX	 UINT64_C(0xffffffff)
+#define LEN	 UINT64_C(0x0000ffff00000000)
+#define FLAGS(f) ((uint64_t)(f) << 48)
 
-struct halves {
-	uint64_t what;
-	uint64_t ptr;
-};
-
-static_assert(sizeof(struct halves) == sizeof(struct netmap_slot), "two words are a slot");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "buf_idx is the low word");
 
 /* What was given. */
@@ -41,7 +33,7 @@ static struct look look_of(const struct rp_csb_ring *from)
 {
 	const uint32_t mark = rp_load(&from->csb->mark);
 	struct look look = {
-		.keep = FLAGS_KEPT,
+		.keep = FLAGS(NS_MOREFRAG),
 		.flip = FLAGS(mark & NS_TXMON),
 		.keep_ptr = (mark & RP_ZCOPY_KEEP) || rp_load(&from->ring->offset_mask),
 		.bufs = from->view->bufs.objtotal,
@@ -57,37 +49,61 @@ static struct look look_of(const struct rp_csb_ring *from)
 	return look;
 }
 
-/* Swap @n slots that wrap around in neither ring. Return: how many; the next has no buffer */
-static uint32_t swap(struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
-		     const struct look *look, struct given *g)
+static inline uint64_t load(const void *at)
 {
-	const uint64_t keep = look->keep, flip = look->flip | FLAGS(NS_BUF_CHANGED);
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+static inline void store(void *at, uint64_t word)
+{
+	memcpy(at, &word, sizeof(word));
+}
+
+static uint64_t frames_in(const struct netmap_slot *slot, uint32_t n)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		frames += !(rp_load(&slot[i].flags) & NS_MOREFRAG);
+	return frames;
+}
+
+/* Swap @n slots that wrap around in neither ring. Return: how many; the next has no buffer */
+static inline uint32_t swap_as(struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
+			       const struct look *look, bool keep_ptr, struct given *g)
+{
+	const uint64_t keep = look->keep | BUF_IDX | LEN, now_ns = look->now_ns;
+	const uint64_t flip = look->flip | FLAGS(NS_BUF_CHANGED);
 	const uint32_t most = look->bufs - NETMAP_BUF_RESERVED;
-	uint64_t bytes = 0, more = 0;
+	uint64_t bytes = 0, any = 0;
 	uint32_t i;
 
 	for (i = 0; i < n; i++) {
-		struct halves a;
-		uint64_t spare, shown;
+		const uint64_t what = load(&from[i]);
+		const uint32_t spare = (uint32_t)load(&to[i]);
 
-		memcpy(&a, &from[i], sizeof(a));
-		memcpy(&spare, &to[i], sizeof(spare));
 		/* It would break the giver's port when that uses it. */
-		if ((uint32_t)spare - NETMAP_BUF_RESERVED >= most)
+		if (spare - NETMAP_BUF_RESERVED >= most)
 			break;
-		shown = (a.what & (BUF_IDX | LEN | keep)) ^ flip;
-		spare = (spare & BUF_IDX) | (a.what & ~BUF_IDX) | FLAGS(NS_BUF_CHANGED);
-		memcpy(&from[i], &spare, sizeof(spare));
-		a.what = shown;
-		if (!look->keep_ptr)
-			a.ptr = look->now_ns;
-		memcpy(&to[i], &a, sizeof(a));
-		bytes += LEN_OF(shown);
-		more += shown >> 48 & NS_MOREFRAG;
+		store(&to[i], (what & keep) ^ flip);
+		store(&to[i].ptr, keep_ptr ? load(&from[i].ptr) : now_ns);
+		store(&from[i], (what & ~BUF_IDX) | FLAGS(NS_BUF_CHANGED) | spare);
+		bytes += (uint16_t)(what >> 32);
+		any |= what;
 	}
-	g->frames += i - more / NS_MOREFRAG;
+	g->frames += any & FLAGS(NS_MOREFRAG) ? frames_in(to, i) : i;
 	g->bytes += bytes;
 	return i;
+}
+
+static uint32_t swap(struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
+		     const struct look *look, struct given *g)
+{
+	return look->keep_ptr ? swap_as(from, to, n, look, true, g) :
+				swap_as(from, to, n, look, false, g);
 }
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -112,15 +128,11 @@ static uint32_t swap_all(const struct rp_csb_ring *from, uint32_t at, const stru
 	return done;
 }
 
-/* Frames, or ends of such, in @n slots. */
-static uint64_t frames_in(const struct rp_csb_ring *from, uint32_t at, uint32_t n)
+static uint64_t frames_from(const struct rp_csb_ring *r, uint32_t at, uint32_t n)
 {
-	uint64_t frames = 0;
+	const uint32_t first = least(n, r->slots - at);
 
-	for (uint32_t i = 0; i < n; i++)
-		frames += !(rp_load(&from->ring->slot[rp_slot_add(at, i, from->slots)].flags) &
-			    NS_MOREFRAG);
-	return frames;
+	return frames_in(&r->ring->slot[at], first) + frames_in(r->ring->slot, n - first);
 }
 
 /* Pass over slots so that at most @room are left, but not over a part of a frame. */
@@ -160,13 +172,13 @@ static void give(const struct rp_csb_ring *from, uint32_t at, uint32_t n,
 	struct given g = { 0 };
 
 	if (head >= to->slots || tail >= to->slots) {
-		count_lost(to, frames_in(from, at, n));
+		count_lost(to, frames_from(from, at, n));
 		return;
 	}
 	room = to->slots - 1 - rp_slot_distance(head, tail, to->slots);
 	if (n > room) {
 		skipped = skip(from, at, n, room);
-		count_lost(to, frames_in(from, at, skipped));
+		count_lost(to, frames_from(from, at, skipped));
 		at = rp_slot_add(at, skipped, from->slots);
 		n -= skipped;
 	}
@@ -174,7 +186,7 @@ static void give(const struct rp_csb_ring *from, uint32_t at, uint32_t n,
 		return;
 	done = swap_all(from, at, to, tail, n, &g);
 	if (done < n)
-		count_lost(to, frames_in(from, rp_slot_add(at, done, from->slots), n - done));
+		count_lost(to, frames_from(from, rp_slot_add(at, done, from->slots), n - done));
 	if (!done)
 		return;
 	tail = rp_slot_add(tail, done, to->slots);
@@ -203,7 +215,7 @@ void rp_zcopy_give(const struct rp_csb_ring *from, uint32_t at, uint32_t n)
 	if (!n || !rp_csb_ring_open(&to, from->view, monitor) || to.ring == from->ring)
 		return;
 	if (!rp_zcopy_take_lock(to.csb)) {
-		count_lost(&to, frames_in(from, at, n));
+		count_lost(&to, frames_from(from, at, n));
 		return;
 	}
 	/* Pairs with the fence of who detaches a monitor: it locks for ever what nobody points at. */

@@ -104,10 +104,17 @@ rp_bench *rp_bench_new(rp_dataplane *dp, int tx_port, int rx_port, struct rp_err
 	return b;
 }
 
+int rp_bench_watch(rp_bench *bench, int monitor_port, struct rp_err *err)
+{
+	bench->monitor_port = monitor_port;
+	return map_ring(bench->dp, monitor_port, NETMAP_DIR_RX, &bench->monitor, err);
+}
+
 void rp_bench_free(rp_bench *bench)
 {
 	if (!bench)
 		return;
+	unmap_ring(&bench->monitor);
 	unmap_ring(&bench->tx);
 	unmap_ring(&bench->rx);
 	free(bench);

@@ -39,6 +39,8 @@ struct rp_bench {
 	int rx_port;
 	struct bench_ring tx;
 	struct bench_ring rx;
+	int monitor_port;
+	struct bench_ring monitor; /* its rx ring; ring is NULL when there is none */
 };
 
 /* Either end of a stream of frames. */

@@ -37,6 +37,9 @@ typedef struct rp_bench rp_bench;
 rp_bench *rp_bench_new(rp_dataplane *dp, int tx_port, int rx_port, struct rp_err *err);
 void rp_bench_free(rp_bench *bench);
 
+/* Let the loop of one thread empty a monitor's ring, too: look for frames, and give them back. */
+int rp_bench_watch(rp_bench *bench, int monitor_port, struct rp_err *err);
+
 /* One thread: fill a batch, txsync, rxsync, check the batch. */
 int rp_bench_port_one(rp_bench *bench, const struct rp_bench_config *cfg,
 		      struct rp_bench_result *out, struct rp_err *err);

@@ -39,6 +39,13 @@ BENCHES = (
         seconds=0.1,
     ),
     Bench(
+        name="monitor",
+        summary="What a monitor adds to the port that it shows, natively.",
+        module="ringpass.bench.monitor",
+        runs=9,
+        seconds=0.1,
+    ),
+    Bench(
         name="vhost",
         summary="From virtqueue to virtqueue through a VALE switch, beside DPDK and Open vSwitch.",
         module="ringpass.bench.vhost",

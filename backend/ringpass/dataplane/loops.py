@@ -52,6 +52,12 @@ class Loops:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def watch(self, monitor: PortId) -> None:
+        """Let the loop of one thread empty the ring of a monitor, too."""
+        error = ffi.new("struct rp_err *")
+        if lib.rp_bench_watch(self._handle, monitor, error) < 0:
+            raise _failure("cannot watch a monitor", error)
+
     def close(self) -> None:
         """Unmap the rings. A second close does nothing."""
         if self._handle is not None:
