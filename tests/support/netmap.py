@@ -132,8 +132,8 @@ class Program:
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(10)
         self.socket.connect(os.fspath(path))
+        self.socket.settimeout(10)
 
     def __enter__(self) -> Self:
         return self
