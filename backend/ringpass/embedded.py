@@ -13,53 +13,49 @@ import mmap
 import os
 import select
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import count
 from tempfile import TemporaryFile
 from typing import Self
 
-from ringpass.dataplane import (
-    Caller,
-    DataPlane,
-    FrontEndKind,
-    Full,
-    Kind,
-    MonitorFlags,
-    PortId,
-    PortSpec,
-    SwitchId,
-)
+from ringpass.dataplane import NO_WORKER, Caller, DataPlane, Kind, PortId
 from ringpass.errors import RingpassError
-from ringport import Port
+from ringpass.netmap.attach import describe
+from ringpass.netmap.call import Device
+from ringpass.netmap.device import Open
+from ringpass.netmap.peer import Peer
+from ringpass.netmap.port import Registration
+from ringpass.netmap.ports import Ports
+from ringpass.netmap.regions import Regions
+from ringpass.netmap.switches import Switches
+from ringpass.nic.provider import Interfaces
+from ringport import Port, register
 from ringport.errors import Error
-from ringport.portspec import Flag, parse
-from ringport.portspec import PortSpec as Asked
+from ringport.portspec import parse
 from ringport.region import Region
 from ringport.ring import Ring
-from ringport.transport import Watch
-
-_MONITOR_FLAGS = {
-    Flag.NR_MONITOR_TX: MonitorFlags.TX,
-    Flag.NR_MONITOR_RX: MonitorFlags.RX,
-    Flag.NR_ZCOPY_MON: MonitorFlags.TX | MonitorFlags.RX | MonitorFlags.ZCOPY,
-}
-_MONITOR = Flag.NR_MONITOR_TX | Flag.NR_MONITOR_RX | Flag.NR_ZCOPY_MON
+from ringport.transport import Binding, Watch
+from ringport.transport.client import Client
 
 
 class Backend:
     """A backend of this process. Use it as a context manager: closing it closes its ports.
 
-    Ports may be opened and used by several threads, each port by one at a time.
+    With a `worker` a thread of its own moves the frames, as in a daemon: ports of interfaces
+    (`netmap:eth0`) need that. Ports may be opened, used and closed by several threads, each port
+    by one at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, worker: bool = False) -> None:
         self._counters = TemporaryFile()  # noqa: SIM115  close() closes it
-        self._dataplane = DataPlane(self._counters.fileno())
-        self._lock = threading.Lock()
-        self._switches: dict[str, SwitchId] = {}
-        self._open: dict[str, Port] = {}
-        self._ports: dict[str, PortId] = {}
+        self._plane = DataPlane(self._counters.fileno())
+        place = self._plane.add_worker() if worker else NO_WORKER
+        regions, switches = Regions(self._plane), Switches(self._plane)
+        self._nics = Interfaces(self._plane, lambda: place) if worker else None
+        ports = Ports(self._plane, switches, regions, lambda _: place, self._nics)
+        self._device = Device(self._plane, switches, regions, ports)
+        self._lock = threading.RLock()
+        self._open: list[Port] = []
         self._callers = threading.local()
         self._all_callers: list[Caller] = []
         self._waiting: set[int] = set()
@@ -72,187 +68,205 @@ class Backend:
 
     def close(self) -> None:
         """Close all ports and the data plane. A second close does nothing."""
-        for port in list(self._open.values()):
-            port.close()
-        for caller in self._all_callers:
-            caller.close()
-        self._all_callers.clear()
-        self._dataplane.close()
+        while self._open:
+            self._open.pop().close()
+        while self._all_callers:
+            self._all_callers.pop().close()
+        if self._nics is not None:
+            self._nics.close()
+        self._plane.close()
         self._counters.close()
 
-    def open(self, name: str) -> Port:
-        """Open the port `name`; its switch is made if there is none. As `ringport.open`."""
+    def open(self, name: str, *, extra_bufs: int = 0) -> Port:
+        """Open the port that `name` means, as `ringport.open`. What it needs is made with it."""
         spec = parse(name)
         with self._lock:
-            title = spec.name
-            if spec.flags & _MONITOR:
-                title = self._monitor_name(spec.name)
-                added = self._add_monitor(spec, title)
-            else:
-                added = self._add(spec)
-            port = Port(name, _Binding(self, title, added))
-            self._open[title] = port
-            self._ports[title] = added
+            device = Open(self._device, Peer(os.getpid(), os.geteuid()))
+            try:
+                mem_id = spec.mem_id
+                if sharing := register.sharing(spec):
+                    mem_id = register.shared(spec, _request(device, name, sharing))
+                answer = _request(device, name, register.register(spec, mem_id, extra_bufs))
+                port = Port(name, self._bind(name, device, register.registered(answer)))
+            except BaseException:
+                device.close()
+                raise
+            self._open = [port for port in self._open if not port.closed] + [port]
         return port
 
-    def _moved(self) -> None:
-        """Wake whoever waits for a port: perhaps it was theirs that something moved on."""
-        for event in tuple(self._waiting):
-            os.eventfd_write(event, 1)
+    def handle(self, ring: Ring) -> tuple[int, int]:
+        """Return what C code needs to sync `ring` of an open port that is a pipe's end, or moved by
+        a worker: the address of its `struct rp_client`, and its number there.
+        """
+        for port in self._open:
+            binding = port._binding  # noqa: SLF001
+            if ring in port.rings and isinstance(binding, Client):
+                return binding.handle(ring)
+        raise Error(errno.ENOENT, "cannot hand a ring to C", "it is of no such port")
 
-    def _add(self, spec: Asked) -> PortId:
-        """Make the port that `spec` names in the data plane."""
-        switch, colon, _ = spec.name.partition(":")
-        if not colon or spec.parent or spec.share or spec.mem_id or spec.offset or spec.extmem:
-            raise Error(
-                errno.EOPNOTSUPP,
-                f"cannot open {spec.name}",
-                "a backend of this process serves ports of its switches only",
-                "choose a name such as vale0:a",
-            )
-        if spec.name in self._open:
-            raise Error(errno.EBUSY, f"cannot open {spec.name}", "it is open", "close it first")
-        if switch not in self._switches:
-            self._switches[switch] = self._dataplane.add_switch(switch)
-        return self._dataplane.add_port(
-            PortSpec(
-                spec.name,
-                front_end=FrontEndKind.RINGS,
-                switch=self._switches[switch],
-                tx_rings=spec.tx_rings or 1,
-                rx_rings=spec.rx_rings or 1,
-                slots=max(spec.tx_slots, spec.rx_slots) or 1024,
-                full=Full.DROP,
-            )
-        )
+    def _bind(self, name: str, device: Open, answer: register.Registered) -> Binding:
+        """Return who syncs the rings: the calling thread, or client and worker as in a process."""
+        registration = device.registration
+        assert registration is not None
+        port = registration.port
+        if port.kind is not Kind.LINK and port.worker == NO_WORKER:
+            return _Called(self, name, device, answer)
+        found = describe(self._plane, self._device.regions, registration)
+        return _Shared(self, name, device, found.data, [os.dup(fd) for fd in found.fds])
 
-    def _monitor_name(self, parent: str) -> str:
-        """Return a name for one more monitor of a port: each open of one is a port of its own."""
-        return next(name for i in count(1) if (name := f"{parent}/{i}") not in self._open)
-
-    def _add_monitor(self, spec: Asked, title: str) -> PortId:
-        """Make a monitor of the open port that `spec` names."""
-        parent = self._ports.get(spec.name)
-        if parent is None:
-            raise Error(
-                errno.EINVAL,
-                f"cannot monitor {spec.name}",
-                "there is no such port",
-                "open it first",
-            )
-        rings = len(self._open[spec.name].tx), len(self._open[spec.name].rx)
-        monitor = self._dataplane.add_port(
-            PortSpec(
-                title,
-                kind=Kind.MONITOR,
-                front_end=FrontEndKind.RINGS,
-                rx_rings=max(rings),
-                slots=spec.rx_slots or 1024,
-                full=Full.DROP,
-            )
-        )
-        flags = MonitorFlags(0)
-        for asked, flag in _MONITOR_FLAGS.items():
-            flags |= flag if spec.flags & asked else MonitorFlags(0)
-        try:
-            self._dataplane.attach_monitor(monitor, parent, flags)
-        except RingpassError as error:
-            self._dataplane.remove_port(monitor)
-            raise Error(error.errno, error.what, error.why, error.fix) from None
-        return monitor
-
-    def _remove(self, name: str, port: PortId) -> None:
+    def _release(self, device: Open) -> None:
         with self._lock:
-            self._dataplane.remove_port(port)
-            self._open.pop(name, None)
-            self._ports.pop(name, None)
+            device.close()
 
     def _caller(self) -> Caller:
         """Return the right of this thread to sync."""
         caller: Caller | None = getattr(self._callers, "caller", None)
         if caller is None:
-            caller = self._callers.caller = self._dataplane.caller()
             with self._lock:
+                caller = self._callers.caller = self._plane.caller()
                 self._all_callers.append(caller)
         return caller
 
+    def _moved(self, by: int) -> None:
+        """Wake who waits for a port, but for `by`: perhaps something moved on theirs."""
+        for event in self._waiting - {by}:
+            os.eventfd_write(event, 1)
 
-class _Binding:
-    """A port of a backend of this process."""
 
-    def __init__(self, backend: Backend, name: str, port: PortId) -> None:
-        info = backend._dataplane.port_region(port)  # noqa: SLF001  one unit
+def _request(device: Open, name: str, request: register.Request) -> bytes:
+    header, options = register.encode(request)
+    reply = device.control(header, request.body, options)
+    if reply.error is not None:
+        error = reply.error
+        raise Error(error.errno or errno.EIO, f"cannot open {name}", error.why, error.fix)
+    return reply.body
+
+
+class _Shared(Client):
+    """Rings with CSBs: synced as another process does it."""
+
+    def __init__(
+        self, backend: Backend, name: str, device: Open, attachment: bytes, fds: list[int]
+    ) -> None:
+        super().__init__(name, attachment, fds)
+        self._release: Callable[[], None] | None = lambda: backend._release(device)  # noqa: SLF001
+
+    def close(self) -> None:
+        """Give the port back, and unmap its memory, as far as nobody holds arrays of it."""
+        super().close()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class _Called:
+    """Rings without CSBs: synced by whoever calls."""
+
+    def __init__(
+        self, backend: Backend, name: str, device: Open, answer: register.Registered
+    ) -> None:
+        registration = device.registration
+        assert registration is not None
+        assert registration.port.region is not None
         self._backend = backend
         self._name = name
-        self._port = port
-        self._map = mmap.mmap(info.fd, info.bytes)
-        self.region = Region(memoryview(self._map), (id(backend), port))
-        self.nifp_offset = info.nifp_offset
-        self.mem_id = 0
-        self._tx: Sequence[int] = ()
-        self._rx: Sequence[int] = ()
+        self._device = device
+        self._registration: Registration = registration
+        pools = backend._plane.region_pools(registration.port.region.id)  # noqa: SLF001  one unit
+        self._map = mmap.mmap(pools.fd, pools.size)
+        status = os.fstat(pools.fd)
+        self.region = Region(memoryview(self._map), (status.st_dev, status.st_ino))
+        self.nifp_offset = answer.nifp_offset
+        self.mem_id = answer.mem_id
+        self._tx: list[Ring] = []
+        self._rx: list[Ring] = []
         self._event = -1
+        self._listens = False
         self._closed = False
 
     def attach(self, rings: Sequence[Ring]) -> None:
         """Remember which rings to sync."""
-        self._tx = [ring.number for ring in rings if ring.is_tx]
-        self._rx = [ring.number for ring in rings if not ring.is_tx]
+        self._tx = [ring for ring in rings if ring.is_tx]
+        self._rx = [ring for ring in rings if not ring.is_tx]
+        self._heads = {ring.number: ring.head for ring in self._rx}
 
     def txsync(self) -> None:
         """Do a txsync of all tx rings, in this thread."""
-        self._sync("txsync", self._tx)
+        self._sync(self._tx)
 
     def rxsync(self) -> None:
         """Do an rxsync of all rx rings, in this thread."""
-        self._sync("rxsync", self._rx)
+        if self._listens:
+            self._forget()
+        self._sync(self._rx)
 
     def sync(self, ring: Ring) -> None:
         """Sync one ring, in this thread."""
-        self._sync("txsync" if ring.is_tx else "rxsync", [ring.number])
+        self._sync([ring])
 
-    def _sync(self, what: str, rings: Iterable[int]) -> None:
+    def _sync(self, rings: Sequence[Ring]) -> None:
         caller = self._backend._caller()  # noqa: SLF001
-        sync = caller.txsync if what == "txsync" else caller.rxsync
+        port = self._registration.port.id
+        moved = False
         for ring in rings:
             try:
-                sync(self._port, ring)
+                if ring.is_tx:
+                    moved |= caller.txsync(port, ring.number) > 0
+                else:
+                    caller.rxsync(port, ring.number)
+                    moved |= ring.head != self._heads[ring.number]
+                    self._heads[ring.number] = ring.head
             except RingpassError as error:
-                raise self._failure(what, error) from None
-        if self._backend._waiting:  # noqa: SLF001
-            self._backend._moved()  # noqa: SLF001
+                raise self._failure(ring, port, error) from None
+        if moved and self._backend._waiting:  # noqa: SLF001
+            self._backend._moved(self._event)  # noqa: SLF001
 
-    def _failure(self, what: str, error: RingpassError) -> Error:
-        broken = self._backend._dataplane.port_status(self._port).broken  # noqa: SLF001
+    def _failure(self, ring: Ring, port: PortId, error: RingpassError) -> Error:
+        what = f"cannot sync {'tx' if ring.is_tx else 'rx'} ring {ring.number} of {self._name}"
+        broken = self._backend._plane.port_status(port).broken  # noqa: SLF001
         fix = "close it and open it again" if broken else ""
-        return Error(error.errno, f"{what} of {self._name} failed", broken or error.why, fix)
+        return Error(error.errno, what, broken or error.why, fix)
 
-    def watch(self, *, rx: bool, tx: bool) -> Watch:  # noqa: ARG002  any sync may be of interest
-        """Wait for the next sync of another port."""
-        event = self.fileno()
-        self._backend._waiting.add(event)  # noqa: SLF001
+    def watch(self, *, rx: bool, tx: bool) -> Watch | None:
+        """Be told of the next sync of another port; look once more behind that."""
+        event = self._listen()
+        self._forget()
+        watched = [*(self._rx if rx else []), *(self._tx if tx else [])]
+        self._sync(watched)
+        if any(ring.cur != ring.tail for ring in watched):
+            return None
         return Watch([(event, select.POLLIN)])
 
     def unwatch(self) -> None:
         """Stop to listen."""
-        self._backend._waiting.discard(self._event)  # noqa: SLF001
+        if not self._listens:
+            self._backend._waiting.discard(self._event)  # noqa: SLF001
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something moved after the last rxsync."""
+        self._listens = True
+        return self._listen()
+
+    def _listen(self) -> int:
+        if self._event < 0:
+            self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._backend._waiting.add(self._event)  # noqa: SLF001
+        return self._event
+
+    def _forget(self) -> None:
+        """Take back what was told so far."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
 
-    def fileno(self) -> int:
-        """Return a descriptor that becomes readable when another port of the backend is synced."""
-        if self._event < 0:
-            self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        return self._event
-
     def close(self) -> None:
-        """Remove the port and unmap its memory, as far as nobody holds arrays of it."""
+        """Give the port back, and unmap its memory, as far as nobody holds arrays of it."""
         if self._closed:
             return
         self._closed = True
-        self._backend._remove(self._name, self._port)  # noqa: SLF001
+        self._backend._release(self._device)  # noqa: SLF001
         self.region.memory.release()
         with suppress(BufferError):
             self._map.close()
         if self._event >= 0:
+            self._backend._waiting.discard(self._event)  # noqa: SLF001
             os.close(self._event)

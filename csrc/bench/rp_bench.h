@@ -100,6 +100,24 @@ int rp_bench_pipe_two(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
 /* Two processes, a bare single-producer ring of slots: fill and publish; check and release. */
 int rp_bench_ring(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
 		  struct rp_bench_result *out, struct rp_err *err);
+
+/* A ring of a process, by its number in a `struct rp_client` of client/rp_client.h. */
+struct rp_bench_place {
+	void *client;
+	uint32_t ring;
+	uint32_t pad;
+};
+
+/* Fill @n slots of a tx ring with frames numbered from @first on, and sync. 0 or a negative errno. */
+int rp_bench_feed(const struct rp_bench_place *at, uint32_t n, uint32_t frame_bytes,
+		  uint64_t first);
+/* Sync an rx ring, check that it has just these frames, give them back. 0 or a negative errno. */
+int rp_bench_take(const struct rp_bench_place *at, uint32_t n, uint32_t frame_bytes,
+		  uint64_t first);
+/* A bridge's step: sync, swap at most @n slots, sync. Return: how many, or a negative errno. */
+int rp_bench_relay(const struct rp_bench_place *from, const struct rp_bench_place *to, uint32_t n);
+/* Its reference: swap the first @n slots of the two rings, and nothing else. */
+void rp_bench_swap(const struct rp_bench_place *from, const struct rp_bench_place *to, uint32_t n);
 /* cffi:end */
 
 #endif

@@ -53,9 +53,17 @@ def forward(source: Ring, sink: Ring, most: int | None = None) -> int:
 
 def _bind(name: str, extra_bufs: int, via: str | None) -> Binding:
     if via not in (None, "daemon", "netmap"):
-        raise Error(
-            errno.EINVAL, f"cannot open {name}", f"via={via!r} is neither daemon nor netmap"
-        )
-    if via == "netmap" or (via is None and DEVICE.exists()):
+        why = f"via={via!r} is neither daemon nor netmap"
+        raise Error(errno.EINVAL, f"cannot open {name}", why)
+    if via == "netmap":
         return Device(name, extra_bufs)
-    raise Error(errno.ENOENT, f"cannot open {name}", "there is no netmap")
+    try:
+        from ringport.transport.daemon import Daemon, socket_path
+    except ModuleNotFoundError as error:
+        if via is None or error.name not in ("ringpass", "ringport._client"):
+            return Device(name, extra_bufs)
+        why = "ringpass is not installed here"
+        raise Error(errno.ENOTSUP, f"cannot open {name}", why, "install it") from None
+    if via is None and not socket_path().exists() and DEVICE.exists():
+        return Device(name, extra_bufs)
+    return Daemon(name, extra_bufs)

@@ -2,7 +2,7 @@
 """An open port: its rings, and how to sync them and to wait for them."""
 
 import asyncio
-import os
+import errno
 import select
 import time
 from collections.abc import Sequence
@@ -121,7 +121,7 @@ class Port:
 
     def _open(self) -> Binding:
         if self._binding is None:
-            raise Error(9, f"cannot use port {self.name}", "it was closed")
+            raise Error(errno.EBADF, f"cannot use port {self.name}", "it was closed")
         return self._binding
 
     def _has_frames(self) -> bool:
@@ -223,5 +223,7 @@ async def _asleep(watch: Watch) -> None:
 
 def _refuse_broken(ready: list[tuple[int, int]]) -> None:
     for _, mask in ready:
-        if mask & (select.POLLERR | select.POLLNVAL):
-            raise Error(5, "cannot wait for a port", os.strerror(5), "open the port again")
+        if mask & (select.POLLERR | select.POLLNVAL | select.POLLHUP):
+            raise Error(
+                errno.EPIPE, "cannot wait for a port", "who served it is gone", "open it again"
+            )

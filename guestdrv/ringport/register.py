@@ -2,6 +2,7 @@
 """From a name to netmap's request REGISTER, and back from its answer."""
 
 import errno
+import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from ringport.errors import Error
 from ringport.portspec import PortSpec, parse
 
 _MAX_EXTRA = 0xFFFF_FFFF
+_OPTION = struct.Struct("<I4x")
+_U64 = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,22 @@ class Request:
     name: str
     body: bytes
     options: tuple[bytes, ...] = ()
+
+
+def encode(request: Request) -> tuple[bytes, bytes]:
+    """Return the header and the options of a request as they go to a ringpass backend.
+
+    Addresses in them only say whether there is something; each option has its length in front.
+    """
+    options = b""
+    for number, option in enumerate(request.options, start=1):
+        more = int(number < len(request.options))
+        options += _OPTION.pack(len(option)) + _U64.pack(more) + option[_U64.size :]
+    name = request.name.encode()
+    header = abi.HEADER.pack(
+        abi.API, request.kind, 0, name, int(bool(options)), int(bool(request.body))
+    )
+    return header, options
 
 
 class Registered(NamedTuple):

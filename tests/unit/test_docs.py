@@ -33,7 +33,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_files_that_pages_name_exist(page: Path) -> None:
-    paths = re.findall(r"`((?:csrc|backend|tests|images|docs|scripts)/[\w./-]+)`", page.read_text())
+    folders = "csrc|backend|guestdrv|tests|images|docs|scripts"
+    paths = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
     # A part in capitals stands for any name.
     assert [path for path in paths if not list(ROOT.glob(re.sub(r"\b[A-Z]+\b", "*", path)))] == []
 
@@ -49,3 +50,11 @@ def words(text: str) -> set[str]:
     """Return what stands in backquotes at the beginning of the rows of tables."""
     firsts = re.findall(r"^\|([^|]*)\|", text, re.MULTILINE)
     return {word for first in firsts for word in re.findall(r"`(\w+)`", first)}
+
+
+def test_the_programs_on_the_page_of_ringport_run() -> None:
+    page = (ROOT / "docs/ringport.md").read_text()
+    programs = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(programs) == 3
+    for program in programs:
+        exec(compile(program, "docs/ringport.md", "exec"), {"__name__": "__main__"})

@@ -4,6 +4,7 @@
 import asyncio
 import errno
 import os
+import select
 import threading
 
 import pytest
@@ -55,12 +56,150 @@ def test_geometry_is_what_the_name_asks_for() -> None:
         assert {ring.num_slots for ring in port.rings} == {64}
 
 
-def test_a_name_is_free_again_when_its_port_was_closed() -> None:
+def test_opens_of_one_port_share_its_rings_unless_one_wants_them_alone() -> None:
     with ringpass.Backend() as backend:
-        with backend.open("vale0:a"), pytest.raises(Error, match="it is open") as caught:
+        with backend.open("vale0:a") as one, backend.open("vale0:a") as other:
+            one.tx[0].slot(3).len = 77
+            assert other.tx[0].slot(3).len == 77
+            with pytest.raises(Error, match="you want them alone") as caught:
+                backend.open("vale0:a/x")
+            assert caught.value.errno == errno.EBUSY
+        with (
+            backend.open("vale0:a/x"),
+            pytest.raises(Error, match="has them alone"),
+        ):
             backend.open("vale0:a")
-        assert caught.value.errno == errno.EBUSY
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "why"),
+    [
+        ("vale0", errno.EINVAL, "begins with neither"),
+        ("netmap:eth0", errno.ENXIO, "no interfaces of the host"),
+        ("vale0:a@77", errno.EINVAL, "region"),
+        ("vale0:a/t", errno.EINVAL, "no program has it open"),
+        ("vale0:a@extmem=/tmp/x", errno.ENOTSUP, "leave @extmem out"),
+        ("vale0:a@share=vale0:b,", errno.EINVAL, "share"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_with_the_reason(name: str, code: int, why: str) -> None:
+    with ringpass.Backend() as backend:
+        with pytest.raises(Error, match=why) as caught:
+            backend.open(name)
+        assert caught.value.errno == code
         backend.open("vale0:a")
+
+
+def test_a_pipe_moves_frames_without_a_copy() -> None:
+    with ringpass.Backend() as backend:
+        one, other = backend.open("vale0:a{1"), backend.open("vale0:a}1")
+        assert one.region_key == other.region_key
+        slot = one.tx[0][0]
+        sent = slot.buf_idx
+        assert one.tx[0].put(frame(2, 1, b"hello"))
+        one.txsync()
+        assert other.wait_readable(0)
+        assert other.rx[0][0].buf_idx == sent
+        assert other.rx[0].get() == frame(2, 1, b"hello")
+
+
+def test_a_full_pipe_holds_its_sender_back() -> None:
+    with ringpass.Backend() as backend:
+        one, other = backend.open("vale0:a{1"), backend.open("vale0:a}1")
+        sent = 0
+        while one.wait_writable(0):
+            assert one.tx[0].put(frame(2, 1, sent.to_bytes(2)))
+            sent += 1
+        assert sent >= 1023
+        got = 0
+        while other.wait_readable(0):
+            assert other.rx[0].get() == frame(2, 1, got.to_bytes(2))
+            got += 1
+            one.txsync()
+        assert got == sent
+        assert one.wait_writable(0)
+
+
+def test_ends_of_pipes_of_one_port_bridge_without_a_copy() -> None:
+    with ringpass.Backend() as backend:
+        a, b, c, d = (backend.open(f"vale0:x{end}") for end in ("{1", "}1", "{2", "}2"))
+        for i in range(10):
+            a.tx[0].put(frame(2, 1, bytes([i])))
+        a.txsync()
+        b.rxsync()
+        assert b.rx[0].batch().move(c.tx[0]) == 10
+        c.txsync()
+        assert receive(d) == [frame(2, 1, bytes([i])) for i in range(10)]
+
+
+def test_a_pipe_wakes_a_thread_at_its_other_end() -> None:
+    with ringpass.Backend() as backend:
+        one, other = backend.open("vale0:a{1"), backend.open("vale0:a}1")
+        sender = threading.Timer(0.01, send, (one, frame(2, 1)))
+        sender.start()
+        assert other.wait_readable(20)
+        sender.join()
+        assert receive(other) == [frame(2, 1)]
+
+
+def test_a_monitor_sees_both_directions() -> None:
+    with (
+        ringpass.Backend() as backend,
+        backend.open("vale0:a") as a,
+        backend.open("vale0:b") as b,
+        backend.open("vale0:a/rt") as monitor,
+    ):
+        send(a, frame(255, 1, b"question"))
+        send(b, frame(1, 2, b"answer"))
+        got = []
+        for ring in (*monitor.rx, *monitor.rx):
+            ring.sync()
+            while (one := ring.get()) is not None:
+                got.append(one)
+        assert got == [frame(255, 1, b"question"), frame(1, 2, b"answer")]
+
+
+def test_regions_are_shared_where_the_name_says_so() -> None:
+    with ringpass.Backend() as backend:
+        one = backend.open("vale0:a", extra_bufs=3)
+        assert len(one.extra_bufs) == 3
+        other = backend.open("vale1:b@share=vale0:a")
+        numbered = backend.open(f"vale2:c@{one.mem_id}")
+        alone = backend.open("vale0:d")
+        assert one.mem_id == other.mem_id == numbered.mem_id != alone.mem_id
+        assert one.region_key == other.region_key == numbered.region_key != alone.region_key
+        with pytest.raises(Error, match="leave one of the two out"):
+            backend.open(f"vale3:e@{alone.mem_id}@share=vale0:a")
+
+
+def test_with_a_worker_nobody_needs_to_call() -> None:
+    with ringpass.Backend(worker=True) as backend:
+        a, b = backend.open("vale0:a"), backend.open("vale0:b")
+        send(b, frame(255, 2))
+        for number in range(3):
+            send(a, frame(2, 1, bytes([number])))
+        got: list[bytes] = []
+        while len(got) < 3 and b.wait_readable(20):
+            got += receive(b)
+        assert got == [frame(2, 1, bytes([number])) for number in range(3)]
+        assert a.wait_readable(20)
+        assert receive(a) == [frame(255, 2)]
+
+
+def test_a_descriptor_tells_of_frames() -> None:
+    with ringpass.Backend() as backend:
+        for names in (("vale0:a", "vale0:b"), ("vale0:a{1", "vale0:a}1")):
+            one, other = (backend.open(name) for name in names)
+            poll = select.poll()
+            poll.register(other, select.POLLIN)
+            for _ in range(2):
+                other.rxsync()
+                assert receive(other) == []
+                assert poll.poll(0) == []
+                send(one, frame(255, 1))
+                assert [fd for fd, _ in poll.poll(20_000)] == [other.fileno()]
+                assert receive(other) == [frame(255, 1)]
+                receive(other)
 
 
 def test_a_wait_is_ended_by_another_threads_sync() -> None:

@@ -53,6 +53,13 @@ BENCHES = (
         seconds=0.2,
     ),
     Bench(
+        name="ringport",
+        summary="A bridge and a filter in Python between two pipes, beside a bridge in C.",
+        module="ringpass.bench.ringport",
+        runs=9,
+        seconds=0.1,
+    ),
+    Bench(
         name="g2g",
         summary="From a real guest to a real guest through a daemon: flood, TCP, RTT, idle.",
         module="ringpass.bench.g2g",

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A port of the ringpass daemon: what is said on its socket is `csrc/abi/rp_attach.h`."""
+
+import array
+import errno
+import os
+import select
+import socket
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ringpass.errors import ConfigError
+from ringpass.paths import runtime_dir
+from ringport import abi, register
+from ringport.errors import Error
+from ringport.portspec import parse
+from ringport.transport import Watch
+from ringport.transport.client import Client
+
+FILE_NAME = "netmap.sock"
+
+_MAGIC = 0x706E7072
+_VERSION = 1
+_CTRL = 1
+_REQUEST = struct.Struct("<IHHII")
+_ANSWER = struct.Struct("<IiII240s")
+_LENGTHS = struct.Struct("<II")
+_MAX_BYTES = 16384
+_MAX_FDS = 250
+#: Seconds that the daemon may take to answer.
+_PATIENCE_S = 20
+
+
+def socket_path() -> Path:
+    """Return where the daemon listens. Raises Error(ENOENT) if no place is known."""
+    try:
+        return runtime_dir() / FILE_NAME
+    except ConfigError as error:
+        raise Error(errno.ENOENT, error.what, error.why, error.fix) from None
+
+
+class Daemon(Client):
+    """A port of the daemon, registered on a connection of its own."""
+
+    def __init__(self, name: str, extra_bufs: int = 0, path: Path | None = None) -> None:
+        self._what = f"cannot open {name}"
+        spec = parse(name)
+        self._socket = _connect(self._what, path or socket_path())
+        try:
+            mem_id = spec.mem_id
+            if sharing := register.sharing(spec):
+                mem_id = register.shared(spec, self._request(sharing).body)
+            answer = self._request(register.register(spec, mem_id, extra_bufs))
+            super().__init__(name, answer.attachment, answer.fds)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def watch(self, *, rx: bool, tx: bool) -> Watch | None:
+        """Arm the rings, then look once more; the end of the daemon is an event, too."""
+        watch = super().watch(rx=rx, tx=tx)
+        if watch is None:
+            return None
+        return Watch([*watch.fds, (self._socket.fileno(), select.POLLHUP)], watch.nap_s)
+
+    def close(self) -> None:
+        """Give the port back, and unmap its memory, as far as nobody holds arrays of it."""
+        super().close()
+        self._socket.close()
+
+    def _request(self, request: register.Request) -> "_Answer":
+        """Do NIOCCTRL. Raises Error with the daemon's reason."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            ours.settimeout(_PATIENCE_S)
+            rights = array.array("i", [theirs.fileno()])
+            controls = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+            try:
+                self._socket.sendmsg([_message(request)], controls)
+                theirs.close()
+                data, came, _, _ = ours.recvmsg(_MAX_BYTES, socket.CMSG_SPACE(4 * _MAX_FDS))
+            except OSError as error:
+                why = "it does not answer" if isinstance(error, TimeoutError) else str(error)
+                raise Error(errno.EIO, self._what, f"the daemon: {why}", _LOOK) from None
+        fds = list(_descriptors(came))
+        try:
+            return _answered(self._what, data, fds)
+        except Error:
+            for fd in fds:
+                os.close(fd)
+            raise
+
+
+class _Answer(NamedTuple):
+    body: bytes
+    attachment: bytes
+    fds: list[int]
+
+
+_LOOK = "look at the daemon's log"
+
+
+def _connect(what: str, path: Path) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connected.connect(str(path))
+    except OSError as error:
+        connected.close()
+        fix = "start one: ringpass up" if error.errno != errno.EACCES else "ask who runs it"
+        why = f"no daemon at {path}: {error.strerror}"
+        raise Error(error.errno or errno.EIO, what, why, fix) from None
+    return connected
+
+
+def _message(request: register.Request) -> bytes:
+    header, options = register.encode(request)
+    lengths = _LENGTHS.pack(len(request.body), len(options))
+    payload = header + lengths + request.body + options
+    return _REQUEST.pack(_MAGIC, _VERSION, _CTRL, len(payload), 0) + payload
+
+
+def _answered(what: str, data: bytes, fds: list[int]) -> _Answer:
+    if len(data) < _ANSWER.size:
+        raise Error(errno.EIO, what, "the daemon closed the connection", _LOOK)
+    magic, code, size, attached, text = _ANSWER.unpack_from(data)
+    payload = data[_ANSWER.size :]
+    if magic != _MAGIC or len(payload) != size + attached:
+        raise Error(errno.EPROTO, what, "the daemon's answer is not understood")
+    if code:
+        raise Error(code, what, text.rstrip(b"\0").decode(errors="replace"))
+    start = abi.HEADER.size + _LENGTHS.size
+    body_bytes, _ = _LENGTHS.unpack_from(payload, abi.HEADER.size)
+    return _Answer(payload[start : start + body_bytes], payload[size:], fds)
+
+
+def _descriptors(controls: Iterable[tuple[int, int, bytes]]) -> Iterable[int]:
+    for level, kind, data in controls:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array.array("i")
+            numbers.frombytes(data)
+            yield from numbers
