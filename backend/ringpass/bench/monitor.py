@@ -114,10 +114,7 @@ def path(kind: str, how: str | None) -> Iterator[Loops]:
     """Yield a path between two ports of an embedded backend, the sender's monitored as `how`."""
     with TemporaryFile() as counters, DataPlane(counters.fileno()) as dataplane:
         region = dataplane.add_region(RegionSpec("bench", slots_max=SLOTS, buf_max=8 * SLOTS))
-        if kind == "vale":
-            ends = vale(dataplane, region)
-        else:
-            ends = pipe(dataplane, region)
+        ends = vale(dataplane, region) if kind == "vale" else pipe(dataplane, region)
         with Loops(dataplane, *ends) as loops:
             if how is not None:
                 loops.watch(monitor(dataplane, region, ends[0], zero_copy=how == "zero-copy"))

@@ -48,6 +48,12 @@ def capture(
     direction: Annotated[
         str, typer.Option(help="tx: what the port's user sends; rx: what it gets; both.")
     ] = "both",
+    zero_copy: Annotated[
+        bool,
+        typer.Option(
+            "--zero-copy", help="Take the port's own buffers, once both sides are done with them."
+        ),
+    ] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Replay without the gaps.")] = False,
     rate: Annotated[
         float | None, typer.Option(help="Replay so many frames a second.", min=0.001)
@@ -67,10 +73,16 @@ def capture(
         raise ConfigError(
             f"cannot capture direction {direction!r}", "there are both, tx and rx", "choose one"
         )
+    if zero_copy and direction != "both":
+        raise ConfigError(
+            f"cannot capture direction {direction!r} without a copy",
+            "a zero-copy monitor shows both",
+            "leave out --direction",
+        )
     with stop_on_signals() as go_on:
         try:
             if write is not None:
-                monitor = f"{port}/{DIRECTIONS[direction]}"
+                monitor = f"{port}/{'z' if zero_copy else DIRECTIONS[direction]}"
                 limits = files.Limits(count, duration)
                 _record(port, monitor, write, snaplen, limits, go_on, json)
             elif replay is not None:
