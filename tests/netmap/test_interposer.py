@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Netmap programs in C, through the interposing library: each file is one subject's tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cbuild import run
+from tests.support.daemon import Daemon
+from tests.support.netmap_run import compiled, served
+
+
+@pytest.fixture
+def daemon(runtime_dir: Path) -> Iterator[Daemon]:
+    with Daemon(runtime_dir, "") as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("subject", ["poll", "epoll", "descriptors", "kloop"])
+def test_programs_find_netmaps_semantics(subject: str, daemon: Daemon, tmp_path: Path) -> None:
+    run(served(compiled(subject, tmp_path)), timeout=60)
+    assert daemon.process is not None
+    assert daemon.process.poll() is None
