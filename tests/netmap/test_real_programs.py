@@ -121,7 +121,7 @@ s.bind(("", 4321))
 print("listening", flush=True)
 for _ in range(%d):
     data, sender = s.recvfrom(2000)
-    s.sendto(data[::-1], ("255.255.255.255", 4322))
+    s.sendto(data[::-1], ("10.9.0.255", 4322))
 """
 DATAGRAMS = 40
 
