@@ -475,6 +475,27 @@ def test_external_memory_becomes_a_region_of_its_size(device: Device) -> None:
     assert number(reply) == errno.ENOMEM
 
 
+def test_the_first_open_says_where_frames_begin(device: Device) -> None:
+    def ask(offsets: abi.Offsets, name: str = "vale0:o", flags: int = 0) -> tuple[int, list[int]]:
+        options = option(OptionType.OFFSETS, offsets.pack())
+        request = Register(mode=1, flags=flags)
+        reply = control(new(device), Request.REGISTER, name, request, options)
+        return number(reply), statuses(reply)
+
+    good = abi.Offsets(max_offset=128, initial_offset=64, offset_bits=16)
+    assert ask(abi.Offsets(max_offset=64, initial_offset=128)) == (errno.EINVAL, [errno.EINVAL])
+    assert ask(abi.Offsets(max_offset=1 << 60)) == (errno.EINVAL, [errno.EINVAL])
+    assert ask(abi.Offsets(max_offset=64, offset_bits=4)) == (errno.EINVAL, [errno.EINVAL])
+    assert ask(abi.Offsets(offset_bits=65)) == (errno.EINVAL, [errno.EINVAL])
+    assert ask(good) == (0, [0])
+    assert ask(good) == (0, [0])
+    assert ask(abi.Offsets(max_offset=32)) == (errno.EBUSY, [errno.EBUSY])
+    assert ask(good, flags=Flag.ZCOPY_MON) == (errno.EOPNOTSUPP, [errno.EOPNOTSUPP])
+    assert ask(good, "vale0:o{1") == (0, [0])
+    register(device, "vale0:plain")
+    assert ask(good, "vale0:plain") == (errno.EBUSY, [errno.EBUSY])
+
+
 def old(each: Open, name: str, **fields: int) -> LegacyRequest:
     """Do an ioctl(NIOCREGIF)."""
     return LegacyRequest.unpack(

@@ -6,10 +6,12 @@ import os
 from contextlib import ExitStack
 
 from ringpass import config
+from ringpass.errors import RingpassError
 from ringpass.netmap import abi
-from ringpass.netmap.abi import OptionType, PoolsInfo
+from ringpass.netmap.abi import Flag, OptionType, PoolsInfo
 from ringpass.netmap.call import Call
 from ringpass.netmap.info import pools_of
+from ringpass.netmap.port import OffsetsOf, Port
 from ringpass.netmap.regions import Region
 
 #: Pools of external memory, where a request leaves their size open.
@@ -36,6 +38,46 @@ def external(call: Call, undo: ExitStack) -> Region | None:
     call.options.take(OptionType.EXTMEM, abi.Extmem)
     call.options.put(OptionType.EXTMEM, abi.Extmem(option.usrptr, told.pack()))
     return region
+
+
+def set_offsets(call: Call, port: Port, flags: int) -> None:
+    """Let frames begin behind the start of their buffers, if that is asked for.
+
+    All opens of a port have the same offsets, so only the first one chooses. Raises RingpassError.
+    """
+    option = call.options.take(OptionType.OFFSETS, abi.Offsets)
+    if option is None:
+        return
+    wanted = OffsetsOf(option.offset_bits or 64, option.max_offset, option.initial_offset)
+    try:
+        _check_offsets(call, port, wanted, flags)
+        if port.offsets != wanted:
+            call.device.plane.set_port_offsets(port.id, *wanted)
+    except RingpassError as error:
+        call.options.refuse(OptionType.OFFSETS, error.errno or errno.EINVAL)
+        raise
+    port.offsets = wanted
+    option.offset_bits = wanted.bits
+    call.options.put(OptionType.OFFSETS, option)
+
+
+def _check_offsets(call: Call, port: Port, wanted: OffsetsOf, flags: int) -> None:
+    if flags & Flag.ZCOPY_MON:
+        why = "a zero-copy monitor has the offsets of the port that it watches"
+        call.fail(errno.EOPNOTSUPP, why, "leave @offset out")
+    if port.registrations and port.offsets != wanted:
+        process = port.registrations[0].peer.pid
+        why = f"process {process} has it open with {port.offsets or 'no offsets'}"
+        call.fail(errno.EBUSY, why, "ask for the same, or close it there")
+    problem = ""
+    if wanted.bits > 64:
+        problem = f"slots have no {wanted.bits} bits for them"
+    elif wanted.largest >> wanted.bits:
+        problem = f"{wanted.largest} does not fit into {wanted.bits} bits"
+    elif wanted.initial > wanted.largest:
+        problem = f"the first one, {wanted.initial}, is larger than the largest, {wanted.largest}"
+    if problem:
+        call.fail(errno.EINVAL, f"offsets are wrong: {problem}", "choose others")
 
 
 def _extmem_config(call: Call, info: PoolsInfo) -> config.Region:

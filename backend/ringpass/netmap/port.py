@@ -5,6 +5,7 @@ import errno
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ringpass.dataplane import BindingId, FrontEndKind, Kind, PortId, WorkerId
 from ringpass.errors import RingpassError
@@ -13,6 +14,18 @@ from ringpass.netmap.nics import Attached, Opened
 from ringpass.netmap.peer import Peer
 from ringpass.netmap.regions import Region
 from ringpass.netmap.rings import Geometry, Selection
+
+
+class OffsetsOf(NamedTuple):
+    """Where frames begin in the buffers of a port."""
+
+    bits: int
+    """Of a slot's `ptr` that say so."""
+    largest: int
+    initial: int
+
+    def __str__(self) -> str:
+        return f"offsets up to {self.largest}, {self.initial} at first, in {self.bits} bits"
 
 
 @dataclass(eq=False)
@@ -76,6 +89,7 @@ class Port:
     """Whether it stays without users."""
     removed: bool = False
     """Whether it is gone from the data plane."""
+    offsets: OffsetsOf | None = None
     holds: int = 0
     registrations: list[Registration] = field(default_factory=list)
 
