@@ -31,17 +31,19 @@ static int load(struct rp_switch_logic *l, int fd, struct rp_err *err)
 
 	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (l->fd < 0)
-		return rp_fail(err, errno, "cannot keep its file: %s", strerror(errno));
+		return rp_fail(err, EBADF, "cannot keep its file: %s", strerror(errno));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", l->fd);
 	l->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!l->library)
 		return rp_fail(err, EINVAL, "%s", reason(path));
 	l->ops = dlsym(l->library, "rp_logic");
-	return l->ops ? 0 : rp_fail(err, EINVAL, "it has no RP_LOGIC(), so it offers nothing");
+	return 0;
 }
 
 static int check(const struct rp_logic *ops, struct rp_err *err)
 {
+	if (!ops)
+		return rp_fail(err, EINVAL, "it has no RP_LOGIC(), so it offers nothing");
 	if (ops->version != RP_LOGIC_VERSION || ops->bytes != sizeof(*ops))
 		return rp_fail(err, EINVAL, "it is for version %u of rp_logic.h, and this is %d",
 			       ops->version, RP_LOGIC_VERSION);

@@ -40,19 +40,30 @@ static struct place *find(struct table *t, uint64_t mac)
 	return &t->place[i];
 }
 
-/* The address of one station, or 0. */
+/* The value of a hexadecimal digit, or -1. */
+static int digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* The address of one station, six bytes with colons between, or 0. */
 static uint64_t parse_mac(const char *text)
 {
 	uint8_t byte[8] = { 0 };
-	char rest;
 	uint64_t mac;
 
-	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &byte[0], &byte[1], &byte[2],
-		   &byte[3], &byte[4], &byte[5], &rest) != MAC_BYTES ||
-	    byte[0] & 1)
-		return 0;
+	for (unsigned i = 0; i < MAC_BYTES; i++, text += 3) {
+		const int high = digit(text[0]), low = high < 0 ? -1 : digit(text[1]);
+
+		if (low < 0 || text[2] != (i + 1 < MAC_BYTES ? ':' : '\0'))
+			return 0;
+		byte[i] = (uint8_t)(high << 4 | low);
+	}
 	memcpy(&mac, byte, sizeof(mac));
-	return mac;
+	return byte[0] & 1 ? 0 : mac;
 }
 
 /* Return: whether @w says something that can be true */

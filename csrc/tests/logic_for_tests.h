@@ -5,7 +5,7 @@
  * A logic, built as a user's own, that does what a test wants. Its text is the
  * address of a struct of the test, in hexadecimal: both are in one process.
  */
-#include "rp_logic.h"
+#include "abi/rp_logic.h"
 
 struct wanted {
 	uint16_t dest;	   /* for all frames */
