@@ -25,25 +25,27 @@ static const char *reason(const char *path)
 	return strncmp(text, path, n) == 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
 }
 
-static int load(struct rp_switch_logic *l, int fd, struct rp_err *err)
+/* Return: what the file @fd offers, or NULL with the reason in @err */
+static const struct rp_logic *load(struct rp_switch_logic *l, int fd, struct rp_err *err)
 {
+	const struct rp_logic *ops = NULL;
 	char path[32];
 
 	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (l->fd < 0)
-		return rp_fail(err, EBADF, "cannot keep its file: %s", strerror(errno));
+	if (l->fd < 0) {
+		rp_fail(err, errno, "cannot keep its file: %s", strerror(errno));
+		return NULL;
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", l->fd);
-	l->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!l->library)
-		return rp_fail(err, EINVAL, "%s", reason(path));
-	l->ops = dlsym(l->library, "rp_logic");
-	return 0;
+	if (!(l->library = dlopen(path, RTLD_NOW | RTLD_LOCAL)))
+		rp_fail(err, EINVAL, "%s", reason(path));
+	else if (!(ops = dlsym(l->library, "rp_logic")))
+		rp_fail(err, EINVAL, "it has no RP_LOGIC(), so it offers nothing");
+	return ops;
 }
 
 static int check(const struct rp_logic *ops, struct rp_err *err)
 {
-	if (!ops)
-		return rp_fail(err, EINVAL, "it has no RP_LOGIC(), so it offers nothing");
 	if (ops->version != RP_LOGIC_VERSION || ops->bytes != sizeof(*ops))
 		return rp_fail(err, EINVAL, "it is for version %u of rp_logic.h, and this is %d",
 			       ops->version, RP_LOGIC_VERSION);
@@ -78,7 +80,6 @@ int rp_logic_open(struct rp_switch_logic **out, int kind, int fd, const char *co
 		[RP_SWITCH_FILE] = NULL,
 	};
 	struct rp_switch_logic *l;
-	int ret = 0;
 
 	*out = NULL;
 	if (kind < RP_SWITCH_BRIDGE || kind > RP_SWITCH_FILE)
@@ -91,16 +92,13 @@ int rp_logic_open(struct rp_switch_logic **out, int kind, int fd, const char *co
 	l->fd = -1;
 	l->ops = built_in[kind];
 	if (!l->ops)
-		ret = load(l, fd, err);
-	if (ret == 0)
-		ret = check(l->ops, err);
-	if (ret == 0)
-		ret = init(l, config, err);
-	if (ret == 0)
-		*out = l;
-	else
+		l->ops = load(l, fd, err);
+	if (!l->ops || check(l->ops, err) < 0 || init(l, config, err) < 0) {
 		unload(l);
-	return ret;
+		return -EINVAL;
+	}
+	*out = l;
+	return 0;
 }
 
 void rp_logic_close(struct rp_switch_logic *l)

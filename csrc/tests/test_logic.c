@@ -420,7 +420,7 @@ TEST(the_promised_first_bytes_are_in_one_piece)
 			sum += frame[at];
 		ring_put_slot(&user[0], frame, i, NS_MOREFRAG);
 		ring_put_slot(&user[0], frame + i, 3 * i, NS_MOREFRAG);
-		ring_put_slot(&user[0], &frame[4 * i], 300 - 4 * i, 0);
+		ring_put_slot(&user[0], frame + (size_t)4 * i, 300 - 4 * i, 0);
 		EXPECT_EQ(ring_txsync(&user[0]), 3);
 		EXPECT_EQ(ring_get(&user[1], frame), 300);
 	}
