@@ -3,6 +3,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,55 @@ def test_polling_changes_while_it_runs(daemon: Daemon, here: Network) -> None:
         *(RINGPASS, "port", "add", "vale0:x", "--kind", "nic", "--polling", "4000"), check=False
     )
     assert "this machine has the CPUs 0 to" in refused
+
+
+#: Carries frames between a NIC and the host's stack, as netmap's `bridge` does.
+BRIDGE = """
+import sys, ringport
+with ringport.open(sys.argv[1], via="netmap") as port:
+    print("open", flush=True)
+    while True:
+        port.wait_readable(1)
+        for source, sink in ((port.rx[0], port.host_tx[0]), (port.host_rx[0], port.tx[0])):
+            while (frame := source.get()) is not None:
+                sink.put(frame)
+        port.txsync()
+"""
+
+
+def test_a_program_has_a_nic_and_its_host_stack(
+    here: Network, there: Network, runtime_dir: Path
+) -> None:
+    lay(here, there, "eth0", "xdp-copy")
+    here.ip("addr add 10.0.0.1/24 dev eth0")
+    there.ip("addr add 10.0.0.2/24 dev eth0")
+    before = here.traces("eth0")
+    daemon = Daemon(runtime_dir, "")
+    here.do(daemon.start)
+    try:
+        descriptors = Path(f"/proc/{daemon.call('ping')['pid']}/fd")
+        # One for all calls to programs is made with the first of them, and stays.
+        open_at_most = len(list(descriptors.iterdir())) + 1
+        program = subprocess.Popen(
+            [RINGPASS, "netmap", "--", sys.executable, "-c", BRIDGE, "netmap:eth0*"],
+            stdout=subprocess.PIPE,
+        )
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"open\n"
+        [port] = daemon.call("port.list")
+        assert port["name"] == "eth0"
+        assert port["interface"]["mode"] == "xdp-copy"
+        assert "xdp-copy" in here.run(RINGPASS, "port", "ls")
+        assert here.reaches("10.0.0.2")
+        assert there.reaches("10.0.0.1")
+        program.kill()
+        program.wait()
+        wait_until(lambda: here.traces("eth0") == before, "the interface is as it was")
+        assert here.reaches("10.0.0.2")
+        wait_until(lambda: len(list(descriptors.iterdir())) <= open_at_most, "all is closed")
+        assert daemon.call("port.list") == []
+    finally:
+        daemon.__exit__(None, None, None)
 
 
 def test_the_daemon_follows_its_interfaces(daemon: Daemon, here: Network, there: Network) -> None:

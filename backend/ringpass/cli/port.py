@@ -162,6 +162,7 @@ def _print(port: PortStatus) -> None:
         fields += _front_end("standby", port.standby)
         fields += [("from guest", _traffic(port.tx)), ("to guest", _traffic(port.rx))]
     else:
+        fields += [("program", f"process {user.pid}") for user in port.users]
         fields += _interface(port.interface)
         fields += [("received", _traffic(port.tx)), ("sent", _traffic(port.rx))]
     output.print_fields(fields)

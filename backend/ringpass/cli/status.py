@@ -72,8 +72,11 @@ def print_ports(ports: list[PortStatus]) -> None:
 
 def front_ends(port: PortStatus) -> str | None:
     """Return the processes, or the interface, at the other side of `port`."""
+    found = [f"process {user.pid}" for user in port.users]
     if port.interface is not None:
-        return f"{port.interface.name} {port.interface.mode}".rstrip()
+        found.append(f"{port.interface.name} {port.interface.mode}".rstrip())
+    if found:
+        return ", ".join(found)
     if port.front_end is None:
         return None
     standby = f", standby {port.standby.pid}" if port.standby else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ringpass.dataplane import DataPlane, PortId
+from ringpass.netmap.nics import Taken
 from ringpass.nic.interface import Interface
 from ringpass.nic.nic import Nic
 from ringpass.nic.polling import Polling
@@ -103,3 +104,8 @@ class HostControl:
         return InterfaceStatus(
             taken.interface, taken.mode, taken.fell_back, taken.problem, self._polling.cpus
         )
+
+
+def interface_status(taken: Taken) -> InterfaceStatus:
+    """Return what is to be told of an interface that a program took."""
+    return InterfaceStatus(taken.interface, taken.mode, taken.fell_back, taken.problem, taken.cpus)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ringpass import config
+from ringpass.daemon.ports import interface_status
 from ringpass.dataplane import DataPlane, FrontEndKind, WorkerId
 from ringpass.netmap.call import Device
 from ringpass.netmap.nics import Nics
@@ -73,8 +74,12 @@ class Programs:
         del self.reserved[name]
 
     def live(self) -> list[Port]:
-        """Return the ports that programs have open."""
-        return [port for port in self.ports if port.front_end is FrontEndKind.RINGS]
+        """Return the ports that programs have open, and the interfaces that they attached."""
+        return [
+            port
+            for port in self.ports
+            if port.front_end is FrontEndKind.RINGS or port.attached is not None
+        ]
 
     def find(self, name: str) -> Port | None:
         """Return the port `name` that a program has open, monitors included."""
@@ -126,11 +131,13 @@ class Programs:
 
     def _status(self, port: Port, counters: RingsOf) -> PortStatus:
         status = self._dataplane.port_status(port.id)
-        state: PortState = "up" if port.registrations else "waiting"
+        state: PortState = "up" if port.registrations or port.attached else "waiting"
         settings = self.reserved.get(port.name)
+        kind = "monitor" if port.is_monitor else "nic" if port.attached else "netmap"
+        taken = port.opened or port.attached
         return PortStatus(
             name=port.name,
-            kind="monitor" if port.is_monitor else "netmap",
+            kind=kind,
             state="broken" if status.broken is not None else state,
             reason=status.broken or "",
             path=str(self.path),
@@ -141,6 +148,7 @@ class Programs:
             ephemeral=settings is None,
             region=0 if port.region is None else port.region.id,
             users=[_user(registration) for registration in port.registrations],
+            interface=None if taken is None else interface_status(taken),
         )
 
     def _idle(self, name: str) -> PortStatus:

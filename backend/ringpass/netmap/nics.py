@@ -13,14 +13,36 @@ from ringpass.netmap.abi import ValePolling
 from ringpass.netmap.rings import Geometry
 
 
-class Opened(Protocol):
+class Taken(Protocol):
+    """An interface that the host's stack does not have for a while."""
+
+    interface: str
+
+    @property
+    def mode(self) -> str:
+        """How frames are moved: xdp-zerocopy, xdp-copy, packet or tap."""
+
+    @property
+    def fell_back(self) -> str:
+        """Why packet sockets have to do, if they do."""
+
+    @property
+    def problem(self) -> str:
+        """Why no frames are moved, or nothing."""
+
+    @property
+    def cpus(self) -> list[int]:
+        """Those that poll its rings."""
+
+
+class Opened(Taken, Protocol):
     """An interface whose queues are linked to the rings of a program."""
 
     def close(self) -> None:
         """Give the queues back to the host and remove the ports that were made."""
 
 
-class Attached(Protocol):
+class Attached(Taken, Protocol):
     """An interface that is a port of a switch."""
 
     port: PortId

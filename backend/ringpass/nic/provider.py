@@ -30,12 +30,39 @@ _NO_SWITCH = SwitchId(-1)
 class Taken:
     """An interface that has ports of the data plane: its own, and one of its host stack."""
 
-    def __init__(self, port: PortId, host_port: PortId | None, polling: Polling) -> None:
+    def __init__(
+        self, device: Interface | Nic, port: PortId, host_port: PortId | None, polling: Polling
+    ) -> None:
+        self.interface = device.interface
         self.port = port
         self.host_port = host_port
         self.undo = ExitStack()
-        self.look: Callable[[], None]
+        self._device = device
         self._polling = polling
+
+    @property
+    def mode(self) -> str:
+        """How frames are moved."""
+        return self._device.mode
+
+    @property
+    def fell_back(self) -> str:
+        """Why packet sockets have to do, if they do."""
+        return self._device.fell_back
+
+    @property
+    def problem(self) -> str:
+        """Why no frames are moved, or nothing."""
+        return self._device.problem
+
+    @property
+    def cpus(self) -> list[int]:
+        """Those that poll its rings."""
+        return self._polling.cpus
+
+    def look(self) -> None:
+        """Follow what became of the interface."""
+        self._device.look()
 
     @property
     def polling(self) -> bool:
@@ -178,8 +205,8 @@ class Interfaces:
                 device = Nic(plane, interface, port, host_port, queues=queues)
             device.open()
             undo.callback(device.close)
-            taken = Taken(port, host_port, Polling(plane, port, queues, spec.worker))
-            taken.look = device.look
+            polling = Polling(plane, port, queues, spec.worker)
+            taken = Taken(device, port, host_port, polling)
             self._taken.append(taken)
             undo.callback(self._taken.remove, taken)
             taken.undo = undo.pop_all()
