@@ -31,6 +31,22 @@ static void take_counts(const struct rp_port *from, const struct rp_port *to)
 	}
 }
 
+/* Who gives slots to a zero-copy monitor counts there what it showed, and what it could not. */
+static void take_shown(const struct rp_port *m)
+{
+	for (uint32_t i = 0; i < m->nrx; i++) {
+		const struct rp_region_ring *ring = &m->own[NETMAP_DIR_RX][i];
+		const struct rp_csb *csb = rp_region_csb_at(m->region, ring->csb);
+		const void *lost = rp_region_ring_at(m->region, ring->obj)->sem;
+		struct rp_ring_counters *shown = m->rx[i]->count;
+
+		rp_store(&shown->frames, rp_load(&csb->frames));
+		rp_store(&shown->bytes, rp_load(&csb->bytes));
+		rp_store(&shown->batches, rp_load(&csb->batches));
+		rp_store(&shown->drops[RP_DROP_FULL], rp_load((const uint64_t *)lost));
+	}
+}
+
 void rp_dataplane_beat(rp_dataplane *dp)
 {
 	pthread_mutex_lock(&dp->lock);
@@ -39,6 +55,8 @@ void rp_dataplane_beat(rp_dataplane *dp)
 
 		if (p && p->peer && p->swaps)
 			take_counts(p, p->peer);
+		if (p && p->zcopy)
+			take_shown(p);
 	}
 	pthread_mutex_unlock(&dp->lock);
 	rp_store(&dp->counters->alive_ns, rp_now_ns());

@@ -109,8 +109,10 @@ static void expect_buffers_once(const struct ring_user *user, unsigned n)
 	for (unsigned u = 0; u < n; u++) {
 		for (unsigned i = 0; i < (is_pipe && u < 2 ? SLOTS : 2 * SLOTS); i++) {
 			const struct netmap_ring *ring = i < SLOTS ? user[u].tx : user[u].rx;
-			const uint32_t buf = ring->slot[i % SLOTS].buf_idx;
+			uint32_t buf;
 
+			EXPECT(ring);
+			buf = ring->slot[i % SLOTS].buf_idx;
 			EXPECT(buf >= NETMAP_BUF_RESERVED && buf < sizeof(seen));
 			EXPECT_EQ(seen[buf]++, 0);
 		}
@@ -236,6 +238,9 @@ TEST(a_full_monitor_loses_the_oldest_and_nobody_waits)
 	}
 	EXPECT_EQ(ring_txsync(&a), 20);
 	EXPECT_EQ(lost(&m), 8);
+	rp_dataplane_beat(w.dp);
+	EXPECT_EQ(world_count(&w, m.port, NETMAP_DIR_RX)->frames, SLOTS - 1);
+	EXPECT_EQ(world_drops(&w, m.port, NETMAP_DIR_RX, RP_DROP_FULL), 8);
 	for (uint32_t i = 0; i < SLOTS - 13; i++)
 		expect_shown(&m, i, 60, NS_TXMON);
 	for (uint32_t i = 8; i < 20; i++)
@@ -343,7 +348,7 @@ TEST(what_cannot_swap_buffers_is_refused)
 	other = world_add_port(&w, &cfg);
 	EXPECT_EQ(rp_monitor_attach(w.dp, other, a.port, RP_MONITOR_ZCOPY, &err), -EINVAL);
 	EXPECT_TEXT(err.text, "needs CSBs");
-	close_all(NULL, 0);
+	close_all(&a, 0);
 }
 
 TEST(an_end_of_a_pipe_goes_and_the_others_monitor_stays)
@@ -461,7 +466,7 @@ static void come_and_go(void)
 	}
 	rp_store(&stop, 1);
 	pthread_join(talker, NULL);
-	close_all(NULL, 0);
+	close_all(&a, 0);
 }
 
 TEST(monitors_of_a_switch_come_and_go_while_frames_flow)
