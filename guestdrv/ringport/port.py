@@ -28,6 +28,14 @@ class Port:
         """netmap's number of its region; ports of equal `region_key` can swap buffers."""
         self.region_key = binding.region.key
         self._binding: Binding | None = binding
+        try:
+            self._find_rings(binding)
+            binding.attach(self.rings)
+        except BaseException:
+            binding.close()
+            raise
+
+    def _find_rings(self, binding: Binding) -> None:
         region = binding.region
         places = region.rings(binding.nifp_offset)
         self.rings = tuple(Ring(region, place, binding.sync) for place in places)
@@ -44,8 +52,6 @@ class Port:
             self.extra_bufs = region.extra_bufs(
                 binding.nifp_offset, first.buffer_memory, first.buf_size
             )
-        self._memory = region.memory
-        binding.attach(self.rings)
 
     def _some(self, *, tx: bool, host: bool) -> tuple[Ring, ...]:
         return tuple(ring for ring in self.rings if (ring.is_tx, ring.is_host) == (tx, host))

@@ -187,6 +187,7 @@ def test_a_ring_that_is_none_is_refused(field: str, value: int) -> None:
     setattr(fake.rings[0], field, value)
     with pytest.raises(Error, match="cannot use tx ring 0"):
         fake.port()
+    assert fake.binding.closed == 1
 
 
 def test_extra_buffers_are_listed_and_given_back() -> None:
