@@ -81,8 +81,8 @@ cp src/tcpreplay ..
         ("qemu",),
         """
 cd qemu-*/
-# A PC with the network cards that the test has, and nothing else.
-for device in I440FX VIRTIO_PCI VIRTIO_NET E1000_PCI; do
+# A PC with the network card that the test has, and nothing else.
+for device in I440FX VIRTIO_PCI VIRTIO_NET; do
     echo "CONFIG_$device=y"
 done > configs/devices/x86_64-softmmu/netmap.mak
 mkdir out

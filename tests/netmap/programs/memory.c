@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * DOC: Memory of the program's own: extmem, NS_INDIRECT; and the older requests.
+ */
+#include "ports.h"
+
+TEST(the_region_lies_where_the_program_wants_it)
+{
+	const uint64_t bytes = 32 << 20;
+	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_SHARED, -1, 0);
+	struct nmreq_register body = { .nr_mode = NR_REG_ALL_NIC };
+	struct nmreq_opt_extmem option = { .nro_opt = { .nro_reqtype = NETMAP_REQ_OPT_EXTMEM },
+					   .nro_usrptr = (uintptr_t)memory,
+					   .nro_info = { .nr_memsize = bytes } };
+	struct nmreq_header header = { .nr_version = NETMAP_API,
+				       .nr_reqtype = NETMAP_REQ_REGISTER,
+				       .nr_options = (uintptr_t)&option,
+				       .nr_body = (uintptr_t)&body };
+	struct nm_desc *peer = open_port(name_of("vale0:m%d", 0));
+	int fd = open("/dev/netmap", O_RDWR);
+	struct pollfd one = { .fd = fd, .events = POLLIN };
+	struct netmap_ring *ring;
+	const char *frame;
+
+	EXPECT(memory != MAP_FAILED);
+	snprintf(header.nr_name, sizeof(header.nr_name), "%s", name_of("vale0:e%d", 0));
+	option.nro_usrptr += 8;
+	EXPECT_ERRNO(ioctl(fd, NIOCCTRL, &header), EINVAL);
+	option.nro_usrptr -= 8;
+	EXPECT_EQ(ioctl(fd, NIOCCTRL, &header), 0);
+	EXPECT_EQ(option.nro_opt.nro_status, 0);
+	EXPECT_EQ(body.nr_memsize, bytes);
+	EXPECT_EQ(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0), MAP_FAILED);
+	ring = NETMAP_RXRING(NETMAP_IF(memory, body.nr_offset), 0);
+	put(peer, 3);
+	txsync(peer);
+	EXPECT_EQ(poll(&one, 1, 5000), 1);
+	EXPECT_EQ(one.revents, POLLIN);
+	frame = NETMAP_BUF(ring, ring->slot[ring->cur].buf_idx);
+	EXPECT(frame > memory && frame < memory + bytes);
+	EXPECT_EQ(frame[20], 3);
+	close(fd);
+	nm_close(peer);
+	munmap(memory, bytes);
+}
+
+TEST(an_indirect_slot_is_sent_from_the_programs_memory)
+{
+	struct nm_desc *a = open_port(name_of("vale0:i%d", 0));
+	struct nm_desc *b = open_port(name_of("vale0:j%d", 0));
+	struct netmap_ring *ring = tx_of(a);
+	uint8_t frame[FRAME];
+	uint32_t number = 7;
+
+	memset(frame, 7, sizeof(frame));
+	memset(frame, 0xff, 6);
+	memset(frame + 6, 0x02, 6);
+	memcpy(frame + 14, &number, sizeof(number));
+	ring->slot[0].ptr = (uintptr_t)frame;
+	ring->slot[0].len = FRAME;
+	ring->slot[0].flags = NS_INDIRECT;
+	ring->head = ring->cur = 1;
+	txsync(a);
+	EXPECT_EQ(ask(b, POLLIN, 5000), POLLIN);
+	expect(b, 7);
+
+	/* An address that is not there costs the frame, and nothing else. */
+	ring->slot[1].ptr = 16;
+	ring->slot[1].len = FRAME;
+	ring->slot[1].flags = NS_INDIRECT;
+	ring->head = ring->cur = 2;
+	put(a, 8);
+	txsync(a);
+	EXPECT_EQ(ask(b, POLLIN, 5000), POLLIN);
+	expect(b, 8);
+	nm_close(a);
+	nm_close(b);
+}
+
+TEST(the_older_requests_answer_as_ever)
+{
+	struct nmreq r = { .nr_version = NETMAP_API };
+	int fd = open("/dev/netmap", O_RDWR);
+
+	snprintf(r.nr_name, sizeof(r.nr_name), "%s", name_of("vale0:o%d", 0));
+	EXPECT_EQ(ioctl(fd, NIOCGINFO, &r), 0);
+	EXPECT_EQ(r.nr_version, NETMAP_API);
+	r.nr_arg2 = 0; /* the region of a port that was made for the question, and went */
+	r.nr_version = 3;
+	EXPECT_ERRNO(ioctl(fd, NIOCREGIF, &r), EINVAL);
+	r.nr_version = NETMAP_API;
+	EXPECT_ERRNO(ioctl(fd, NIOCTXSYNC), ENXIO);
+	EXPECT_ERRNO(ioctl(fd, NIOCRXSYNC), ENXIO);
+	EXPECT_EQ(ioctl(fd, NIOCREGIF, &r), 0);
+	EXPECT(r.nr_memsize > 0);
+	EXPECT(r.nr_tx_slots > 0);
+	EXPECT_EQ(r.nr_tx_rings, 1);
+	EXPECT_EQ(ioctl(fd, NIOCTXSYNC), 0);
+	EXPECT_ERRNO(ioctl(fd, NIOCREGIF, &r), EBUSY);
+	close(fd);
+}
