@@ -9,6 +9,7 @@ import mmap
 import os
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ringpass.dataplane import NO_CSB
 from ringpass.netmap import attach
 from ringpass.netmap.abi import PortInfo, Register, Request
 from ringpass.netmap.server import FILE_NAME, MAGIC, MAX_OPENS, REQUEST, VERSION, Operation
-from tests.support.daemon import Daemon
+from tests.support.daemon import RINGPASS, Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
 from tests.support.netmap import Program, control, message, parse, receive
 
@@ -151,6 +152,28 @@ def test_ports_of_the_configuration_are_as_it_says(daemon: Daemon, path: Path) -
         assert shown(daemon, "vale0:static")["ephemeral"] is True
         settings = {"kind": "netmap", "region": "video", "slots": 64}
         daemon.call("port.add", name="vale0:static", settings=settings)
+
+
+def test_the_command_line_shows_who_has_what(daemon: Daemon, path: Path) -> None:
+    def ask(*arguments: str) -> str:
+        return subprocess.run(
+            [RINGPASS, *arguments],
+            env={**os.environ, "RINGPASS_RUNTIME_DIR": str(daemon.runtime_dir), "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout
+
+    with Program(path) as program, program.register("vale0:static", flags=0x800):
+        listed = next(row for row in ask("port", "ls").splitlines() if "vale0:static" in row)
+        assert f"process {os.getpid()}" in listed
+        told = ask("port", "show", "vale0:static")
+        assert f"process {os.getpid()} of user {os.geteuid()}: ALL_NIC EXCLUSIVE, 1 tx" in told
+        regions = next(row for row in ask("status").splitlines() if "video" in row)
+        assert regions.split()[:4] == ["@1", "video", "130", "4098"]
+    wait_for(lambda: shown(daemon, "vale0:static")["state"] == "waiting", "the end")
+    assert "region" in ask("port", "show", "vale0:static")
 
 
 def test_a_virtual_machines_port_is_not_for_programs(path: Path) -> None:

@@ -10,7 +10,14 @@ from ringpass import portspec
 from ringpass.cli import output
 from ringpass.cli.status import moment, print_ports
 from ringpass.client import Client
-from ringpass.observe.status import FrontEndStatus, InterfaceStatus, PortStatus, Traffic, diagnosis
+from ringpass.observe.status import (
+    FrontEndStatus,
+    InterfaceStatus,
+    PortStatus,
+    Traffic,
+    UserStatus,
+    diagnosis,
+)
 
 app = typer.Typer(add_completion=False, help="List, show, add, remove and repair ports.")
 
@@ -42,7 +49,9 @@ def show(name: Name, json: output.Json = False) -> None:
 @app.command()
 def add(
     name: Name,
-    kind: Annotated[str | None, typer.Option(help="vhost-user, null, nic or interface.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="vhost-user, null, nic, interface or netmap.")
+    ] = None,
     mode: Annotated[
         str | None, typer.Option(help="server: we listen on the socket; client: we connect to it.")
     ] = None,
@@ -75,6 +84,10 @@ def add(
         list[int] | None,
         typer.Option(help="A CPU to do nothing but serve the interface; repeat for more."),
     ] = None,
+    slots: Annotated[int | None, typer.Option(help="Of each ring of netmap's.")] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Where netmap's rings are. Default: in a private one.")
+    ] = None,
     json: output.Json = False,
 ) -> None:
     """Add a port. One that is there with the same settings stays as it is."""
@@ -94,6 +107,8 @@ def add(
         "host": host,
         "fallback": fallback,
         "polling": polling,
+        "slots": slots,
+        "region": region,
     }
     settings = {key: value for key, value in options.items() if value is not None}
     with Client() as client:
@@ -157,7 +172,11 @@ def _print(port: PortStatus) -> None:
         ("mtu", port.mtu),
         ("mac", port.mac),
     ]
-    if port.interface is None:
+    if port.region or port.kind == "netmap":
+        fields += [("region", f"@{port.region}" if port.region else None)]
+        fields += [("program", _user(user)) for user in port.users]
+        fields += [("sent", _traffic(port.tx)), ("received", _traffic(port.rx))]
+    elif port.interface is None:
         fields += [*_sessions(port), *_front_end("front end", port.front_end)]
         fields += _front_end("standby", port.standby)
         fields += [("from guest", _traffic(port.tx)), ("to guest", _traffic(port.rx))]
@@ -204,6 +223,14 @@ def _front_end(role: str, front_end: FrontEndStatus | None) -> list[tuple[str, o
         ("memory", memory + (", writes are logged" if front_end.logging else "")),
         ("virtqueues", rings),
     ]
+
+
+def _user(user: UserStatus) -> str:
+    flags = f" {' '.join(user.flags)}" if user.flags else ""
+    return (
+        f"process {user.pid} of user {user.uid}: {user.mode}{flags}, {user.tx_rings} tx and "
+        f"{user.rx_rings} rx rings, since {moment(user.since)}"
+    )
 
 
 def _traffic(traffic: Traffic) -> str:

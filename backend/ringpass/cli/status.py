@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ringpass.cli import output
 from ringpass.client import Client
-from ringpass.observe.status import PortStatus, Status, diagnosis
+from ringpass.observe.status import PortStatus, RegionStatus, Status, diagnosis
 
 app = typer.Typer(add_completion=False)
 
@@ -47,6 +47,29 @@ def _print(status: Status) -> None:
     )
     output.console.print()
     print_ports(status.ports)
+    if status.regions:
+        output.console.print()
+        print_regions(status.regions)
+
+
+def print_regions(regions: list[RegionStatus]) -> None:
+    """Print a line for each region."""
+    output.print_table(
+        ("REGION", "NAME", ">BUFFERS", ">OF", ">BYTES EACH", ">RINGS", ">OF", "PORTS"),
+        (
+            (
+                f"@{region.number}",
+                region.name,
+                region.buffers_used,
+                region.buffers,
+                region.buf_size,
+                region.rings_used,
+                region.rings,
+                region.ports,
+            )
+            for region in regions
+        ),
+    )
 
 
 def print_ports(ports: list[PortStatus]) -> None:
