@@ -14,7 +14,7 @@ static_assert(sizeof(struct nm_csb_atok) == 64 && sizeof(struct nm_csb_ktoa) == 
 /* Is there memory to read and write, all along? */
 static int probe(uint64_t address, unsigned entries)
 {
-	char byte;
+	char byte = 0;
 
 	for (unsigned i = 0; i < entries; i++) {
 		uint64_t at = address + i * (uint64_t)sizeof(struct nm_csb_atok);

@@ -18,7 +18,6 @@ int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int dir, const char *path, int flags);
 int __openat64_2(int dir, const char *path, int flags);
-int fcntl64(int fd, int cmd, ...);
 
 struct rp_deadline;
 

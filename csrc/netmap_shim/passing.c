@@ -33,7 +33,7 @@ void rp_passing_inherited(void)
 		return;
 	while ((entry = readdir(dir))) {
 		if (entry->d_name[0] != '.')
-			recognise(atoi(entry->d_name));
+			recognise((int)strtol(entry->d_name, NULL, 10));
 	}
 	closedir(dir);
 }

@@ -54,9 +54,10 @@ static void join(struct pollfd *fds, nfds_t n, const struct rp_watch *watch,
 	unsigned next = 0;
 
 	for (nfds_t i = 0; i < n; i++) {
-		bool is_watch = fds[i].fd >= 0 && others[i].fd < 0;
-
-		fds[i].revents = is_watch ? watch[next++].revents : others[i].revents;
+		if (fds[i].fd >= 0 && others[i].fd < 0)
+			fds[i].revents = watch[next++].revents;
+		else
+			fds[i].revents = others[i].revents;
 	}
 }
 

@@ -76,7 +76,7 @@ static int mark(const struct pollfd *fds, nfds_t n, fd_set *r, fd_set *w, fd_set
 
 	for (nfds_t i = 0; i < n; i++) {
 		for (unsigned j = 0; j < 3; j++) {
-			if (!(fds[i].events & asked[j]))
+			if (!set[j] || !(fds[i].events & asked[j]))
 				continue;
 			if (fds[i].revents & ready[j])
 				bits++;

@@ -12,7 +12,7 @@ enum {
 /* The events of a ring's direction. */
 static short events_of(const struct rp_session *s, unsigned ring)
 {
-	return rp_ring_is_tx(s, ring) ? TX_EVENTS : RX_EVENTS;
+	return (short)(rp_ring_is_tx(s, ring) ? TX_EVENTS : RX_EVENTS);
 }
 
 static bool usable(const struct rp_session *s)
@@ -23,7 +23,7 @@ static bool usable(const struct rp_session *s)
 /* One ring's part of @events. */
 static short look_at(struct rp_session *s, unsigned ring, short events)
 {
-	const short wanted = events & events_of(s, ring);
+	const short wanted = (short)(events & events_of(s, ring));
 
 	if (!wanted && !rp_ring_pending(s, ring))
 		return 0;
@@ -31,7 +31,7 @@ static short look_at(struct rp_session *s, unsigned ring, short events)
 		return POLLERR;
 	if (rp_ring_sync(s, ring))
 		return POLLERR;
-	return rp_ring_ready(s, ring) ? wanted : 0;
+	return rp_ring_ready(s, ring) ? wanted : (short)0;
 }
 
 short rp_watch_look(struct rp_session *s, int fd, short events)
@@ -44,7 +44,7 @@ short rp_watch_look(struct rp_session *s, int fd, short events)
 	for (unsigned i = push ? 0 : s->ntx; i < s->nrings; i++) {
 		if (i >= s->ntx && !(events & RX_EVENTS))
 			break;
-		revents |= look_at(s, i, events);
+		revents = (short)(revents | look_at(s, i, events));
 	}
 	return revents;
 }
