@@ -31,7 +31,7 @@ static short look_at(struct rp_session *s, unsigned ring, short events)
 		return POLLERR;
 	if (rp_ring_sync(s, ring))
 		return POLLERR;
-	return rp_ring_ready(s, ring) ? wanted : (short)0;
+	return (short)(rp_ring_ready(s, ring) ? wanted : 0);
 }
 
 short rp_watch_look(struct rp_session *s, int fd, short events)
