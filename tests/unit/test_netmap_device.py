@@ -391,6 +391,7 @@ def test_other_versions_are_refused(device: Device, changes: int) -> None:
 
 def test_changing_what_concerns_everybody_is_for_the_daemons_user(device: Device) -> None:
     attach = ValeAttach(Register(mode=1).pack())
+    assert refused(device, "eth0", STRANGER).errno == errno.EPERM
     for kind, name, body in (
         (Request.VALE_ATTACH, "vale0:lo", attach),
         (Request.VALE_DETACH, "vale0:lo", ValeDetach()),

@@ -233,6 +233,7 @@ class Ports:
                 wanted = Wanted(geometry, region, uid, reserved)
                 return self._enter_pipe(self._make.pipe(parsed, wanted))
             case "interface":
+                peer.check_privileged(f"cannot take interface {name} away from its host")
                 if any(user.attached for user in self._users_of(name)):
                     raise busy(name, "it is attached to a switch", "detach it first: vale-ctl -d")
                 nics = self._need_nics(name)
