@@ -16,6 +16,7 @@ import ringport
 from ringpass.dataplane import DataPlane, FrontEndKind, Kind, PortSpec
 from ringpass.errors import RingpassError
 from ringpass.observe.counters import FILE_NAME, Counters
+from ringport.transport import daemon as transport
 from tests.support.daemon import Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
 from tests.support.rings import RingUser
@@ -35,7 +36,7 @@ kind = "null"
 """
 
 #: What a pair that is refused is asked for by.
-NAMES = {"pipe": "p{1", "NIC": "eth0", "host": "eth0^", "monitor": "vale0:here/t"}
+NAMES = {"NIC": "eth0", "host": "eth0^", "monitor": "vale0:here/t"}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,15 @@ def embedded_null(_: Daemon) -> None:
         assert discarded(counters, "sink") == 1
 
 
+def embedded_pipe(_: Daemon) -> None:
+    with ringpass.Backend() as backend:
+        here, there = backend.open("netmap:p{1"), backend.open("netmap:p}1")
+        put(here, GO)
+        assert take(there) == GO
+        put(there, COME)
+        assert take(here) == COME
+
+
 def embedded_monitor(_: Daemon) -> None:
     with ringpass.Backend() as backend:
         here, there = backend.open("vale0:here"), backend.open("vale0:there")
@@ -84,6 +94,16 @@ def vhost_vale(daemon: Daemon) -> None:
         assert one.receive() == COME
 
 
+def vhost_pipe(daemon: Daemon) -> None:
+    daemon.call("port.add", name="p{1", settings={})
+    binding = transport.Daemon("netmap:p}1", path=daemon.runtime_dir / transport.FILE_NAME)
+    with MiniGuest(daemon.socket("p{1")) as guest, ringport.Port("p}1", binding) as program:
+        guest.send(GO)
+        assert take(program) == GO
+        put(program, COME)
+        assert guest.receive() == COME
+
+
 def vhost_null(daemon: Daemon) -> None:
     with MiniGuest(daemon.socket("vale0:sink")) as guest:
         guest.send(GO)
@@ -91,17 +111,18 @@ def vhost_null(daemon: Daemon) -> None:
             wait_for(lambda: discarded(counters, "vale0:sink") == 1, "the frame to be discarded")
 
 
-NOT_OURS = "serves ports of its switches only"
+#: Without a worker; tests/netns/test_embedded_nic.py has one.
+NO_INTERFACES = "opens no interfaces of the host"
 TABLE: dict[tuple[str, str], Callable[[Daemon], None] | str] = {
     ("VALE", "embedded"): embedded_vale,
     ("null", "embedded"): embedded_null,
-    ("pipe", "embedded"): NOT_OURS,
-    ("NIC", "embedded"): NOT_OURS,
-    ("host", "embedded"): NOT_OURS,
+    ("pipe", "embedded"): embedded_pipe,
+    ("NIC", "embedded"): NO_INTERFACES,
+    ("host", "embedded"): NO_INTERFACES,
     ("monitor", "embedded"): embedded_monitor,
     ("VALE", "vhost-user"): vhost_vale,
     ("null", "vhost-user"): vhost_null,
-    ("pipe", "vhost-user"): "it has no colon",
+    ("pipe", "vhost-user"): vhost_pipe,
     ("NIC", "vhost-user"): "it has no colon",
     ("host", "vhost-user"): "it has no colon",
     ("monitor", "vhost-user"): "contains '/', which netmap's names cannot",
