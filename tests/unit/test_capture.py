@@ -81,6 +81,23 @@ def test_a_recording_has_direction_time_and_drops(backend: ringpass.Backend) -> 
     assert summary == (2, 0)
 
 
+def test_a_pipe_is_recorded_without_a_copy(backend: ringpass.Backend) -> None:
+    with (
+        backend.open("vale0:a{1") as master,
+        backend.open("vale0:a}1") as slave,
+        backend.open("vale0:a{1/z") as monitor,
+    ):
+        exchange(master, frame(HOST_B, HOST_A, 60))
+        slave.rxsync()
+        assert slave.rx[0].get() == frame(HOST_B, HOST_A, 60)
+        slave.rxsync()
+        data, summary = recorded(monitor, packets=1)
+    (shown,) = packets(data)
+    assert shown.packet_data == frame(HOST_B, HOST_A, 60)
+    assert shown.options["epb_flags"].inout == "outbound"
+    assert summary == (1, 0)
+
+
 def test_drops_are_told(backend: ringpass.Backend) -> None:
     with backend.open("vale0:a@conf:slots=64") as a, backend.open("vale0:a/t@conf:slots=8") as m:
         exchange(a, *(frame(HOST_B, HOST_A, 60, number) for number in range(10)))
@@ -128,7 +145,7 @@ def test_a_port_that_goes_ends_the_recording(backend: ringpass.Backend) -> None:
 
 
 def test_nobody_to_monitor(backend: ringpass.Backend) -> None:
-    with pytest.raises(Error, match="there is no such port"):
+    with pytest.raises(Error, match="no program has it open"):
         backend.open("vale0:a/rt")
 
 

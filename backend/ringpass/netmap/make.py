@@ -142,7 +142,9 @@ class Maker:
         name = f"{parent.name}/{letters}#{next(self._numbers)}"
         with ExitStack() as undo:
             wanted = self._hold(name, wanted, undo)
-            port = self._add(name, Kind.MONITOR, wanted, self._worker(wanted), undo)
+            # Those that give slots to a zero-copy monitor know of CSBs only, whoever syncs it.
+            csb = MonitorFlags.ZCOPY in shown
+            port = self._add(name, Kind.MONITOR, wanted, self._worker(wanted), undo, csb=csb)
             self._plane.attach_monitor(port.id, parent.id, shown)
             port.group = Group(undo.pop_all())
         port.parent = parent.name
@@ -208,6 +210,7 @@ class Maker:
         undo: ExitStack,
         front_end: FrontEndKind = FrontEndKind.RINGS,
         switch: SwitchId = _NO_SWITCH,
+        csb: bool = False,
     ) -> Port:
         """Make a port in the data plane, and let `undo` remove it."""
         region = wanted.region if front_end is FrontEndKind.RINGS else None
@@ -223,7 +226,7 @@ class Maker:
             slots=geometry.tx_slots,
             rx_slots=geometry.rx_slots,
             region=PRIVATE if region is None else region.id,
-            csb=region is not None and (worker != NO_WORKER or kind is Kind.LINK),
+            csb=region is not None and (csb or worker != NO_WORKER or kind is Kind.LINK),
             full=Full[settings.full.upper()],
             hold_us=settings.hold_us,
             mtu=settings.mtu,
