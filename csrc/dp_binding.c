@@ -60,7 +60,7 @@ void rp_write_if(uint32_t at, const struct rp_bind_config *cfg, const struct rp_
 
 	memcpy(nifp->ni_name, p->name, len);
 	nifp->ni_version = NETMAP_API;
-	nifp->ni_flags = r->kept ? 0 : NI_PRIV_MEM;
+	nifp->ni_flags = r->common ? 0 : NI_PRIV_MEM;
 	nifp->ni_tx_rings = p->ntx;
 	nifp->ni_rx_rings = p->nrx;
 	nifp->ni_host_tx_rings = host ? host->ntx : 1;

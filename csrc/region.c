@@ -151,6 +151,7 @@ struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_er
 		return NULL;
 	}
 	memcpy(r->name, cfg->name, sizeof(r->name) - 1);
+	r->common = cfg->common;
 	r->fd = -1;
 	r->base = MAP_FAILED;
 	r->slots_max = or_default(cfg->slots_max, DEFAULT_SLOTS);

@@ -24,6 +24,7 @@ struct rp_region {
 	uint64_t bytes;
 	uint32_t slots_max; /* of a ring */
 	uint32_t users;	    /* ports and bindings */
+	bool common;	    /* not one port's own */
 	bool kept;	    /* was asked for by itself: stays without users */
 	char name[64];
 	struct rp_pool csbs;

@@ -127,6 +127,8 @@ struct rp_region_config {
 	uint32_t if_max;    /* netmap_if objects: opens, and ports */
 	uint32_t ring_max;
 	uint32_t buf_max;
+	uint32_t
+		common; /* 1: ports share it by its name; 0: it is one port's, and says NI_PRIV_MEM */
 };
 
 struct rp_pools_info {

@@ -157,6 +157,8 @@ class RegionSpec(NamedTuple):
     """Opens, and ports."""
     ring_max: int = 0
     buf_max: int = 0
+    common: bool = False
+    """Whether ports share it by its name; else its netmap_ifs say NI_PRIV_MEM."""
 
 
 class Pool(NamedTuple):
@@ -468,6 +470,7 @@ class DataPlane:
                 "if_max": spec.if_max,
                 "ring_max": spec.ring_max,
                 "buf_max": spec.buf_max,
+                "common": spec.common,
             },
         )
         return RegionId(self._call(f"cannot make region {spec.name}", lib.rp_region_add, config))

@@ -147,6 +147,7 @@ class Regions:
             if_max=wanted.interfaces,
             ring_max=wanted.rings,
             buf_max=wanted.buffers,
+            common=configured,
         )
         region = Region(self._plane.add_region(spec), name, wanted, uid, configured)
         self._live[region.id] = region
