@@ -13,7 +13,7 @@ static void *pointer(uint64_t address)
 
 int rp_copy_in(void *to, uint64_t from, size_t bytes)
 {
-	/* cppcheck-suppress ctuuninitvar: it is what is written to */
+	/* cppcheck-suppress ctuuninitvar ; it is what is written to */
 	struct iovec here = { to, bytes }, there = { pointer(from), bytes };
 	ssize_t done;
 
