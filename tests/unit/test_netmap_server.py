@@ -202,6 +202,25 @@ def test_a_program_and_a_guest_share_a_pipe(daemon: Daemon, path: Path) -> None:
             assert memory[where : where + length] == sent
 
 
+def test_two_guests_share_a_pipe(daemon: Daemon) -> None:
+    ends = ("vale0:two{1", "vale0:two}1")
+    for end in ends:
+        daemon.call("port.add", name=end)
+    try:
+        with (
+            MiniGuest(daemon.socket(ends[0])) as one,
+            MiniGuest(daemon.socket(ends[1])) as two,
+        ):
+            sent = frame("52:54:00:00:00:02", "52:54:00:00:00:01", b"over the pipe")
+            one.send(sent)
+            assert two.receive() == sent
+            two.send(sent)
+            assert one.receive() == sent
+    finally:
+        for end in ends:
+            daemon.call("port.remove", name=end)
+
+
 def hwtail(memory: mmap.mmap, csb: int) -> int:
     """Return how far the backend filled a ring: from the kernel's half of its CSB."""
     (pool,) = struct.unpack_from("<Q", memory, 24)

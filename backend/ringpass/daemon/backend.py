@@ -334,7 +334,7 @@ class Backend:
             case apply.PortRemove(name) if name in self.programs.reserved:
                 self.programs.unreserve(name)
             case apply.PortAdd(name, port_config):
-                self.programs.ports.check_free(name)
+                self.programs.ports.make_free(name)
                 self._ports[name] = self._add_port(name, port_config)
                 self._adopt(name, self._ports[name])
             case apply.PortSet(name, port_config):

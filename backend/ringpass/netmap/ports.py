@@ -110,7 +110,7 @@ class Ports:
 
     def adopt(self, port: Port) -> None:
         """Enter a port that others made and will `disown`. Raises RingpassError."""
-        self.check_free(port.name)
+        self._check_free(port.name)
         port.static = True
         self._enter(port)
 
@@ -118,8 +118,18 @@ class Ports:
         """Forget a port that others made, before they remove it."""
         del self._named[name]
 
-    def check_free(self, name: str) -> None:
-        """Raise RingpassError if there is a port `name`."""
+    def make_free(self, name: str) -> None:
+        """Raise RingpassError if there is a port `name`; a pipe's end that nobody has open goes."""
+        port = self._named.get(name)
+        if port is None:
+            return
+        idle = not port.holds and not port.static
+        if idle and port.peer is not None and port.peer.front_end is FrontEndKind.VHOST:
+            self._remove_end(port)
+        else:
+            self._check_free(name)
+
+    def _check_free(self, name: str) -> None:
         if name in self._named:
             raise busy(
                 name, "a program has it open", "close it first; ringpass port show tells who"
@@ -129,7 +139,7 @@ class Ports:
         """Make the end `name` of a pipe that of a virtual machine. Raises RingpassError."""
         parsed = names.parse(name)
         other = self._named.get(parsed.peer)
-        self.check_free(name)
+        self.make_free(name)
         machines = frozenset({name})
         if other is not None and other.front_end is FrontEndKind.VHOST:
             port = self._make.second_machine(parsed, wanted, other)
@@ -152,11 +162,15 @@ class Ports:
         port = self._named[name]
         port.static = False
         if port.group.needed:
-            del self._named[name]
-            port.group.ports.remove(port)
-            self._make.remove(port)
+            self._remove_end(port)
         else:
             self._settle(port.group)
+
+    def _remove_end(self, port: Port) -> None:
+        """Remove one end of a pipe, whose other one stays."""
+        del self._named[port.name]
+        port.group.ports.remove(port)
+        self._make.remove(port)
 
     def attach(self, name: str, *, host: bool, peer: Peer) -> Port:
         """Make an interface a port of a switch: `vale0:eth0`. Raises RingpassError."""
