@@ -24,7 +24,7 @@ from tests.support.netmap import Answer, Program
 from tests.support.probe import ProbedDaemon
 from tests.support.wait import wait_until
 
-ONE, TWO = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
+ONE, TWO, PROGRAM = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"
 PORT = "vale0:program"
 CONFIG = """
 [switch.vale0]
@@ -62,6 +62,14 @@ class Rings:
         at = self.tx.ring_offset + SLOTS + SLOT.size * number
         own = SLOT.unpack_from(self.map, at)[0]
         SLOT.pack_into(self.map, at, own if buf_idx is None else buf_idx, length, flags, 0)
+
+    def fill(self, number: int, data: bytes) -> None:
+        """Put a frame into a slot of the tx ring."""
+        buf_ofs, _, buf_bytes = struct.unpack_from("<qII", self.map, self.tx.ring_offset)
+        at = self.tx.ring_offset + SLOTS + SLOT.size * number
+        start = self.tx.ring_offset + buf_ofs + SLOT.unpack_from(self.map, at)[0] * buf_bytes
+        self.map[start : start + len(data)] = data
+        self.slot(number, len(data))
 
     def head(self, head: int) -> None:
         """Hand over the slots before `head`, and kick."""
@@ -265,7 +273,7 @@ def send_for_a_while(path: Path) -> None:
         program = Program(path)  # its rings are its own as long as it is connected
         rings = registered(program)
         for number in range(rings.slots):
-            rings.slot(number, 60)
+            rings.fill(number, frame(PROGRAM, PROGRAM, b"for nobody else"))
         head = 0
         while True:
             head = (head + 16) % rings.slots
