@@ -5,9 +5,11 @@ TABLE has them all: a proof, or what is said of one that is refused.
 """
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import NamedTuple
 
 import pytest
 
@@ -19,10 +21,11 @@ from ringpass.observe.counters import FILE_NAME, Counters
 from ringport.transport import daemon as transport
 from tests.support.daemon import Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
+from tests.support.networks import Network, Raw
 from tests.support.rings import RingUser
 
 KINDS = ("VALE", "null", "pipe", "NIC", "host", "monitor")
-FRONT_ENDS = ("embedded", "vhost-user")
+FRONT_ENDS = ("process", "embedded", "vhost-user")
 
 HERE, THERE = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
 GO, COME = frame(THERE, HERE, b"go"), frame(HERE, THERE, b"come")
@@ -36,16 +39,81 @@ kind = "null"
 """
 
 #: What a pair that is refused is asked for by.
-NAMES = {"NIC": "eth0", "host": "eth0^", "monitor": "vale0:here/t"}
+NAMES = {"null": "vale0:sink", "NIC": "eth0", "host": "eth0^", "monitor": "vale0:here/t"}
+
+
+class Place(NamedTuple):
+    """A daemon beside the interface eth0, which a cable joins with another one elsewhere."""
+
+    daemon: Daemon
+    here: Network
+    there: Network
+
+    def open(self, name: str) -> ringport.Port:
+        """Open a port as a process does."""
+        path = self.daemon.runtime_dir / transport.FILE_NAME
+        return ringport.Port(name, transport.Daemon(name, path=path))
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("d"), CONFIG) as daemon:
-        yield daemon
+def place() -> Iterator[Place]:
+    if os.geteuid():
+        pytest.skip("only root may use the host's interfaces")
+    with (
+        TemporaryDirectory(prefix="rp-") as directory,
+        Network() as here,
+        Network() as there,
+    ):
+        here.cable("eth0", there, "eth0")
+        daemon = Daemon(Path(directory), CONFIG)
+        here.do(daemon.__enter__)
+        try:
+            yield Place(daemon, here, there)
+        finally:
+            daemon.__exit__(None, None, None)
 
 
-def embedded_vale(_: Daemon) -> None:
+def process_vale(place: Place) -> None:
+    with place.open("vale0:one") as one, place.open("vale0:two") as two:
+        put(one, GO)
+        assert take(two) == GO
+        put(two, COME)
+        assert take(one) == COME
+
+
+def process_pipe(place: Place) -> None:
+    with place.open("netmap:q{1") as one, place.open("netmap:q}1") as two:
+        put(one, GO)
+        assert take(two) == GO
+        put(two, COME)
+        assert take(one) == COME
+
+
+def process_nic(place: Place) -> None:
+    with place.open("netmap:eth0") as port, Raw(place.there, "eth0") as wire:
+        put(port, GO)
+        assert wire.receive(1) == [GO]
+        wire.send(COME)
+        assert take(port) == COME
+
+
+def process_host(place: Place) -> None:
+    with place.open("netmap:eth0^") as port, Raw(place.here, "eth0") as stack:
+        put(port, GO)
+        assert stack.receive(1) == [GO]
+        stack.send(COME)
+        assert take(port) == COME
+
+
+def process_monitor(place: Place) -> None:
+    with place.open("vale0:one") as one, place.open("vale0:two") as two:
+        with place.open("vale0:one/t") as monitor:
+            put(one, GO)
+            assert take(monitor) == GO
+        assert take(two) == GO
+
+
+def embedded_vale(_: Place) -> None:
     with ringpass.Backend() as backend:
         here, there = backend.open("vale0:here"), backend.open("vale0:there")
         put(here, GO)
@@ -54,7 +122,7 @@ def embedded_vale(_: Daemon) -> None:
         assert take(here) == COME
 
 
-def embedded_null(_: Daemon) -> None:
+def embedded_null(_: Place) -> None:
     with (
         TemporaryFile() as file,
         DataPlane(file.fileno()) as plane,
@@ -68,7 +136,7 @@ def embedded_null(_: Daemon) -> None:
         assert discarded(counters, "sink") == 1
 
 
-def embedded_pipe(_: Daemon) -> None:
+def embedded_pipe(_: Place) -> None:
     with ringpass.Backend() as backend:
         here, there = backend.open("netmap:p{1"), backend.open("netmap:p}1")
         put(here, GO)
@@ -77,7 +145,7 @@ def embedded_pipe(_: Daemon) -> None:
         assert take(here) == COME
 
 
-def embedded_monitor(_: Daemon) -> None:
+def embedded_monitor(_: Place) -> None:
     with ringpass.Backend() as backend:
         here, there = backend.open("vale0:here"), backend.open("vale0:there")
         monitor = backend.open("vale0:here/t")
@@ -85,8 +153,8 @@ def embedded_monitor(_: Daemon) -> None:
         assert take(monitor) == take(there) == GO
 
 
-def vhost_vale(daemon: Daemon) -> None:
-    here, there = daemon.socket("vale0:here"), daemon.socket("vale0:there")
+def vhost_vale(place: Place) -> None:
+    here, there = place.daemon.socket("vale0:here"), place.daemon.socket("vale0:there")
     with MiniGuest(here) as one, MiniGuest(there) as two:
         one.send(GO)
         assert two.receive() == GO
@@ -94,26 +162,31 @@ def vhost_vale(daemon: Daemon) -> None:
         assert one.receive() == COME
 
 
-def vhost_pipe(daemon: Daemon) -> None:
-    daemon.call("port.add", name="p{1", settings={})
-    binding = transport.Daemon("netmap:p}1", path=daemon.runtime_dir / transport.FILE_NAME)
-    with MiniGuest(daemon.socket("p{1")) as guest, ringport.Port("p}1", binding) as program:
+def vhost_pipe(place: Place) -> None:
+    place.daemon.call("port.add", name="p{1", settings={})
+    with MiniGuest(place.daemon.socket("p{1")) as guest, place.open("netmap:p}1") as program:
         guest.send(GO)
         assert take(program) == GO
         put(program, COME)
         assert guest.receive() == COME
 
 
-def vhost_null(daemon: Daemon) -> None:
-    with MiniGuest(daemon.socket("vale0:sink")) as guest:
+def vhost_null(place: Place) -> None:
+    with MiniGuest(place.daemon.socket("vale0:sink")) as guest:
         guest.send(GO)
-        with Counters(daemon.runtime_dir / FILE_NAME) as counters:
+        with Counters(place.daemon.runtime_dir / FILE_NAME) as counters:
             wait_for(lambda: discarded(counters, "vale0:sink") == 1, "the frame to be discarded")
 
 
 #: Without a worker; tests/netns/test_embedded_nic.py has one.
 NO_INTERFACES = "opens no interfaces of the host"
-TABLE: dict[tuple[str, str], Callable[[Daemon], None] | str] = {
+TABLE: dict[tuple[str, str], Callable[[Place], None] | str] = {
+    ("VALE", "process"): process_vale,
+    ("null", "process"): "it is for a virtual machine",
+    ("pipe", "process"): process_pipe,
+    ("NIC", "process"): process_nic,
+    ("host", "process"): process_host,
+    ("monitor", "process"): process_monitor,
     ("VALE", "embedded"): embedded_vale,
     ("null", "embedded"): embedded_null,
     ("pipe", "embedded"): embedded_pipe,
@@ -131,34 +204,38 @@ TABLE: dict[tuple[str, str], Callable[[Daemon], None] | str] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_a_pair_passes_a_frame_or_is_refused(daemon: Daemon, kind: str, front_end: str) -> None:
+def test_a_pair_passes_a_frame_or_is_refused(place: Place, kind: str, front_end: str) -> None:
     expected = TABLE[kind, front_end]
     if callable(expected):
-        expected(daemon)
+        expected(place)
         return
     with pytest.raises((RingpassError, ringport.Error), match=expected):
-        ASK[front_end](daemon, NAMES[kind])
+        ASK[front_end](place, NAMES[kind])
 
 
 def test_the_table_has_all_pairs_and_no_others() -> None:
     assert set(TABLE) == set(itertools.product(KINDS, FRONT_ENDS))
 
 
-def ask_embedded(_: Daemon, name: str) -> None:
+def ask_process(place: Place, name: str) -> None:
+    place.open(name).close()
+
+
+def ask_embedded(_: Place, name: str) -> None:
     with ringpass.Backend() as backend:
         backend.open(name if name.startswith("vale") else f"netmap:{name}")
 
 
-def ask_vhost(daemon: Daemon, name: str) -> None:
-    daemon.call("port.add", name=name, settings={})
+def ask_vhost(place: Place, name: str) -> None:
+    place.daemon.call("port.add", name=name, settings={})
 
 
-ASK = {"embedded": ask_embedded, "vhost-user": ask_vhost}
+ASK = {"process": ask_process, "embedded": ask_embedded, "vhost-user": ask_vhost}
 
 
 def put(port: ringport.Port, data: bytes) -> None:
     """Send a frame."""
-    assert port.tx[0].put(data)
+    assert (*port.tx, *port.host_tx)[0].put(data)
     port.txsync()
 
 
@@ -166,7 +243,7 @@ def take(port: ringport.Port) -> bytes | None:
     """Return the frame that came."""
     assert port.wait_readable(10)
     port.rxsync()
-    return port.rx[0].get()
+    return (*port.rx, *port.host_rx)[0].get()
 
 
 def discarded(counters: Counters, port: str) -> int:
