@@ -12,6 +12,7 @@ import pytest
 from ringpass.netlink import filters, links
 from ringpass.nic import bpf, programs
 from ringpass.nic.interface import Interface
+from tests.support.miniguest import wait_for
 from tests.support.networks import Network, Raw, echo_over_tcp, frame
 from tests.support.nics import Bench, bench, lay
 
@@ -196,8 +197,12 @@ def test_a_nic_that_goes_down_goes_on_when_it_is_up(
         end.send(frame(1))
         here.ip("link set eth0 up")
         here.do(nic.look)
-        end.send(frame(2))
-        assert far.receive(1) == [frame(2)]
+
+        def passes() -> bool:
+            end.send(frame(2))
+            return not far.silent()
+
+        wait_for(passes, "the kernel to use the link again")
 
 
 def test_a_nic_that_vanishes_is_taken_again_when_it_returns(
