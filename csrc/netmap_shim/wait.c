@@ -47,12 +47,18 @@ struct timespec rp_deadline_left(const struct rp_deadline *d)
 	return left;
 }
 
+/* A session that another thread registers during the wait is not armed: nobody counted its rings. */
+static short look_at(const struct rp_watch *w)
+{
+	return (short)(w->bound ? rp_watch_look(w->session, w->fd, w->events) : POLLERR);
+}
+
 static unsigned look(struct rp_watch *watch, unsigned n)
 {
 	unsigned ready = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		watch[i].revents = rp_watch_look(watch[i].session, watch[i].fd, watch[i].events);
+		watch[i].revents = look_at(&watch[i]);
 		ready += watch[i].revents != 0;
 	}
 	return ready;
@@ -66,13 +72,15 @@ struct sleep {
 	struct pollfd few[FEW];
 };
 
-static bool prepare(struct sleep *s, const struct rp_watch *watch, unsigned nwatch,
+static bool prepare(struct sleep *s, struct rp_watch *watch, unsigned nwatch,
 		    const struct pollfd *fds, nfds_t nfds)
 {
 	nfds_t most = nfds;
 
-	for (unsigned i = 0; i < nwatch; i++)
+	for (unsigned i = 0; i < nwatch; i++) {
+		watch[i].bound = rp_session_bound(watch[i].session, watch[i].fd);
 		most += rp_watch_fds(watch[i].session);
+	}
 	s->n = nfds;
 	s->naps = false;
 	s->fds = most <= FEW ? s->few : calloc(most, sizeof(*s->fds));

@@ -23,6 +23,7 @@ struct rp_watch {
 	int fd; /* its connection */
 	short events;
 	short revents;
+	bool bound; /* it was registered when the wait began */
 };
 
 /**

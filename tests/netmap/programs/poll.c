@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/select.h>
+#include <sys/wait.h>
 
 #include "ports.h"
 
@@ -156,6 +157,43 @@ TEST(an_unbound_descriptor_has_an_error)
 	EXPECT_EQ(poll(&p, 1, 0), 1);
 	EXPECT_EQ(p.revents, POLLERR);
 	EXPECT_EQ(poll(&p, 1, -1), 1);
+	close(fd);
+}
+
+/* The child learns of the rings, more than it has room for on its stack, when it polls. */
+TEST(a_port_can_be_registered_elsewhere)
+{
+	enum { RINGS = 8, OTHERS = 31 };
+	int fd = open("/dev/netmap", O_RDWR), ends[2], status;
+	struct nmreq_register body = { .nr_mode = NR_REG_ALL_NIC,
+				       .nr_tx_rings = RINGS,
+				       .nr_rx_rings = RINGS };
+	struct nmreq_header header = { .nr_version = NETMAP_API,
+				       .nr_reqtype = NETMAP_REQ_REGISTER,
+				       .nr_body = (uintptr_t)&body };
+	struct pollfd fds[OTHERS + 1];
+	pid_t child;
+	char byte;
+
+	EXPECT(fd >= 0);
+	EXPECT_EQ(pipe(ends), 0);
+	child = fork();
+	if (child == 0) {
+		EXPECT_EQ(read(ends[0], &byte, 1), 1);
+		for (unsigned i = 0; i < OTHERS; i++)
+			fds[i] = (struct pollfd){ .fd = -1 };
+		fds[OTHERS] = (struct pollfd){ .fd = fd, .events = POLLIN };
+		EXPECT_EQ(poll(fds, OTHERS + 1, 5), 0);
+		_exit(0);
+	}
+	snprintf(header.nr_name, sizeof(header.nr_name), "%s", name_of("vale0:e%d", 0));
+	EXPECT_EQ(ioctl(fd, NIOCCTRL, &header), 0);
+	EXPECT_EQ(body.nr_rx_rings, RINGS);
+	EXPECT_EQ(write(ends[1], "x", 1), 1);
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	EXPECT_EQ(status, 0);
+	close(ends[0]);
+	close(ends[1]);
 	close(fd);
 }
 
