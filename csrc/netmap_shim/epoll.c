@@ -108,13 +108,12 @@ static int change(struct set *set, int op, int fd, const struct epoll_event *eve
 	}
 }
 
-/* The kernel says whether @epfd is an epoll descriptor: it refuses to add a set to itself so. */
-static bool is_epoll(int epfd)
+/* Only an epoll descriptor can miss @fd, a session, among its members; waiting would take events. */
+static bool is_epoll(int epfd, int fd)
 {
 	struct epoll_event none = { 0 };
 
-	return rp_real()->epoll_ctl(epfd, EPOLL_CTL_DEL, epfd, &none) == 0 || errno == ENOENT ||
-	       rp_real()->epoll_pwait(epfd, &none, 1, 0, NULL) >= 0;
+	return rp_real()->epoll_ctl(epfd, EPOLL_CTL_DEL, fd, &none) == 0 || errno == ENOENT;
 }
 
 RP_EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
@@ -131,7 +130,7 @@ RP_EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 		errno = EFAULT;
 		return -1;
 	}
-	if (!is_epoll(epfd)) /* errno says why: EBADF, EINVAL */
+	if (!is_epoll(epfd, fd)) /* errno says why: EBADF, EINVAL */
 		return -1;
 	set = make_set(epfd);
 	if (!set) {

@@ -140,3 +140,22 @@ TEST(the_kernels_members_are_told_beside_ours)
 	close(ends[1]);
 	close_pair(p);
 }
+
+TEST(adding_a_port_takes_no_event_of_another_member)
+{
+	struct pair p = open_pipe();
+	struct epoll_event events[4];
+	int set = epoll_create1(0), ends[2];
+	char byte = 0;
+
+	EXPECT_EQ(pipe(ends), 0);
+	EXPECT_EQ(change(set, EPOLL_CTL_ADD, ends[0], EPOLLIN | EPOLLONESHOT, 1), 0);
+	EXPECT_EQ(write(ends[1], &byte, 1), 1);
+	EXPECT_EQ(change(set, EPOLL_CTL_ADD, NETMAP_FD(p.b), EPOLLIN, 2), 0);
+	EXPECT_EQ(epoll_wait(set, events, 4, 1000), 1);
+	EXPECT_EQ(events[0].data.u64, 1);
+	close(set);
+	close(ends[0]);
+	close(ends[1]);
+	close_pair(p);
+}
