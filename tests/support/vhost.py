@@ -5,11 +5,13 @@ import array
 import mmap
 import os
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ringpass import descriptors
 from ringpass.dataplane import MemorySlot, VringConfig
 from ringpass.errors import RingpassError
 from ringpass.vhostuser.connection import Fd, Message
@@ -209,5 +211,7 @@ def memfd(size: int = mmap.PAGESIZE) -> int:
 
 
 def open_fds() -> int:
-    """Return how many descriptors this process has open."""
+    """Return how many descriptors this process has open, when those of peers are closed."""
+    while descriptors.pending():
+        time.sleep(0.001)
     return len(list(Path("/proc/self/fd").iterdir()))

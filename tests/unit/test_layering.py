@@ -73,6 +73,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "ports": "errors ringport",
         "pktgen": "errors interrupt ringport",
         "errors": "",
+        "descriptors": "",
         "paths": "errors",
         "names": "errors",
         "portspec": "errors ringport",
@@ -87,8 +88,8 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "dataplane": "errors names config",
         "embedded": "errors dataplane netmap nic ringport",
         "capture": "errors ringport",
-        "vhostuser": "errors sockets names config dataplane",
-        "netmap": "errors sockets names config dataplane",
+        "vhostuser": "descriptors errors sockets names config dataplane",
+        "netmap": "descriptors errors sockets names config dataplane",
         "nic": "errors netlink dataplane netmap",
         "daemon": (
             "errors paths names sockets logic config apply dataplane netlink vhostuser netmap nic "

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import socket
 import struct
 from collections import Counter
@@ -20,6 +19,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from ringpass import descriptors
 from ringpass.errors import RingpassError
 from ringpass.netmap import abi, attach, legacy
 from ringpass.netmap.attach import Attachment
@@ -35,7 +35,8 @@ FILE_NAME = "netmap.sock"
 MAGIC = 0x706E7072
 VERSION = 1
 MAX_MESSAGE_BYTES = 16384
-MAX_FDS = 250
+#: What the kernel lets through: it would close those beyond on our time.
+MAX_FDS = 253
 #: Opens at the same time: of all users, and of each one but the daemon's own and root.
 MAX_OPENS = 1024
 MAX_OPENS_OF_USER = 256
@@ -119,7 +120,7 @@ class Server:
         peer = Peer(found.pid, found.uid)
         if why := self._refusal(peer):
             log.warning("event=open-refused pid=%d uid=%d why=%r", peer.pid, peer.uid, why)
-            connected.close()
+            _close(connected)
             return
         self._sessions[connected] = Session(self.device, peer)
         loop.add_reader(connected, self._serve, connected)
@@ -152,12 +153,12 @@ class Server:
             _send(message.fds, answer)
         finally:
             for fd in message.fds:
-                os.close(fd)
+                descriptors.close(fd)
 
     def _end(self, connected: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(connected)
         self._sessions.pop(connected).close()
-        connected.close()
+        _close(connected)
 
 
 class Message(NamedTuple):
@@ -265,6 +266,11 @@ class Session:
                 errno=errno.ENXIO,
             )
         return self._open.registration
+
+
+def _close(connected: socket.socket) -> None:
+    """Close a connection; requests that nobody read may hold descriptors."""
+    descriptors.close(connected.detach())
 
 
 def _receive(connected: socket.socket) -> Message | None:

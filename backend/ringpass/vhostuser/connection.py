@@ -2,12 +2,11 @@
 """A unix socket that yields vhost-user messages, with their file descriptors, without blocking."""
 
 import array
-import contextlib
-import os
 import socket
 from types import TracebackType
 from typing import Self
 
+from ringpass import descriptors
 from ringpass.vhostuser.messages import (
     MAX_PAYLOAD,
     MAX_TABLE_ROWS,
@@ -41,10 +40,10 @@ class Fd:
         return self._number
 
     def close(self) -> None:
-        """Close the descriptor. A second close does nothing."""
+        """Close the descriptor, later if that may wait. A second close does nothing."""
         if self._number >= 0:
             number, self._number = self._number, -1
-            os.close(number)
+            descriptors.close(number)
 
 
 class Message:
@@ -91,7 +90,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket, and the descriptors of a message that never became whole."""
-        self._sock.close()
+        descriptors.close(self._sock.detach())
         _close_all(self._fds)
 
     def receive(self) -> Message | None:
@@ -177,6 +176,5 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[Fd]:
 
 def _close_all(fds: list[Fd]) -> None:
     for fd in fds:
-        with contextlib.suppress(OSError):
-            fd.close()
+        fd.close()
     fds.clear()
