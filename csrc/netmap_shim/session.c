@@ -59,6 +59,7 @@ static void find_rings(struct rp_session *s, const struct rp_nm_ring *record, un
 
 	s->nrings = 0;
 	s->ntx = 0;
+	s->alone = true;
 	for (int dir = NETMAP_DIR_TX; dir >= NETMAP_DIR_RX; dir--) {
 		for (unsigned i = 0; i < count; i++) {
 			struct rp_nm_ring in;
@@ -66,6 +67,7 @@ static void find_rings(struct rp_session *s, const struct rp_nm_ring *record, un
 			memcpy(&in, &record[i], sizeof(in));
 			if (in.dir != dir)
 				continue;
+			s->alone &= in.peer_csb != RP_NO_CSB;
 			s->ring[s->nrings++] = (struct rp_session_ring){
 				.at = (void *)(base + in.ring_offset),
 				.csb = (struct rp_csb *)(void *)(base +

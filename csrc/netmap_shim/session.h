@@ -47,6 +47,7 @@ struct rp_session {
 	int fd[RP_NM_MAX_FDS]; /* the client's descriptors, which the program must leave alone */
 	unsigned nfds;
 	uint64_t reg_flags;
+	bool alone;  /* its rings, all of them pipes', go on without the backend */
 	bool extmem; /* the region lies where the program wanted it: there is no mmap() */
 
 	/* CSB mode, and the loop that serves it; shared with children. */

@@ -92,12 +92,36 @@ static bool prepare(struct sleep *s, struct rp_watch *watch, unsigned nwatch,
 	return true;
 }
 
-static void arm(struct sleep *s, const struct rp_watch *watch, unsigned n)
+static void arm(struct sleep *s, struct rp_watch *watch, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		s->n += rp_watch_arm(watch[i].session, watch[i].fd, watch[i].events, s->fds + s->n);
-		s->naps |= rp_watch_naps(watch[i].session, watch[i].events);
+		struct rp_watch *w = &watch[i];
+
+		w->connection = s->n;
+		s->n += rp_watch_arm(w->session, w->orphaned ? -1 : w->fd, w->events,
+				     s->fds + s->n);
+		s->naps |= rp_watch_naps(w->session, w->events);
 	}
+}
+
+/*
+ * A connection that hung up ends each sleep at once: its session has an error, unless something
+ * is ready still, or is left alone. Return: how many have an error.
+ */
+static unsigned find_hung_up(const struct sleep *s, struct rp_watch *watch, unsigned n)
+{
+	unsigned errors = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct rp_watch *w = &watch[i];
+
+		if (w->revents || !(s->fds[w->connection].revents & (POLLHUP | POLLERR)))
+			continue;
+		w->revents = rp_watch_hung_up(w->session);
+		w->orphaned = !w->revents;
+		errors += w->revents != 0;
+	}
+	return errors;
 }
 
 static void disarm(const struct rp_watch *watch, unsigned n)
@@ -161,6 +185,8 @@ static int round_of(struct sleep *s, struct rp_watch *watch, unsigned nwatch, nf
 		return -1;
 	if (others && !ready && armed)
 		ready = look(watch, nwatch);
+	if (others && armed)
+		ready += find_hung_up(s, watch, nwatch);
 	for (nfds_t i = 0; i < nfds; i++)
 		ready += s->fds[i].revents != 0;
 	return (int)ready;

@@ -68,6 +68,11 @@ unsigned rp_watch_arm(struct rp_session *s, int fd, short events, struct pollfd 
 	return n;
 }
 
+short rp_watch_hung_up(const struct rp_session *s)
+{
+	return s->alone ? 0 : POLLERR;
+}
+
 void rp_watch_disarm(struct rp_session *s, short events)
 {
 	for (unsigned i = 0; usable(s) && i < s->nrings; i++) {

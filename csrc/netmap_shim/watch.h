@@ -23,7 +23,9 @@ struct rp_watch {
 	int fd; /* its connection */
 	short events;
 	short revents;
-	bool bound; /* it was registered when the wait began */
+	bool bound;	   /* it was registered when the wait began */
+	bool orphaned;	   /* the backend went, and its rings do without */
+	nfds_t connection; /* where it is among the descriptors slept on */
 };
 
 /**
@@ -39,11 +41,19 @@ unsigned rp_watch_fds(const struct rp_session *s);
 
 /**
  * rp_watch_arm() - ask for a call when one of @events may hold
- * @fds: gets the descriptors to sleep on, rp_watch_fds() at most
+ * @fd: the connection, -1: nobody is at its other end any more
+ * @fds: gets the descriptors to sleep on, rp_watch_fds() at most; the first is @fd
  *
  * Return: how many it got
  */
 unsigned rp_watch_arm(struct rp_session *s, int fd, short events, struct pollfd *fds);
+
+/**
+ * rp_watch_hung_up() - the connection was seen to hang up: the backend is gone
+ *
+ * Return: POLLERR, or 0 when the rings of @s go on by themselves
+ */
+short rp_watch_hung_up(const struct rp_session *s);
 
 /* rp_watch_disarm() - the end of rp_watch_arm(): no more calls, forget those that came */
 void rp_watch_disarm(struct rp_session *s, short events);

@@ -22,3 +22,9 @@ def test_programs_find_netmaps_semantics(subject: str, daemon: Daemon, tmp_path:
     run(served(compiled(subject, tmp_path)), timeout=60)
     assert daemon.process is not None
     assert daemon.process.poll() is None
+
+
+def test_programs_see_that_the_backend_died(daemon: Daemon, tmp_path: Path) -> None:
+    run(served(compiled("orphans", tmp_path)), timeout=60)
+    assert daemon.process is not None
+    assert daemon.process.wait(10) < 0
