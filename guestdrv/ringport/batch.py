@@ -229,7 +229,11 @@ class Batch:
         return done
 
     def copy(self, to: "Ring", keep: Mask | None = None) -> int:
-        """Hand the frames on to the tx ring `to` by copying them. Else as `move`."""
+        """Hand the frames on to the tx ring `to` by copying them. Else as `move`.
+
+        Raises Error(EMSGSIZE) for a frame that needs more slots than `to` has, once it is the first
+        of the batch.
+        """
         lengths = self.lengths
         most = int(lengths.max(initial=0))
         if self.ring.offset_mask or to.offset_mask or most > min(to.buf_size, self.ring.buf_size):
@@ -323,15 +327,21 @@ class Batch:
     def _copy_one_by_one(self, to: "Ring", keep: Mask | None) -> int:
         """Copy frames that do not fit into as many slots as they came in."""
         wanted = None if keep is None else self.of_frames(keep)
-        done, left = 0, self._count
+        done, left = 0, self._whole(self._count)
         while left:
             pieces = []
             for slot in self.ring[:left]:
                 pieces.append(bytes(slot.data))
                 if not slot.more:
                     break
-            if (wanted is None or wanted[done]) and not to.put(b"".join(pieces)):
-                break
+            try:
+                if (wanted is None or wanted[done]) and not to.put(b"".join(pieces)):
+                    break
+            except Error:
+                # The caller has to know of the frames that are done with.
+                if done:
+                    break
+                raise
             self.ring.advance(len(pieces))
             done += len(pieces)
             left -= len(pieces)

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Two ports joined: what one receives the other sends."""
 
+import errno
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ringport.errors import Error
 from ringport.port import Port, wait
 from ringport.ring import Ring
+
+if TYPE_CHECKING:
+    from ringport.batch import Batch
 
 
 @dataclass
@@ -22,6 +28,10 @@ class Direction:
     slots: int = 0
     """Handed on so far; most frames are in one slot."""
     bytes: int = 0
+    dropped: int = 0
+    """Frames that are longer than the whole tx ring."""
+    blocked: bool = False
+    """Whether frames wait, since the last step, for more room in the sink."""
 
     def __post_init__(self) -> None:
         self.copy = self.copy or self.source.region_key != self.sink.region_key
@@ -35,24 +45,47 @@ class Direction:
         """Sync, hand on at most a batch of each ring, sync; return how many slots."""
         self.source.rxsync()
         moved = 0
+        self.blocked = False
         for rx, tx in self._pairs:
             batch = rx.batch(self.batch)
             if not len(batch):
                 continue
             lengths = batch.lengths
-            done = batch.copy(tx) if self.copy else batch.move(tx)
+            done = self._hand_on(batch, tx)
             self.bytes += int(lengths[:done].sum())
             moved += done
         if moved:
             self.slots += moved
+        if self.blocked:
+            # A wait for the sink ends with more room than there is now.
+            for ring in (*self.sink.tx, *self.sink.host_tx):
+                ring.cur = ring.tail
         # Even if nothing was handed on: a full sink has room again only behind a sync.
         self.sink.txsync()
         return moved
 
-    @property
-    def blocked(self) -> bool:
-        """Whether frames wait for room in the sink."""
-        return any(len(rx) and not len(tx) for rx, tx in self._pairs)
+    def _hand_on(self, batch: "Batch", tx: Ring) -> int:
+        """Hand on what there is room for; drop the first frame if it needs more than a ring."""
+        try:
+            done = batch.copy(tx) if self.copy else batch.move(tx)
+            fits = done > 0 or _first_frame(batch) < tx.num_slots
+        except Error as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            done, fits = 0, False
+        if not fits:
+            batch.advance(_first_frame(batch))
+            self.dropped += 1
+        elif not done:
+            self.blocked = True
+        return done
+
+
+def _first_frame(batch: "Batch") -> int:
+    """Return how many slots of a batch are its first frame's."""
+    begins = batch.first
+    begins[0] = False
+    return int(begins.argmax()) or len(batch)
 
 
 class Bridge:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ringpass
 import ringport
 from ringport import Error, Port, Ring, abi
+from ringport.bridge import Bridge, Direction
 from tests.support.netmap_region import FakeRegion
 
 SIZES = st.integers(2, 17)
@@ -260,3 +262,75 @@ def test_arrays_outlive_a_port() -> None:
     row = int(port.rx[0].batch().buf_idx[2])
     port.close()
     assert bytes(buffers[row, :2]) == b"\0\2"
+
+
+@pytest.mark.parametrize("most", [3, 4, 9])
+def test_a_copy_between_other_buffers_cuts_no_frame_at_the_end_of_a_batch(most: int) -> None:
+    pieces = [b"a" * 64, b"b" * 30, b"c" * 64, b"d" * 30]
+    sink = FakeRegion([(True, 16)], buf_bytes=128, offset_bits=4)
+    with filled(FakeRegion([(False, 8)], buf_bytes=64), 6, pieces) as source, sink.port() as target:
+        (rx,), (tx,) = source.rx, target.tx
+        rx.batch().flags = [abi.NS_MOREFRAG, 0, abi.NS_MOREFRAG, 0]
+        done = rx.batch(most).copy(tx)
+        assert done == (2 if most == 3 else 4)
+        assert len(rx) == 4 - done
+        while len(rx):
+            rx.batch().copy(tx)
+        target.txsync()
+        assert sink.binding.sent == [b"a" * 64 + b"b" * 30, b"c" * 64 + b"d" * 30]
+
+
+def test_frames_before_one_that_never_fits_are_told_of() -> None:
+    frames = [b"a" * 60, bytes(2000), b"b" * 60]
+    sink = FakeRegion([(True, 4)], buf_bytes=64)
+    with filled(FakeRegion([(False, 8)]), 0, frames) as source, sink.port() as target:
+        (rx,), (tx,) = source.rx, target.tx
+        assert rx.batch().copy(tx) == 1
+        with pytest.raises(Error, match="2000 bytes") as caught:
+            rx.batch().copy(tx)
+        assert caught.value.errno == errno.EMSGSIZE
+        assert len(rx) == 2
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_bridge_drops_a_frame_that_never_fits(copy: bool) -> None:
+    key = "one region"
+    source = FakeRegion([(False, 16)], key=key)
+    sink = FakeRegion([(True, 4)], key=key)
+    with filled(source, 0, numbered(9)) as one, sink.port() as other:
+        one.rx[0].batch().flags = [0, *[abi.NS_MOREFRAG] * 3, 0, 0, 0, 0, 0]
+        way = Direction(one, other, copy=copy)
+        assert [way.step() for _ in range(5)] == [1, 0, 3, 1, 0]
+        assert (way.slots, way.dropped, way.blocked) == (5, 1, False)
+        assert len(one.rx[0]) == 0
+
+
+def test_a_bridge_drops_what_needs_too_many_of_the_sinks_buffers() -> None:
+    sink = FakeRegion([(True, 4)], buf_bytes=64)
+    with filled(FakeRegion([(False, 8)]), 0, [bytes(2000), b"b" * 60]) as one, sink.port() as other:
+        way = Direction(one, other)
+        assert [way.step() for _ in range(3)] == [0, 1, 0]
+        assert (way.slots, way.bytes, way.dropped) == (1, 60, 1)
+        assert sink.binding.sent == [b"b" * 60]
+
+
+def test_a_bridge_sleeps_until_the_sink_has_more_room() -> None:
+    with ringpass.Backend() as backend:
+        a, b = (backend.open(f"vale0:x{end}@conf:slots=8") for end in ("{1", "}1"))
+        c, d = (backend.open(f"vale0:x{end}@conf:slots=8") for end in ("{2", "}2"))
+        for port in (c, a):  # five of seven slots of the sink are taken, and then come three
+            for number in range(5 if port is c else 3):
+                port.tx[0].put(bytes([number]) * 60)
+                port.tx[0].slot(number).flags = abi.NS_MOREFRAG if port is a and number < 2 else 0
+            port.txsync()
+        joined = Bridge(b, c)
+        assert joined.step() == 0
+        assert joined.directions[0].blocked
+        assert not joined.wait(0)
+        d.rxsync()
+        assert len(list(iter(d.rx[0].get, None))) == 5
+        d.rxsync()
+        assert joined.wait(0)
+        assert joined.step() == 3
+        d.rxsync()
+        assert [len(frame) for frame in iter(d.rx[0].get, None)] == [180]

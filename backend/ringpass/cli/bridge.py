@@ -25,7 +25,8 @@ def bridge(
     """Send by each of two ports what the other one receives, until Ctrl-C.
 
     No byte is copied if both are in one region, as pipes of one port are; name one with @share to
-    put it there. The counts at the end are of slots, one for most frames.
+    put it there. The counts at the end are of slots, one for most frames; a frame that is longer
+    than the whole ring of the other port is dropped.
     """
     with Interrupt() as interrupt, opened(one) as first, opened(other) as second:
         if wait:
@@ -37,10 +38,17 @@ def bridge(
             if not joined.step():
                 interrupt.wait(joined.wait)
     rows = [
-        {"from": way.source.name, "to": way.sink.name, "slots": way.slots, "bytes": way.bytes}
+        {
+            "from": way.source.name,
+            "to": way.sink.name,
+            "slots": way.slots,
+            "bytes": way.bytes,
+            "dropped": way.dropped,
+        }
         for way in joined.directions
     ]
     if json:
         output.print_json({"zero_copy": not copies, "directions": rows})
     else:
-        output.print_table(("FROM", "TO", ">SLOTS", ">BYTES"), (row.values() for row in rows))
+        columns = ("FROM", "TO", ">SLOTS", ">BYTES", ">DROPPED")
+        output.print_table(columns, (row.values() for row in rows))
