@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 
 import ringport
 from ringport import Error, Port
+from ringport.transport.daemon import Daemon as DaemonPort
 from tests.support.daemon import RINGPASS, Daemon
 
 FRAME = b"\xff" * 6 + bytes.fromhex("020000000001 88b5") + bytes(46)
@@ -64,6 +66,12 @@ def said(process: "subprocess.Popen[str]", word: str) -> None:
         if word in line:
             return
     pytest.fail(f"it ended without a word of {word}")
+
+
+def descriptors() -> set[int]:
+    """Return what this process has open."""
+    named = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    return {fd for fd in named if Path(f"/proc/self/fd/{fd}").exists()}
 
 
 def receive(port: Port, frames: int) -> list[bytes]:
@@ -169,6 +177,37 @@ def test_nothing_is_left_behind() -> None:
         with pytest.raises(Error):
             ringport.open("vale5:a@9999")
     assert count() == before
+
+
+def test_no_descriptor_of_a_port_is_inherited() -> None:
+    before = descriptors()
+    with ringport.open("vale5:a") as port:
+        port.fileno()
+        opened = descriptors() - before
+        assert len(opened) > 2
+        assert [fd for fd in opened if os.get_inheritable(fd)] == []
+
+
+def test_an_answer_with_descriptors_cut_off_is_refused(tmp_path: Path) -> None:
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            _, fds, _, _ = socket.recv_fds(connection, 16384, 1)
+            with socket.socket(fileno=fds[0]) as reply:
+                socket.send_fds(reply, [b"x"], [0] * 253)
+
+    path = tmp_path / "netmap.sock"
+    before = descriptors()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        server = threading.Thread(target=answer, args=(listener,))
+        server.start()
+        with pytest.raises(Error, match="cut off") as caught:
+            DaemonPort("vale0:a", path=path)
+        server.join(20)
+    assert caught.value.errno == errno.EMFILE
+    assert descriptors() == before
 
 
 def test_pktgen_loses_nothing_in_a_pipe() -> None:

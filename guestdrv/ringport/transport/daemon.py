@@ -80,12 +80,17 @@ class Daemon(Client):
             try:
                 self._socket.sendmsg([_message(request)], controls)
                 theirs.close()
-                data, came, _, _ = ours.recvmsg(_MAX_BYTES, socket.CMSG_SPACE(4 * _MAX_FDS))
+                data, came, flags, _ = ours.recvmsg(
+                    _MAX_BYTES, socket.CMSG_SPACE(4 * _MAX_FDS), socket.MSG_CMSG_CLOEXEC
+                )
             except OSError as error:
                 why = "it does not answer" if isinstance(error, TimeoutError) else str(error)
                 raise Error(errno.EIO, self._what, f"the daemon: {why}", _LOOK) from None
         fds = list(_descriptors(came))
         try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                why = "the daemon's answer is cut off, or this process has no free descriptors"
+                raise Error(errno.EMFILE, self._what, why, "look at ulimit -n")
             return _answered(self._what, data, fds)
         except Error:
             for fd in fds:
