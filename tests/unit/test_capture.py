@@ -14,8 +14,11 @@ from pcapng.blocks import EnhancedPacket, InterfaceDescription, InterfaceStatist
 import ringpass
 from ringpass.capture import Limits, Pace, Packet, Writer, read_packets, record, replay
 from ringpass.capture.pcapng import INBOUND, OUTBOUND
+from ringpass.capture.recording import write_ring
 from ringpass.errors import RingpassError
 from ringport import Error, Port
+from ringport.abi import NS_REPORT
+from tests.support.netmap_region import FakeRegion
 
 HOST_A, HOST_B = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 
@@ -191,6 +194,28 @@ def test_what_is_no_capture_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(RingpassError) as caught:
         read(data)
     assert why in caught.value.why
+
+
+def test_a_packet_of_an_interface_that_is_not_described_is_refused() -> None:
+    stream = io.BytesIO()
+    Writer(stream, "x", 1000).packet(1, b"abc", INBOUND)
+    data = bytearray(stream.getvalue())
+    at = data.rindex(struct.pack("<I", 6), 0, data.index(b"abc"))
+    data[at + 8 : at + 12] = struct.pack("<I", 3)
+    with pytest.raises(RingpassError, match="KeyError 3"):
+        read(bytes(data))
+
+
+def test_a_length_that_no_file_has_room_for_is_cut() -> None:
+    fake = FakeRegion([(False, 4)])
+    stream = io.BytesIO()
+    with fake.port() as port:
+        fake.binding.waiting.append(b"abc")
+        port.rxsync()
+        (slot,) = port.rx[0]
+        slot.flags, slot.ptr = NS_REPORT, 2**40
+        assert write_ring(port.rx[0], Writer(stream, "x", 1000), None) == 1
+    assert packets(stream.getvalue())[0].packet_len == 2**32 - 1
 
 
 def test_a_replay_sends_what_fits(backend: ringpass.Backend) -> None:

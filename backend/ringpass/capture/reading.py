@@ -32,10 +32,11 @@ def read_packets(stream: BufferedReader, name: str) -> Iterator[Packet]:
     packets = _pcapng(stream, name) if stream.peek(4)[:4] == SECTION_HEADER else _pcap(stream, name)
     try:
         yield from packets
-    except (ValueError, EOFError, struct.error, PcapngException, dpkt.Error) as error:
+    except (ValueError, LookupError, EOFError, struct.error, PcapngException, dpkt.Error) as error:
+        found = f"{type(error).__name__} {error}".rstrip()
         raise RingpassError(
             f"cannot read {name}",
-            f"it is no pcap or pcapng file, or it is damaged: {error or type(error).__name__}",
+            f"it is no pcap or pcapng file, or it is damaged: {found}",
             "look at it with capinfos",
         ) from None
 

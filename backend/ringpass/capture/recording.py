@@ -11,6 +11,8 @@ from ringport.abi import NS_MOREFRAG, NS_REPORT, NS_TXMON
 
 #: A wait ends so often, to see whether it should go on at all; seconds.
 LOOK_S = 0.1
+#: The longest that a frame may have been, for the file's field of 32 bits: a slot's ptr has 64.
+LONGEST = 2**32 - 1
 
 
 class Limits(NamedTuple):
@@ -79,7 +81,7 @@ def write_ring(ring: Ring, writer: Writer, most: int | None) -> int:
             first_ns or fallback_ns,
             parts[0] if len(parts) == 1 else b"".join(parts),
             OUTBOUND if flags & NS_TXMON else INBOUND,
-            slot.ptr if flags & NS_REPORT else None,
+            min(slot.ptr, LONGEST) if flags & NS_REPORT else None,
         )
         parts.clear()
         packets += 1
