@@ -85,24 +85,34 @@ static struct rp_endpoint *endpoint(const struct rp_port *p, int dir, uint32_t i
 static void hold_rings(struct rp_port *p, int dir, uint32_t first, uint32_t n)
 {
 	for (uint32_t i = first; i < first + n; i++) {
-		if (p->bound[dir][i]++ == 0 && comes_and_goes(p) && !rp_port_broken(p))
-			rp_store_release(&endpoint(p, dir, i)->live, 1);
+		struct rp_endpoint *ep = endpoint(p, dir, i);
+
+		if (p->bound[dir][i]++ || !comes_and_goes(p))
+			continue;
+		rp_store_release(&ep->live, 1);
+		/* Pairs with rp_port_break(): whoever breaks the port now stops the ring, or is seen. */
+		rp_fence_full();
+		if (rp_load_acquire(&p->breaking))
+			rp_store_release(&ep->live, 0);
 	}
 }
 
 /* Nobody has the ring open any more, and no thread uses it: what is left in it is lost. */
-static void empty(struct rp_port *p, int dir, uint32_t i)
+static bool empty(struct rp_port *p, int dir, uint32_t i)
 {
 	struct rp_endpoint *ep = endpoint(p, dir, i);
 	struct rp_err err;
+	bool whole;
 
 	if (ep->batch && ep->batch->held) {
 		rp_drop(ep, RP_DROP_RESET, ep->batch->held);
 		ep->batch->held = 0;
 	}
-	if (rp_region_reset_ring(p->region, &p->own[dir][i], &err) < 0)
+	whole = rp_region_reset_ring(p->region, &p->own[dir][i], &err) == 0;
+	if (!whole)
 		rp_port_break(p, err.text);
 	rp_front_rings_restart(ep);
+	return whole;
 }
 
 /* Return: true when rings stopped, so that threads may still use them for a moment */
@@ -119,12 +129,16 @@ static bool let_go(struct rp_port *p, int dir, uint32_t first, uint32_t n)
 	return stopped;
 }
 
-static void empty_rings(struct rp_port *p, int dir, uint32_t first, uint32_t n)
+/* Return: false when a ring of them got no buffers, and the port is broken */
+static bool empty_rings(struct rp_port *p, int dir, uint32_t first, uint32_t n)
 {
+	bool whole = true;
+
 	for (uint32_t i = first; i < first + n; i++) {
 		if (p->bound[dir][i] == 0 && comes_and_goes(p))
-			empty(p, dir, i);
+			whole &= empty(p, dir, i);
 	}
+	return whole;
 }
 
 static void hold_all(const struct rp_binding *b)
@@ -150,6 +164,20 @@ static void mend(rp_dataplane *dp, struct rp_port *p)
 		rp_mend_port(dp, p);
 }
 
+/* Make those rings of a port empty that nobody has open now, and the port whole. */
+static void renew(rp_dataplane *dp, struct rp_port *p, uint32_t tx_first, uint32_t tx_n,
+		  uint32_t rx_first, uint32_t rx_n)
+{
+	bool whole;
+
+	rp_zcopy_pause(dp, p);
+	whole = empty_rings(p, NETMAP_DIR_TX, tx_first, tx_n);
+	whole &= empty_rings(p, NETMAP_DIR_RX, rx_first, rx_n);
+	rp_zcopy_resume(dp, p);
+	if (whole)
+		mend(dp, p);
+}
+
 static void let_all_go(rp_dataplane *dp, const struct rp_binding *b)
 {
 	const struct rp_bind_config *cfg = &b->cfg;
@@ -163,17 +191,28 @@ static void let_all_go(rp_dataplane *dp, const struct rp_binding *b)
 	if (!stopped)
 		return;
 	rp_quiet_wait(&dp->quiet);
-	rp_zcopy_pause(dp, b->port);
-	empty_rings(b->port, NETMAP_DIR_TX, cfg->tx_first, cfg->tx_n);
-	empty_rings(b->port, NETMAP_DIR_RX, cfg->rx_first, cfg->rx_n);
-	rp_zcopy_resume(dp, b->port);
-	mend(dp, b->port);
-	if (b->host) {
-		empty_rings(b->host, NETMAP_DIR_TX, cfg->host_tx_first, cfg->host_tx_n);
-		empty_rings(b->host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
-		rp_zcopy_resume(dp, b->host);
-		mend(dp, b->host);
+	renew(dp, b->port, cfg->tx_first, cfg->tx_n, cfg->rx_first, cfg->rx_n);
+	if (b->host)
+		renew(dp, b->host, cfg->host_tx_first, cfg->host_tx_n, cfg->host_rx_first,
+		      cfg->host_rx_n);
+}
+
+/* The last open of a region has gone: buffers that no ring has are free. */
+static void sweep(rp_dataplane *dp, struct rp_region *r)
+{
+	struct rp_region_keep keep;
+
+	if (!rp_region_keep_begin(&keep, r))
+		return;
+	for (int id = 0; id < RP_MAX_PORTS; id++) {
+		const struct rp_port *p = dp->port[id];
+
+		for (uint32_t i = 0; p && p->region == r && i < RP_PORT_RINGS; i++) {
+			rp_region_keep_ring(&keep, &p->own[NETMAP_DIR_TX][i]);
+			rp_region_keep_ring(&keep, &p->own[NETMAP_DIR_RX][i]);
+		}
 	}
+	rp_region_keep_end(&keep);
 }
 
 static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
@@ -207,6 +246,7 @@ static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bin
 	rp_region_if_at(p->region, b->nifp)->ni_bufs_head =
 		rp_region_add_extra(p->region, cfg->extra_bufs, &out->extra_bufs);
 	rp_use_region(p->region);
+	p->region->opens++;
 	hold_all(b);
 	dp->binding[id] = b;
 	return id;
@@ -220,6 +260,8 @@ static void drop(rp_dataplane *dp, int binding)
 	let_all_go(dp, b);
 	rp_region_del_extra(b->region, rp_load(&rp_region_if_at(b->region, b->nifp)->ni_bufs_head));
 	rp_pool_give(&b->region->ifs, b->nifp);
+	if (--b->region->opens == 0)
+		sweep(dp, b->region);
 	rp_leave_region(dp, b->region);
 	free(b);
 }

@@ -416,7 +416,8 @@ static void rings_mark(struct rp_endpoint *ep, const struct rp_lease *l, const s
 			const uint32_t cut = left == 1 ? m->cut[slice->frame] : 0;
 			const uint16_t more = left == 1 ? 0 : NS_MOREFRAG;
 
-			rp_store(&s->ptr, cut ? cut : m->now_ns);
+			if (!k->offset_mask)
+				rp_store(&s->ptr, cut ? cut : m->now_ns);
 			rp_store(&s->flags, m->flags | more | (cut ? NS_REPORT : 0));
 			pos = rp_kring_next(k, pos);
 		}

@@ -129,11 +129,10 @@ static struct rp_frame bare_frame(uint32_t len, uint16_t seg, uint16_t nseg)
 	return (struct rp_frame){ .len = len, .seg = seg, .nseg = nseg };
 }
 
-void rp_monitor_sent(struct rp_caller *c, struct rp_endpoint *ep)
+void rp_monitor_sent(struct rp_caller *c, const struct rp_monitors *monitors,
+		     const struct rp_batch *b)
 {
-	const struct rp_monitors *monitors = rp_load_acquire(&ep->monitors);
 	struct rp_monitor_scratch *s = &c->monitor;
-	const struct rp_batch *b = ep->batch;
 	const struct view v = { b->seg, b->nframes, NS_TXMON, realtime_ns() };
 
 	for (uint32_t m = 0; m < monitors->n; m++) {
@@ -146,9 +145,9 @@ void rp_monitor_sent(struct rp_caller *c, struct rp_endpoint *ep)
 	}
 }
 
-void rp_monitor_delivered(struct rp_caller *c, struct rp_endpoint *ep, const struct rp_lease *l)
+void rp_monitor_delivered(struct rp_caller *c, const struct rp_monitors *monitors,
+			  const struct rp_lease *l)
 {
-	const struct rp_monitors *monitors = rp_load_acquire(&ep->monitors);
 	struct rp_monitor_scratch *s = &c->monitor;
 	const struct view v = { l->seg, l->n, 0, realtime_ns() };
 

@@ -42,20 +42,27 @@ struct rp_monitor_scratch {
 /* rp_monitor_init() - make ready what a new caller needs */
 void rp_monitor_init(struct rp_monitor_scratch *s);
 
-/* What rp_endpoint_pull() and rp_endpoint_publish() do for rings with monitors. */
-void rp_monitor_sent(struct rp_caller *c, struct rp_endpoint *ep);
-void rp_monitor_delivered(struct rp_caller *c, struct rp_endpoint *ep, const struct rp_lease *l);
+/*
+ * What rp_endpoint_pull() and rp_endpoint_publish() do for rings with monitors. The list
+ * is read once, there: it may be replaced, or taken away, at any time.
+ */
+void rp_monitor_sent(struct rp_caller *c, const struct rp_monitors *monitors,
+		     const struct rp_batch *b);
+void rp_monitor_delivered(struct rp_caller *c, const struct rp_monitors *monitors,
+			  const struct rp_lease *l);
 
 /* rp_endpoint_pull() - take a batch and count it. Return: as @pull does */
 static inline unsigned rp_endpoint_pull(struct rp_caller *c, struct rp_endpoint *ep)
 {
 	unsigned taken = ep->ops->pull(ep);
+	const struct rp_monitors *monitors;
 
 	if (!taken)
 		return 0;
 	rp_endpoint_count_pull(ep);
-	if (__builtin_expect(rp_load_acquire(&ep->monitors) != NULL, 0))
-		rp_monitor_sent(c, ep);
+	monitors = rp_load_acquire(&ep->monitors);
+	if (__builtin_expect(monitors != NULL, 0))
+		rp_monitor_sent(c, monitors, ep->batch);
 	return taken;
 }
 
@@ -63,8 +70,10 @@ static inline unsigned rp_endpoint_pull(struct rp_caller *c, struct rp_endpoint 
 static inline bool rp_endpoint_publish(struct rp_caller *c, struct rp_endpoint *ep,
 				       struct rp_lease *l)
 {
-	if (__builtin_expect(rp_load_acquire(&ep->monitors) != NULL, 0))
-		rp_monitor_delivered(c, ep, l);
+	const struct rp_monitors *monitors = rp_load_acquire(&ep->monitors);
+
+	if (__builtin_expect(monitors != NULL, 0))
+		rp_monitor_delivered(c, monitors, l);
 	return ep->ops->publish(ep, l);
 }
 

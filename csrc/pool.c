@@ -19,7 +19,7 @@ void rp_pool_fini(struct rp_pool *p)
 	free(p->taken);
 }
 
-static bool is_taken(const struct rp_pool *p, uint32_t i)
+bool rp_pool_taken(const struct rp_pool *p, uint32_t i)
 {
 	return p->taken[i / WORD_BITS] >> i % WORD_BITS & 1;
 }
@@ -30,7 +30,7 @@ int64_t rp_pool_take(struct rp_pool *p)
 
 	if (p->used == p->total)
 		return RP_POOL_NONE;
-	while (is_taken(p, i))
+	while (rp_pool_taken(p, i))
 		i = i + 1 == p->total ? 0 : i + 1;
 	p->taken[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
 	p->used++;
@@ -38,9 +38,17 @@ int64_t rp_pool_take(struct rp_pool *p)
 	return i;
 }
 
+void rp_pool_mark(struct rp_pool *p, uint32_t i)
+{
+	if (i >= p->total || rp_pool_taken(p, i))
+		return;
+	p->taken[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
+	p->used++;
+}
+
 bool rp_pool_give(struct rp_pool *p, uint32_t i)
 {
-	if (i >= p->total || !is_taken(p, i))
+	if (i >= p->total || !rp_pool_taken(p, i))
 		return false;
 	p->taken[i / WORD_BITS] &= ~(UINT64_C(1) << i % WORD_BITS);
 	p->used--;

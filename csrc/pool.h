@@ -38,6 +38,12 @@ int64_t rp_pool_take(struct rp_pool *p);
 /* rp_pool_give() - Return: false when there is no such object, or it is not taken */
 bool rp_pool_give(struct rp_pool *p, uint32_t i);
 
+/* rp_pool_taken() - of an object below total */
+bool rp_pool_taken(const struct rp_pool *p, uint32_t i);
+
+/* rp_pool_mark() - take this very object, if there is one of this number */
+void rp_pool_mark(struct rp_pool *p, uint32_t i);
+
 static inline struct rp_pool_info rp_pool_describe(const struct rp_pool *p)
 {
 	return (struct rp_pool_info){ p->offset, p->total, p->objsize };

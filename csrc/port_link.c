@@ -21,6 +21,14 @@ static unsigned swap(struct rp_endpoint *ep)
 	return moved > 0 ? (unsigned)moved : 0;
 }
 
+/* The other end went while its ring was full: these frames were for nobody else. */
+static void lose(struct rp_endpoint *ep)
+{
+	rp_drop(ep, RP_DROP_RESET, ep->batch->held);
+	ep->batch->held = 0;
+	ep->ops->complete(ep);
+}
+
 static unsigned link_txsync(struct rp_caller *c, struct rp_endpoint *ep)
 {
 	struct rp_port *peer = rp_load_acquire(&ep->port->peer);
@@ -28,8 +36,11 @@ static unsigned link_txsync(struct rp_caller *c, struct rp_endpoint *ep)
 	unsigned before = b->held;
 	struct rp_endpoint *to;
 
-	if (!peer)
-		return 0;
+	if (!peer) {
+		if (before)
+			lose(ep);
+		return before;
+	}
 	if (ep->port->swaps)
 		return swap(ep);
 	if (!before) {

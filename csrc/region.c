@@ -304,10 +304,40 @@ static void give_buf(struct rp_region *r, uint32_t buf)
 
 static void give_slots(struct rp_region *r, const struct rp_region_ring *ring)
 {
-	const struct netmap_ring *at = rp_region_ring_at(r, ring->obj);
+	struct netmap_ring *at = rp_region_ring_at(r, ring->obj);
+
+	for (uint32_t i = 0; i < ring->slots; i++) {
+		give_buf(r, rp_load(&at->slot[i].buf_idx));
+		rp_store(&at->slot[i].buf_idx, 0);
+	}
+}
+
+bool rp_region_keep_begin(struct rp_region_keep *k, struct rp_region *r)
+{
+	*k = (struct rp_region_keep){ .region = r, .bufs = r->bufs };
+	k->bufs.used = k->bufs.next = 0;
+	if (rp_pool_init(&k->bufs, NULL) < 0)
+		return false;
+	for (int i = 0; i < NETMAP_BUF_RESERVED; i++)
+		rp_pool_take(&k->bufs);
+	return true;
+}
+
+void rp_region_keep_ring(struct rp_region_keep *k, const struct rp_region_ring *ring)
+{
+	const struct netmap_ring *at = rp_region_ring_at(k->region, ring->obj);
 
 	for (uint32_t i = 0; i < ring->slots; i++)
-		give_buf(r, rp_load(&at->slot[i].buf_idx));
+		rp_pool_mark(&k->bufs, rp_load(&at->slot[i].buf_idx));
+}
+
+void rp_region_keep_end(struct rp_region_keep *k)
+{
+	for (uint32_t i = 0; i < k->bufs.total; i++) {
+		if (!rp_pool_taken(&k->bufs, i))
+			rp_pool_give(&k->region->bufs, i);
+	}
+	rp_pool_fini(&k->bufs);
 }
 
 int rp_region_reset_ring(struct rp_region *r, const struct rp_region_ring *ring, struct rp_err *err)

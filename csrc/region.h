@@ -24,6 +24,7 @@ struct rp_region {
 	uint64_t bytes;
 	uint32_t slots_max; /* of a ring */
 	uint32_t users;	    /* ports and bindings */
+	uint32_t opens;	    /* bindings */
 	bool common;	    /* not one port's own */
 	bool kept;	    /* was asked for by itself: stays without users */
 	char name[64];
@@ -100,6 +101,21 @@ uint32_t rp_region_add_extra(struct rp_region *r, uint32_t n, uint32_t *got);
 
 /* rp_region_del_extra() - give back the list that begins at @head, as far as it makes sense */
 void rp_region_del_extra(struct rp_region *r, uint32_t head);
+
+/*
+ * Programs may end with buffers in their hands that no ring and no list names. When nobody has
+ * the region open any more, buffers that no ring has are free, as netmap has it: begin, name
+ * every ring of the region, end.
+ */
+struct rp_region_keep {
+	struct rp_region *region;
+	struct rp_pool bufs; /* those that rings have */
+};
+
+/* rp_region_keep_begin() - Return: false when out of memory: then leave it at that */
+bool rp_region_keep_begin(struct rp_region_keep *k, struct rp_region *r);
+void rp_region_keep_ring(struct rp_region_keep *k, const struct rp_region_ring *ring);
+void rp_region_keep_end(struct rp_region_keep *k);
 
 static inline struct netmap_ring *rp_region_ring_at(const struct rp_region *r, uint32_t obj)
 {

@@ -16,6 +16,7 @@ struct client_ring {
 	int kick_fd;
 	int call_fd;
 	int peer_call_fd;
+	uint32_t armed; /* threads that wait for it */
 };
 
 struct rp_client {

@@ -11,16 +11,17 @@
 /* As the kernel would: an address that is not there makes an empty slot, not a crash. */
 static void take(const struct rp_client *c, struct netmap_slot *s)
 {
-	const uint32_t buf = s->buf_idx;
-	struct iovec to = {
-		c->view.base + c->view.bufs.offset + (uint64_t)buf * c->view.bufs.objsize, s->len
+	const uint32_t buf = rp_load(&s->buf_idx);
+	const uint16_t len = rp_load(&s->len);
+	const struct iovec to = {
+		c->view.base + c->view.bufs.offset + (uint64_t)buf * c->view.bufs.objsize, len
 	};
-	struct iovec from = { (void *)(uintptr_t)s->ptr, s->len };
+	const struct iovec from = { (void *)(uintptr_t)rp_load(&s->ptr), len };
 
-	s->flags &= (uint16_t)~NS_INDIRECT;
-	if (buf >= c->view.bufs.objtotal || s->len > c->view.bufs.objsize ||
-	    process_vm_readv(getpid(), &to, 1, &from, 1, 0) != s->len)
-		s->len = 0;
+	rp_store(&s->flags, (uint16_t)(rp_load(&s->flags) & ~NS_INDIRECT));
+	if (buf >= c->view.bufs.objtotal || len > c->view.bufs.objsize ||
+	    process_vm_readv(getpid(), &to, 1, &from, 1, 0) != len)
+		rp_store(&s->len, 0);
 }
 
 void client_take_indirect(const struct rp_client *c, const struct client_ring *r, uint32_t from,

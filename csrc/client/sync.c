@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,20 +16,46 @@ enum {
 	NR_TIMESTAMP = 0x2, /* netmap_ring.flags */
 };
 
+/*
+ * An eventfd's open file is shared with the other side, which may fill its counter or
+ * clear O_NONBLOCK: nothing here may count on either.
+ */
 void client_wake(int fd)
 {
+	struct pollfd room = { .fd = fd, .events = POLLOUT };
 	const uint64_t one = 1;
 
-	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
-		return; /* its counter is full */
+	if (fd >= 0 && poll(&room, 1, 0) == 1 && write(fd, &one, sizeof(one)) < 0)
+		return; /* its counter is full: a wake-up is pending */
 }
 
 static void drain(int fd)
 {
 	uint64_t n;
+	const struct iovec to = { &n, sizeof(n) };
 
-	if (fd >= 0 && read(fd, &n, sizeof(n)) < 0)
+	if (fd >= 0 && preadv2(fd, &to, 1, -1, RWF_NOWAIT) < 0)
 		return; /* another thread was faster */
+}
+
+/* Several threads may wait for one ring. Who stops lets the others look: it may have taken their call. */
+static void arm(struct client_ring *r)
+{
+	rp_add_fetch(&r->armed, 1);
+	rp_store(&r->at.csb->atok.appl_need_kick, 1);
+	rp_fence_full();
+}
+
+static void disarm(struct client_ring *r)
+{
+	if (rp_add_fetch(&r->armed, -1) == 0) {
+		rp_store(&r->at.csb->atok.appl_need_kick, 0);
+		rp_fence_full();
+		if (rp_load(&r->armed) == 0)
+			return;
+		rp_store(&r->at.csb->atok.appl_need_kick, 1);
+	}
+	client_wake(r->call_fd);
 }
 
 /* Words of ours moved: wake whoever waits for them. Pairs with the fence of arm. */
@@ -57,7 +84,7 @@ static bool done(const struct client_ring *r, uint32_t head)
 }
 
 /* Wait until the backend took all slots before @head, or makes no progress any more. */
-static void wait_until_taken(const struct client_ring *r, uint32_t head)
+static void wait_until_taken(struct client_ring *r, uint32_t head)
 {
 	struct pollfd call = { .fd = r->call_fd, .events = POLLIN };
 	uint32_t seen = rp_load(&r->at.csb->ktoa.hwcur), now;
@@ -68,8 +95,7 @@ static void wait_until_taken(const struct client_ring *r, uint32_t head)
 			return;
 		rp_cpu_relax();
 	}
-	rp_store(&r->at.csb->atok.appl_need_kick, 1);
-	rp_fence_full();
+	arm(r);
 	while (!done(r, head) && naps < MOST_NAPS) {
 		if (poll(&call, 1, NAP_MS) > 0)
 			drain(r->call_fd);
@@ -77,10 +103,10 @@ static void wait_until_taken(const struct client_ring *r, uint32_t head)
 		naps = now == seen ? naps + 1 : 0;
 		seen = now;
 	}
-	rp_store(&r->at.csb->atok.appl_need_kick, 0);
+	disarm(r);
 }
 
-static int backend_txsync(const struct rp_client *c, const struct client_ring *r)
+static int backend_txsync(const struct rp_client *c, struct client_ring *r)
 {
 	struct nm_csb_atok *mine = &r->at.csb->atok;
 	const struct nm_csb_ktoa *its = &r->at.csb->ktoa;
@@ -117,12 +143,11 @@ static void stamp(struct netmap_ring *ring)
 	ring->ts_usec = now.tv_nsec / 1000;
 }
 
-static int rxsync(const struct rp_client *c, const struct client_ring *r)
+static int rxsync(const struct client_ring *r)
 {
 	uint32_t tail = rp_load(&r->at.ring->tail);
 	int given = rp_pipe_rxsync(&r->at, r->peer.ring ? &r->peer : NULL);
 
-	(void)c;
 	if (given < 0)
 		return -EINVAL;
 	if (given > 0 && r->peer.ring)
@@ -134,23 +159,20 @@ static int rxsync(const struct rp_client *c, const struct client_ring *r)
 
 int rp_client_sync(rp_client *c, uint32_t ring)
 {
-	const struct client_ring *r = &c->ring[ring];
+	struct client_ring *r = &c->ring[ring];
 
 	if (r->dir == NETMAP_DIR_RX)
-		return rxsync(c, r);
+		return rxsync(r);
 	return r->peer.ring ? pipe_txsync(r) : backend_txsync(c, r);
 }
 
 void rp_client_arm(rp_client *c, uint32_t ring)
 {
-	const struct client_ring *r = &c->ring[ring];
-
-	drain(r->call_fd);
-	rp_store(&r->at.csb->atok.appl_need_kick, 1);
-	rp_fence_full();
+	drain(c->ring[ring].call_fd);
+	arm(&c->ring[ring]);
 }
 
 void rp_client_disarm(rp_client *c, uint32_t ring)
 {
-	rp_store(&c->ring[ring].at.csb->atok.appl_need_kick, 0);
+	disarm(&c->ring[ring]);
 }

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "abi/rp_attach.h"
@@ -446,6 +447,37 @@ TEST(buffers_are_where_they_were_after_each_close)
 	EXPECT_EQ(after.ring_used, before.ring_used);
 	world_del_port(&w, cfg.port);
 	EXPECT_EQ(rp_region_pools(w.dp, rings.region, &after, &err), -ENOENT);
+	world_close(&w);
+}
+
+TEST(buffers_that_a_killed_program_had_in_its_hands_come_back)
+{
+	struct rp_bind_config cfg = { .host_port = -1, .tx_n = 1, .rx_n = 1, .extra_bufs = 2 };
+	struct rp_pools_info before, after;
+	struct rp_region_info region;
+	struct rp_port_rings rings;
+	struct rp_bind_info info;
+	struct rp_err err;
+	struct netmap_if *nifp;
+	uint8_t *base;
+	int binding;
+
+	world_open(&w);
+	cfg.port = add_vale("vale0:a");
+	EXPECT_OK(rp_port_rings(w.dp, cfg.port, &rings, &err), err);
+	EXPECT_OK(rp_port_region(w.dp, cfg.port, &region, &err), err);
+	EXPECT_OK(rp_region_pools(w.dp, rings.region, &before, &err), err);
+	base = mmap(NULL, region.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region.fd, 0);
+	EXPECT(base != MAP_FAILED);
+	binding = rp_binding_add(w.dp, &cfg, &info, &err);
+	EXPECT_OK(binding, err);
+	EXPECT_EQ(info.extra_bufs, 2);
+	nifp = (struct netmap_if *)(void *)(base + info.nifp_offset);
+	nifp->ni_bufs_head = 0;
+	EXPECT_OK(rp_binding_del(w.dp, binding, &err), err);
+	EXPECT_OK(rp_region_pools(w.dp, rings.region, &after, &err), err);
+	EXPECT_EQ(after.buf_used, before.buf_used);
+	munmap(base, region.bytes);
 	world_close(&w);
 }
 
