@@ -59,6 +59,7 @@ class Backend:
         self._callers = threading.local()
         self._all_callers: list[Caller] = []
         self._waiting: set[int] = set()
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +69,8 @@ class Backend:
 
     def close(self) -> None:
         """Close all ports and the data plane. A second close does nothing."""
+        with self._lock:
+            self._closed = True
         while self._open:
             self._open.pop().close()
         while self._all_callers:
@@ -78,9 +81,14 @@ class Backend:
         self._counters.close()
 
     def open(self, name: str, *, extra_bufs: int = 0) -> Port:
-        """Open the port that `name` means, as `ringport.open`. What it needs is made with it."""
+        """Open the port that `name` means, as `ringport.open`. What it needs is made with it.
+
+        Raises ringport.Error, EBADF if the backend was closed.
+        """
         spec = parse(name)
         with self._lock:
+            if self._closed:
+                raise Error(errno.EBADF, f"cannot open {name}", "its backend was closed")
             device = Open(self._device, Peer(os.getpid(), os.geteuid()))
             try:
                 mem_id = spec.mem_id

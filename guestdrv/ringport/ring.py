@@ -3,7 +3,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from ringport import abi
 from ringport.errors import Error
@@ -170,7 +170,7 @@ class Ring(Sequence["Slot"]):
     def sync(self) -> None:
         """Do a txsync or an rxsync of this ring. Raises Error."""
         if self._sync is None:
-            raise Error(errno.ENXIO, "cannot sync a ring", "it is of no open port")
+            raise Error(errno.EBADF, "cannot sync a ring", "it is of no open port")
         self._sync(self)
 
     def buffer(self, buf_idx: int) -> memoryview:
@@ -253,15 +253,19 @@ class Ring(Sequence["Slot"]):
                 "numpy is not installed",
                 "install it, or go through the slots one by one",
             ) from None
-        self._arrays = Arrays(self, self._slots)
+        self._arrays = Arrays(self, self._slots[:])
         return self._arrays
 
     def _release(self) -> None:
         """Let go of the memory, as far as nobody else holds views of it."""
         self._arrays = None
+        self._sync = None
         views = (self._cursors, self._u16, self._u32, self._u64, self._fixed, self._slots)
         for view in (*views, self.buffer_memory):
             view.release()
+        closed: Any = _Closed()
+        self._cursors = self._u16 = self._u32 = self._u64 = closed
+        self._fixed = self._slots = self.buffer_memory = closed
 
     def _damaged(self, cursors: memoryview) -> Error:
         return Error(
@@ -271,6 +275,19 @@ class Ring(Sequence["Slot"]):
             f"{self.num_slots} slots",
             "whoever maps its region wrote it: close the port",
         )
+
+
+class _Closed:
+    """What takes the place of a ring's memory when its port is closed: any use raises Error."""
+
+    def __getitem__(self, _: object) -> NoReturn:
+        raise Error(errno.EBADF, "cannot use a ring", "its port was closed")
+
+    def __setitem__(self, at: object, _: object) -> NoReturn:
+        self[at]
+
+    def __iter__(self) -> NoReturn:
+        self[0]
 
 
 class Slot:

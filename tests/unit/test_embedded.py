@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -261,3 +262,39 @@ def test_nothing_is_left_behind() -> None:
         backend.close()
         assert port.closed
     assert (len(os.listdir("/proc/self/fd")), maps()) == before  # noqa: PTH208
+
+
+@pytest.mark.parametrize("name", ["vale0:a", "vale0:x{1"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda port: port.tx[0].put(bytes(60)),
+        lambda port: port.rx[0].get(),
+        lambda port: port.rx[0].sync(),
+        lambda port: port.rx[0].batch(),
+        lambda port: port.rx[0].slot_array,
+        lambda port: port.rx[0].slot(1).data,
+        lambda port: setattr(port.rx[0], "cur", 1),
+        lambda port: len(port.rx[0]),
+        lambda port: port.buffer(2),
+        Port.rxsync,
+        Port.txsync,
+        Port.fileno,
+        Port.wait_readable,
+    ],
+)
+def test_closed_ports_say_so(name: str, use: Callable[[Port], object]) -> None:
+    with ringpass.Backend() as backend:
+        port = backend.open(name)
+    with pytest.raises(Error, match=r"closed|no open port") as caught:
+        use(port)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_a_closed_backend_opens_nothing() -> None:
+    backend = ringpass.Backend()
+    backend.close()
+    backend.close()
+    with pytest.raises(Error, match="its backend was closed") as caught:
+        backend.open("vale0:a")
+    assert caught.value.errno == errno.EBADF
