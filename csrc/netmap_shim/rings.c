@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "abi/rp_abi.h"
+#include "csb.h"
 #include "rp_barrier.h"
 
 bool rp_ring_is_tx(const struct rp_session *s, unsigned ring)
@@ -39,35 +40,29 @@ struct rp_cursors rp_session_cursors(const struct rp_session *s, unsigned ring)
 	};
 }
 
-static uint32_t distance(uint32_t from, uint32_t to, uint32_t slots)
-{
-	return to >= from ? to - from : to + slots - from;
-}
-
 /* Does cur lie in [head, hwtail]? What head may be, rp_client knows. */
 static bool cur_is_right(const struct rp_cursors *c, uint32_t slots)
 {
-	return c->head < slots && c->cur < slots && c->hwtail < slots &&
-	       distance(c->head, c->cur, slots) <= distance(c->head, c->hwtail, slots);
+	return c->head < slots && c->hwtail < slots &&
+	       rp_slot_within(c->cur, c->head, c->hwtail, slots);
 }
 
 /* Numbers that cannot be meant are set right. */
 static void repair(struct rp_session *s, unsigned ring)
 {
-	const struct rp_directory *directory = rp_client_base(s->client);
 	struct netmap_ring *at = s->ring[ring].at;
-	const uint32_t slots = at->num_slots, bufs = directory->buf_pool.objtotal;
+	const uint32_t slots = s->ring[ring].slots;
 	bool wrong = rp_load(&at->head) >= slots || rp_load(&at->cur) >= slots ||
 		     rp_load(&at->tail) >= slots;
 
 	for (uint32_t i = 0; i < slots; i++) {
 		struct netmap_slot *slot = &at->slot[i];
 
-		if (slot->buf_idx < NETMAP_BUF_RESERVED || slot->buf_idx >= bufs) {
+		if (slot->buf_idx < NETMAP_BUF_RESERVED || slot->buf_idx >= s->bufs) {
 			wrong |= slot->buf_idx != 0;
 			slot->buf_idx = 0;
 			slot->len = 0;
-		} else if (slot->len > at->nr_buf_size) {
+		} else if (slot->len > s->buf_bytes) {
 			wrong = true;
 			slot->len = 0;
 		}
@@ -90,7 +85,7 @@ int rp_ring_sync(struct rp_session *s, unsigned ring)
 	if (!rp_claim(&r->busy))
 		return 0; /* another thread is at it */
 	c = rp_session_cursors(s, ring);
-	if (!cur_is_right(&c, r->at->num_slots) || rp_client_sync(s->client, r->number) < 0) {
+	if (!cur_is_right(&c, r->slots) || rp_client_sync(s->client, r->number) < 0) {
 		repair(s, ring);
 		error = EINVAL;
 	}

@@ -8,6 +8,7 @@
 
 #include "abi/rp_abi.h"
 #include "ask.h"
+#include "csb.h"
 #include "kloop.h"
 #include "real.h"
 #include "rp_barrier.h"
@@ -51,35 +52,47 @@ void rp_session_put(struct rp_session *s)
 	rp_object_put(&s->object);
 }
 
-/* The rings of @count records, found in the mapped region; TX rings first. */
-static void find_rings(struct rp_session *s, const struct rp_nm_ring *record, unsigned count)
+/* The ring of a record. Return: false when the region has none there */
+static bool find_ring(struct rp_session *s, const struct rp_view *view, const struct rp_nm_ring *in,
+		      unsigned number)
 {
-	uint8_t *base = rp_client_base(s->client);
-	const struct rp_directory *directory = (const void *)base;
+	struct rp_csb_ring at;
+
+	if (!rp_csb_ring_open(&at, view, in->csb))
+		return false;
+	s->ring[s->nrings++] = (struct rp_session_ring){ .at = at.ring,
+							 .csb = at.csb,
+							 .slots = at.slots,
+							 .number = number,
+							 .flags = in->flags };
+	s->alone &= in->peer_csb != RP_NO_CSB;
+	return true;
+}
+
+/* The rings of @count records, found in the mapped region; TX rings first. */
+static bool find_rings(struct rp_session *s, const struct rp_nm_ring *record, unsigned count)
+{
+	struct rp_view view;
 
 	s->nrings = 0;
 	s->ntx = 0;
 	s->alone = true;
+	if (!rp_view_open(&view, rp_client_base(s->client), rp_client_bytes(s->client)))
+		return false;
+	s->bufs = view.bufs.objtotal;
+	s->buf_bytes = view.bufs.objsize;
 	for (int dir = NETMAP_DIR_TX; dir >= NETMAP_DIR_RX; dir--) {
 		for (unsigned i = 0; i < count; i++) {
 			struct rp_nm_ring in;
 
 			memcpy(&in, &record[i], sizeof(in));
-			if (in.dir != dir)
-				continue;
-			s->alone &= in.peer_csb != RP_NO_CSB;
-			s->ring[s->nrings++] = (struct rp_session_ring){
-				.at = (void *)(base + in.ring_offset),
-				.csb = (struct rp_csb *)(void *)(base +
-								 directory->csb_pool.offset) +
-				       in.csb,
-				.number = i,
-				.flags = in.flags,
-			};
+			if (in.dir == dir && !find_ring(s, &view, &in, i))
+				return false;
 		}
 		if (dir == NETMAP_DIR_TX)
 			s->ntx = s->nrings;
 	}
+	return true;
 }
 
 /* The descriptors that came with an answer are ours, out of the program's way. */
@@ -91,9 +104,20 @@ static void take_descriptors(struct rp_session *s, struct rp_reply *reply)
 	reply->nfds = 0;
 }
 
+/* Undo what attach() did so far. */
+static void detach(struct rp_session *s)
+{
+	rp_client_close(s->client); /* with its descriptors */
+	s->client = NULL;
+	s->nfds = 0;
+	free(s->ring);
+	s->ring = NULL;
+}
+
 static int attach(struct rp_session *s, struct rp_reply *reply)
 {
 	struct rp_nm_attachment a;
+	int error;
 
 	if (reply->attached < sizeof(a))
 		return EIO;
@@ -106,14 +130,16 @@ static int attach(struct rp_session *s, struct rp_reply *reply)
 		rp_fd_clear(s->fd[i]); /* the client may close them now */
 	s->client = rp_client_open(rp_reply_attachment(reply), reply->attached, s->fd, s->nfds);
 	if (!s->client) {
-		s->nfds = 0;
-		free(s->ring);
-		s->ring = NULL;
-		return errno;
+		error = errno;
+		detach(s);
+		return error;
+	}
+	if (!find_rings(s, (const void *)(rp_reply_attachment(reply) + sizeof(a)), a.nrings)) {
+		detach(s);
+		return EPROTO;
 	}
 	for (unsigned i = 0; i < s->nfds; i++)
 		rp_fd_keep(s->fd[i]);
-	find_rings(s, (const void *)(rp_reply_attachment(reply) + sizeof(a)), a.nrings);
 	s->reg_flags = a.reg_flags;
 	rp_store_release(&s->bound, 1);
 	return 0;

@@ -31,6 +31,7 @@ struct rp_reply;
 struct rp_session_ring {
 	struct netmap_ring *at;
 	struct rp_csb *csb;
+	uint32_t slots;	 /* as checked: the region's own number may change */
 	uint32_t number; /* for rp_client */
 	uint32_t flags;	 /* RP_NM_* */
 	uint32_t busy;	 /* a thread syncs it */
@@ -44,6 +45,8 @@ struct rp_session {
 	struct rp_session_ring *ring; /* TX rings first */
 	unsigned nrings;
 	unsigned ntx;
+	uint32_t bufs;	       /* of the region, as its directory was when it was checked */
+	uint32_t buf_bytes;    /* of each */
 	int fd[RP_NM_MAX_FDS]; /* the client's descriptors, which the program must leave alone */
 	unsigned nfds;
 	uint64_t reg_flags;

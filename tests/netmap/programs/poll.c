@@ -227,6 +227,25 @@ TEST(nonsense_in_a_ring_is_an_error_and_is_set_right)
 	close_pair(p);
 }
 
+/* Another program of the region may write it; nothing beyond the ring is touched for its sake. */
+TEST(the_number_of_slots_is_that_of_the_beginning)
+{
+	struct pair p = open_pipe();
+	uint32_t *slots = (uint32_t *)(uintptr_t)&rx_of(p.b)->num_slots, before = *slots;
+
+	*slots = UINT32_MAX;
+	rx_of(p.b)->cur = before;
+	EXPECT_EQ(ask(p.b, POLLIN, 0), POLLERR);
+	EXPECT_EQ(rx_of(p.b)->cur, 0);
+	*slots = 1;
+	put(p.a, 1);
+	txsync(p.a);
+	EXPECT_EQ(ask(p.b, POLLIN, 0), POLLIN);
+	*slots = before;
+	expect(p.b, 1);
+	close_pair(p);
+}
+
 TEST(a_tail_that_the_program_wrote_is_restored)
 {
 	struct pair p = open_pipe();
