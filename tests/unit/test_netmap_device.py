@@ -281,10 +281,71 @@ def test_what_a_user_made_is_for_that_user_and_the_daemons(device: Device) -> No
     for fields in ({}, {"flags": Flag.MONITOR_TX}, {"flags": Flag.ZCOPY_MON}):
         assert refused(device, "vale0:mine", OTHER, **fields).errno == errno.EACCES
     assert refused(device, "vale0:mine}1", OTHER).errno == errno.EACCES
-    assert refused(device, "vale0:mine{2", OTHER).errno == errno.EACCES
     assert refused(device, "vale0:own", OTHER, mem_id=a.mem_id).errno == errno.EACCES
     assert register(device, "vale0:own", OTHER)[1].mem_id not in (a.mem_id, pipe.mem_id)
     register(device, "vale0:mine", ME, flags=Flag.MONITOR_TX)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("vale0:db{1", "vale0:db"), ("vale0:db", "vale0:db{1")]
+)
+def test_a_name_puts_nobody_into_another_users_region(
+    device: Device, first: str, second: str
+) -> None:
+    _, a = register(device, first, STRANGER)
+    _, b = register(device, second, ME)
+    assert a.mem_id != b.mem_id, "not those either who may do everything"
+    theirs, mine = (device.ports.get(name) for name in (first, second))
+    assert theirs is not None
+    assert theirs.region is not None
+    assert theirs.region.uid == STRANGER.uid
+    assert mine is not None
+    assert mine.region is not None
+    assert mine.region.uid == ME.uid
+    _, c = register(device, "vale0:db}2", STRANGER)
+    assert c.mem_id == a.mem_id
+
+
+def test_a_users_pipe_leaves_a_configured_port_to_all(device: Device) -> None:
+    device.ports.reserve("vale0:cfg", config.Port(kind="netmap"))
+    _, pipe = register(device, "vale0:cfg{x", STRANGER)
+    _, a = register(device, "vale0:cfg", OTHER)
+    _, b = register(device, "vale0:cfg", STRANGER)
+    assert a.mem_id == b.mem_id != pipe.mem_id
+    device.ports.unreserve("vale0:cfg")
+
+
+def test_a_port_that_is_open_stays_its_users_when_the_configuration_names_it(
+    device: Device,
+) -> None:
+    _, a = register(device, "vale0:late", STRANGER)
+    device.ports.reserve("vale0:late", config.Port(kind="netmap"))
+    assert refused(device, "vale0:late", OTHER).errno == errno.EACCES
+    assert register(device, "vale0:late", STRANGER)[1].mem_id == a.mem_id
+    for each in opened:
+        each.close()
+    register(device, "vale0:late", OTHER)
+    device.ports.unreserve("vale0:late")
+
+
+def test_a_machines_end_of_a_pipe_comes_back_beside_the_programs(device: Device) -> None:
+    machine = config.Port(kind="vhost-user")
+    device.ports.add_machine("vale0:p{1", machine)
+    _, a = register(device, "vale0:p}1")
+    live = device.ports.get("vale0:p}1")
+    device.ports.remove_machine("vale0:p{1")
+    error = refused(device, "vale0:p{1")
+    assert error.errno == errno.EBUSY
+    assert "vale0:p}1 is still there" in error.why
+    again = device.ports.add_machine("vale0:p{1", machine)
+    assert live is not None
+    assert device.ports.get("vale0:p}1") is live
+    assert (again.peer, live.peer) == (live, again)
+    assert register(device, "vale0:p}1")[1].mem_id == a.mem_id
+    device.ports.remove_machine("vale0:p{1")
+    for each in opened:
+        each.close()
+    register(device, "vale0:p{1")
 
 
 def test_a_null_port_needs_a_region(device: Device) -> None:

@@ -113,8 +113,8 @@ class Maker:
             port.group, port.parent = group, parsed.parent
         return one
 
-    def second_machine(self, parsed: PortName, wanted: config.Port, other: Port) -> Port:
-        """Make the end of a pipe whose other end, a virtual machine's, is there alone."""
+    def missing_end(self, parsed: PortName, wanted: config.Port, other: Port) -> Port:
+        """Make a virtual machine's end of a pipe whose other end is there alone."""
         geometry = Geometry(wanted.queues, wanted.queues)
         with ExitStack() as undo:
             port = self._add(

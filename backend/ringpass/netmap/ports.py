@@ -92,7 +92,7 @@ class Ports:
     def reserve(self, name: str, wanted: config.Port) -> None:
         """Let the port `name` be as the configuration says when a program opens it.
 
-        One that is open keeps its rings and its memory. Raises RingpassError.
+        One that is open keeps its rings, its memory and its owner. Raises RingpassError.
         """
         names.parse(name)
         port = self._named.get(name)
@@ -100,7 +100,6 @@ class Ports:
             raise busy(name, "it is there already, and not for programs", "choose another name")
         self._reserved[name] = wanted
         if port is not None:
-            port.uid = None
             self._plane.set_port_full(port.id, Full[wanted.full.upper()], wanted.hold_us)
             self._plane.set_port_mtu(port.id, wanted.mtu)
 
@@ -141,11 +140,8 @@ class Ports:
         other = self._named.get(parsed.peer)
         self.make_free(name)
         machines = frozenset({name})
-        if other is not None and other.front_end is FrontEndKind.VHOST:
-            port = self._make.second_machine(parsed, wanted, other)
-            self._enter(port)
-        elif other is not None:
-            raise busy(name, "a program has its other end open", f"close {parsed.peer}")
+        if other is not None:
+            port = self._enter(self._make.missing_end(parsed, wanted, other))
         else:
             what = Wanted(
                 Geometry(wanted.queues, wanted.queues),
@@ -236,13 +232,16 @@ class Ports:
             region = self._regions.named(reserved.region)
         match parsed.kind:
             case "vale":
-                region = region or self._family_region(name, peer)
+                region = region or self._family_region(name, uid)
                 geometry = _geometry(Geometry(), request, reserved)
                 return self._enter(self._make.vale(parsed, Wanted(geometry, region, uid, reserved)))
             case "pipe":
                 if request.mode not in (Mode.ALL_NIC, Mode.ONE_NIC):
                     raise invalid(name, "a pipe has no host rings", "leave ^ and * out of the name")
-                region = self._family_region(parsed.parent, peer) or region
+                if parsed.peer in self._named:
+                    why = f"it was a virtual machine's, and {parsed.peer} is still there"
+                    raise busy(name, why, "close that first, or name another pipe")
+                region = self._family_region(parsed.parent, uid) or region
                 geometry = _geometry(self._pipe_geometry(parsed), request, reserved)
                 wanted = Wanted(geometry, region, uid, reserved)
                 return self._enter_pipe(self._make.pipe(parsed, wanted))
@@ -314,12 +313,13 @@ class Ports:
                 self._unnamed.remove(port)
         group.undo.close()
 
-    def _family_region(self, name: str, peer: Peer | None) -> Region | None:
-        """Return where the port `name`, or a pipe of it, lives already."""
+    def _family_region(self, name: str, uid: int | None) -> Region | None:
+        """Return where the port `name`, or a pipe of it, of the same owner lives already.
+
+        Names are anybody's to choose: who opens one must not get into another user's memory by it.
+        """
         for port in self._named.values():
-            if port.region is not None and port.family == name:
-                if peer is not None:
-                    peer.check_owner(f"cannot use the memory of {name}", port.uid)
+            if port.region is not None and port.family == name and port.uid == uid:
                 return port.region
         return None
 
