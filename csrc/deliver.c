@@ -128,6 +128,8 @@ static void congested(struct rp_caller *c, struct rp_endpoint *from, struct rp_e
 	const bool hold = !all_flooded(fw, r) && may_wait(from->batch, to);
 	unsigned drops = 0;
 
+	if (from->ops->retry)
+		from->ops->retry(from);
 	for (unsigned i = 0; i < r->n; i++) {
 		if (hold && !flooded(fw, r->order[i])) {
 			fw->kept[r->order[i]] = 1;

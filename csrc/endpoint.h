@@ -111,6 +111,11 @@ struct rp_endpoint_ops {
 	/** @publish: Return: true when the front end asked to be called */
 	bool (*publish)(struct rp_endpoint *ep, struct rp_lease *l);
 	void (*notify)(struct rp_endpoint *ep);
+	/**
+	 * @retry: the kernel's tx rings only: send what it did not take from the rx ring
+	 * beside it. For when the frames of @ep wait for a receiver, and it is not pulled
+	 */
+	void (*retry)(struct rp_endpoint *ep);
 	/** @sync: rx rings of netmap only: take back what the user released */
 	int (*sync)(struct rp_endpoint *ep);
 	void (*free)(struct rp_endpoint *ep);

@@ -235,6 +235,7 @@ static const struct rp_endpoint_ops packet_ops = {
 	.lease = rp_kernel_lease,
 	.publish = rp_outq_publish,
 	.notify = packet_notify,
+	.retry = rp_kernel_retry,
 	.free = rp_kernel_free,
 };
 

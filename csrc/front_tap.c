@@ -121,6 +121,7 @@ static const struct rp_endpoint_ops tap_ops = {
 	.lease = rp_kernel_lease,
 	.publish = rp_outq_publish,
 	.notify = tap_notify,
+	.retry = rp_kernel_retry,
 	.free = rp_kernel_free,
 };
 

@@ -288,27 +288,16 @@ static void xdp_notify(struct rp_endpoint *ep)
 	rp_outq_send(&of(ep)->q.out, ep, send_frames);
 }
 
-static unsigned xdp_lease(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
-			  const struct rp_batch *b, const uint16_t *order, unsigned n)
-{
-	const struct rp_ring_state *st = ep->state;
-	const uint32_t taken = rp_load(&st->reserved) - rp_load(&st->released);
-
-	/* Zero-copy drivers complete when they like, and tell nobody. */
-	if (of(ep)->slots - taken < n)
-		xdp_notify(ep);
-	return rp_kernel_lease(ep, l, from, b, order, n);
-}
-
 static const struct rp_endpoint_ops xdp_ops = {
 	.pull = xdp_pull,
 	.complete = xdp_complete,
 	.pending = xdp_pending,
 	.arm = xdp_arm,
 	.disarm = rp_kernel_nothing,
-	.lease = xdp_lease,
+	.lease = rp_kernel_lease,
 	.publish = rp_outq_publish,
 	.notify = xdp_notify,
+	.retry = rp_kernel_retry,
 	.free = rp_kernel_free,
 };
 

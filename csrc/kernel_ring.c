@@ -68,7 +68,16 @@ void rp_kernel_free(struct rp_endpoint *ep)
 unsigned rp_kernel_lease(struct rp_endpoint *ep, struct rp_lease *l, struct rp_endpoint *from,
 			 const struct rp_batch *b, const uint16_t *order, unsigned n)
 {
-	return rp_outq_lease(&rp_kernel_ring(ep)->queue->out, ep, l, from, b, order, n);
+	struct rp_outq *out = &rp_kernel_ring(ep)->queue->out;
+	const uint32_t taken = rp_load(&ep->state->reserved) - rp_load(&ep->state->released);
+
+	/*
+	 * Senders that wait for room are the only ones that come here again: they send what the
+	 * kernel did not take, and find what a zero-copy driver completed and told nobody.
+	 */
+	if (out->slots - taken < n || out->slots - taken < out->frame_slots)
+		ep->ops->notify(ep);
+	return rp_outq_lease(out, ep, l, from, b, order, n);
 }
 
 void rp_kernel_nothing(struct rp_endpoint *ep)

@@ -69,7 +69,11 @@ unsigned rp_kernel_lease(struct rp_endpoint *ep, struct rp_lease *l, struct rp_e
 void rp_kernel_nothing(struct rp_endpoint *ep);
 void rp_kernel_free(struct rp_endpoint *ep);
 
-/* rp_kernel_retry() - of a tx ring: send what the kernel did not take from the rx ring beside it */
+/*
+ * rp_kernel_retry() - of a tx ring: send what the kernel did not take from the rx ring beside it
+ *
+ * At each pull, and while what was pulled waits for its receiver: there is no other pull till then.
+ */
 void rp_kernel_retry(struct rp_endpoint *ep);
 
 /* rp_kernel_lost() - count, on an rx ring, a frame that the kernel did not take */

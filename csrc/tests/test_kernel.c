@@ -33,6 +33,7 @@ static struct rp_err err;
 static int port; /* the kernel's */
 static int kernel_fd;
 static int32_t mode;
+static bool worker; /* serves it */
 
 static const char *choose_mode(unsigned i)
 {
@@ -43,6 +44,12 @@ static const char *choose_mode(unsigned i)
 
 	mode = modes[i].mode;
 	return modes[i].name;
+}
+
+static const char *choose_worker(unsigned i)
+{
+	worker = i;
+	return worker ? "a worker" : "no worker";
 }
 
 static struct rp_port_config kernel_port_config(void)
@@ -191,6 +198,15 @@ TEST_EACH(more_frames_than_the_queue_has_slots_pass_in_order, KINDS, choose_mode
 	close_world();
 }
 
+static void little_room(void)
+{
+	const int bytes = 4096;
+
+	EXPECT_EQ(setsockopt(rp_kernel_fd(w.dp, port, 0, &err), SOL_SOCKET, SO_SNDBUF, &bytes,
+			     sizeof(bytes)),
+		  0);
+}
+
 /*
  * The port's worker sleeps when somebody else finds that the kernel takes no more for a moment.
  * Nobody sends again: what is left goes out as soon as there is room.
@@ -198,7 +214,6 @@ TEST_EACH(more_frames_than_the_queue_has_slots_pass_in_order, KINDS, choose_mode
 TEST(what_the_kernel_did_not_take_at_once_goes_out_later)
 {
 	enum { FRAMES = 40, LEN = 1500 };
-	const int little = 4096;
 	struct rp_port_config cfg;
 	uint8_t frame[FRAME_MAX];
 	uint32_t got = 0, len;
@@ -210,9 +225,7 @@ TEST(what_the_kernel_did_not_take_at_once_goes_out_later)
 	port = world_add_port(&w, &cfg);
 	ring_user_open(&user, &w, world_add_rings(&w, "user"));
 	start();
-	EXPECT_EQ(setsockopt(rp_kernel_fd(w.dp, port, 0, &err), SOL_SOCKET, SO_SNDBUF, &little,
-			     sizeof(little)),
-		  0);
+	little_room();
 	for (uint32_t i = 0; i < FRAMES; i++) {
 		frame_make(frame, LEN, KERNEL, US, i);
 		ring_put(&user, frame, LEN);
@@ -224,6 +237,95 @@ TEST(what_the_kernel_did_not_take_at_once_goes_out_later)
 		EXPECT_SOON((len = to_kernel()) > 0);
 		expect_frame(len, d.frame, LEN, got++);
 	}
+	close_world();
+}
+
+/* A link between the kernel's port and that of a program that never reads; each holds for ever. */
+static void open_link(void)
+{
+	struct rp_port_config cfg;
+	int rings;
+
+	mode = RP_KERNEL_PACKET;
+	world_open(&w);
+	cfg = kernel_port_config();
+	cfg.kind = RP_KIND_LINK;
+	cfg.full = RP_FULL_HOLD;
+	cfg.hold_us = WORLD_FOREVER_US;
+	cfg.worker = worker ? w.worker : -1;
+	port = world_add_port(&w, &cfg);
+	cfg = world_rings_config(&w, "user");
+	cfg.kind = RP_KIND_LINK;
+	cfg.full = RP_FULL_HOLD;
+	cfg.hold_us = WORLD_FOREVER_US;
+	rings = world_add_port(&w, &cfg);
+	EXPECT_OK(rp_port_link(w.dp, port, rings, &err), err);
+	ring_user_open(&user, &w, rings);
+	start();
+}
+
+/* The kernel sends what the program has no room for, so that its port holds frames and reads none. */
+static void fill_program(void)
+{
+	const struct rp_ring_counters *in = world_count(&w, port, NETMAP_DIR_TX);
+
+	d.vnet = (struct virtio_net_hdr){ 0 };
+	frame_make(d.frame, 60, US, KERNEL, 0);
+	for (unsigned i = 0; i < 2 * SLOTS; i++)
+		EXPECT(send(kernel_fd, &d, sizeof(d.vnet) + 60, 0) > 0);
+	if (!worker)
+		EXPECT(rp_port_txsync(w.caller, port, 0) >= 0);
+	EXPECT_SOON(rp_load(&in->frames) >= SLOTS); /* one more than its ring takes */
+}
+
+TEST_EACH(what_the_kernel_did_not_take_goes_out_while_its_own_frames_wait, 2, choose_worker)
+{
+	enum { FRAMES = 40, LEN = 1500 };
+	uint8_t frame[FRAME_MAX];
+	uint32_t len = 0;
+
+	open_link();
+	fill_program();
+	little_room();
+	for (uint32_t i = 0; i < FRAMES; i++) {
+		frame_make(frame, LEN, KERNEL, US, i);
+		ring_put(&user, frame, LEN);
+	}
+	EXPECT_EQ(ring_txsync(&user), FRAMES);
+	for (uint32_t got = 0; got < FRAMES; got++) {
+		if (worker)
+			EXPECT_SOON((len = to_kernel()) > 0);
+		else if (!(len = to_kernel())) {
+			EXPECT_EQ(rp_port_txsync(w.caller, port, 0), 0);
+			len = to_kernel();
+		}
+		expect_frame(len, d.frame, LEN, got);
+	}
+	close_world();
+}
+
+/* Nobody syncs the kernel's port: who waits for room in its queue sends what is in it. */
+TEST(a_sender_that_waits_for_room_makes_some)
+{
+	enum { FRAMES = 4 * SLOTS, LEN = 1500 };
+	uint8_t frame[FRAME_MAX];
+	uint32_t put = 0, got = 0, len;
+
+	worker = false;
+	open_link();
+	little_room();
+	for (unsigned round = 0; got < FRAMES && round < FRAMES; round++) {
+		for (; put < FRAMES && ring_space(user.tx); put++) {
+			frame_make(frame, LEN, KERNEL, US, put);
+			ring_put(&user, frame, LEN);
+		}
+		EXPECT(ring_txsync(&user) >= 0);
+		for (; (len = to_kernel()); got++)
+			expect_frame(len, d.frame, LEN, got);
+		if (put == FRAMES) /* nobody waits for room any more */
+			EXPECT_EQ(rp_port_txsync(w.caller, port, 0), 0);
+	}
+	EXPECT_EQ(got, FRAMES);
 	close_world();
 }
 
