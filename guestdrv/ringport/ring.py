@@ -283,11 +283,11 @@ class _Closed:
     def __getitem__(self, _: object) -> NoReturn:
         raise Error(errno.EBADF, "cannot use a ring", "its port was closed")
 
-    def __setitem__(self, at: object, _: object) -> NoReturn:
+    def __setitem__(self, at: object, _: object) -> None:
         self[at]
 
-    def __iter__(self) -> NoReturn:
-        self[0]
+    def __iter__(self) -> Iterator[NoReturn]:
+        return iter(self[0])
 
 
 class Slot:
