@@ -6,13 +6,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringpass import config
-from ringpass.dataplane import DataPlane, FrontEndKind, Kind, PortSpec, WorkerId
+from ringpass.dataplane import DataPlane, FrontEndKind, Kind, PortId, PortSpec, WorkerId
 from ringpass.errors import RingpassError
 from ringpass.netmap import abi, legacy
 from ringpass.netmap import options as opt
@@ -36,9 +37,12 @@ from ringpass.netmap.abi import (
 )
 from ringpass.netmap.call import Device
 from ringpass.netmap.device import Open, Reply
+from ringpass.netmap.nics import Attached
 from ringpass.netmap.peer import Peer
+from ringpass.netmap.port import Group, Port
 from ringpass.netmap.ports import Ports
 from ringpass.netmap.regions import Regions
+from ringpass.netmap.rings import Geometry
 from ringpass.netmap.switches import Switches
 from tests.support.netmap import option
 
@@ -353,6 +357,32 @@ def test_a_null_port_needs_a_region(device: Device) -> None:
     _, a = register(device, "vale0:a")
     _, null = register(device, "nothing", mode=Mode.NULL, mem_id=a.mem_id, tx_rings=4)
     assert (null.mem_id, null.tx_rings) == (a.mem_id, 4)
+
+
+def test_a_null_port_cannot_go_by_another_ports_name(device: Device) -> None:
+    _, a = register(device, "vale0:a")
+    register(device, "vale0:vm1", mode=Mode.NULL, mem_id=a.mem_id)
+    assert [port.name for port in device.ports if port.kind is Kind.NULL] == ["null#1"]
+    assert device.ports.get("vale0:vm1") is None
+
+
+def test_a_port_that_is_refused_once_made_goes_again(device: Device) -> None:
+    """A pipe of an interface is refused while that is attached to a switch."""
+    interface = Port(
+        "vale0:eth0",
+        PortId(0),
+        Kind.VALE,
+        FrontEndKind.KERNEL,
+        Geometry(),
+        WorkerId(0),
+        Group(),
+        interface="eth0",
+        attached=cast(Attached, object()),
+    )
+    device.ports.adopt(interface)
+    assert refused(device, "eth0{1").errno == errno.EBUSY
+    assert list(device.ports) == [interface]
+    device.ports.disown("vale0:eth0")
 
 
 def test_interfaces_are_not_there_without_those_who_know_them(device: Device) -> None:

@@ -150,8 +150,9 @@ class Maker:
         port.parent = parent.name
         return port
 
-    def null(self, name: str, wanted: Wanted) -> Port:
-        """Make a port that throws frames away."""
+    def null(self, wanted: Wanted) -> Port:
+        """Make a port that throws frames away; its name is ours, so it stands for no other."""
+        name = f"null#{next(self._numbers)}"
         with ExitStack() as undo:
             wanted = self._hold(name, wanted, undo)
             port = self._add(name, Kind.NULL, wanted, self._worker(wanted), undo)

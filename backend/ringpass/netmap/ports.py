@@ -60,13 +60,17 @@ class Ports:
         `region` is where it is to be, None: where such a port is by default. Raises RingpassError.
         """
         if request.mode == Mode.NULL:
-            port = self._null(name, request, peer, region)
+            port = self._null(request, peer, region)
         elif request.flags & _MONITOR:
             port = self._monitor(name, request, peer, region)
         else:
             port = self._named.get(name) or self._open(name, request, peer, region)
-        self._check_usable(port, peer)
         port.holds += 1
+        try:
+            self._check_usable(port, peer)
+        except RingpassError:
+            self.release(port)
+            raise
         return port
 
     def release(self, port: Port) -> None:
@@ -281,11 +285,13 @@ class Ports:
         made = self._make.monitor(parent, flags, Wanted(geometry, region, peer.uid))
         return self._enter_unnamed(made)
 
-    def _null(self, name: str, request: Register, peer: Peer, region: Region | None) -> Port:
+    def _null(self, request: Register, peer: Peer, region: Region | None) -> Port:
+        """Make a port that throws frames away, whatever its program calls it."""
         if region is None:
-            raise invalid(name, "a null port needs a region that is there", "add @NUMBER to it")
+            why = "a null port needs a region that is there"
+            raise invalid("a null port", why, "add @NUMBER to its name")
         wanted = Wanted(Geometry().wanted(request), region, peer.uid)
-        return self._enter_unnamed(self._make.null(name, wanted))
+        return self._enter_unnamed(self._make.null(wanted))
 
     def _enter(self, port: Port) -> Port:
         port.group.ports.append(port)
