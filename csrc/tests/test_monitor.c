@@ -553,3 +553,47 @@ TEST(monitors_come_and_go_while_frames_flow)
 	pthread_join(talker, NULL);
 	close_pair();
 }
+
+static void *talk_one_by_one(void *arg)
+{
+	struct ring_user from = a, to = b;
+	uint8_t out[60], in[FRAME_MAX];
+	struct world own = w;
+	struct rp_err err;
+
+	(void)arg;
+	own.caller = rp_caller_new(w.dp, &err);
+	EXPECT(own.caller);
+	from.w = to.w = &own;
+	frame_make(out, 60, 2, 1, 0);
+	while (!rp_load(&stop)) {
+		EXPECT_EQ(ring_send(&from, out, 60), 1);
+		EXPECT_EQ(ring_get(&to, in), 60);
+	}
+	rp_caller_free(own.caller);
+	return NULL;
+}
+
+/* Between any two instructions of a sync the list of monitors may go. */
+TEST(a_monitor_may_be_gone_as_soon_as_it_came)
+{
+	enum { TIMES = 20000 };
+	struct rp_port_config cfg;
+	pthread_t talker;
+	struct rp_err err;
+	int monitor;
+
+	open_pair();
+	cfg = world_rings_config(&w, "vale0:m");
+	cfg.kind = RP_KIND_MONITOR;
+	monitor = world_add_port(&w, &cfg);
+	stop = 0;
+	EXPECT_EQ(pthread_create(&talker, NULL, talk_one_by_one, NULL), 0);
+	for (unsigned i = 0; i < TIMES; i++) {
+		EXPECT_OK(rp_monitor_attach(w.dp, monitor, a.port, BOTH, &err), err);
+		EXPECT_OK(rp_monitor_detach(w.dp, monitor, &err), err);
+	}
+	rp_store(&stop, 1);
+	pthread_join(talker, NULL);
+	close_pair();
+}
