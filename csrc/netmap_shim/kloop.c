@@ -52,7 +52,12 @@ static struct rp_loop *loop_of(struct rp_session *s)
 			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (made == MAP_FAILED)
 		return NULL;
-	made->bell = rp_fd_own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	made->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (made->bell < 0) { /* without it nobody could stop the loop */
+		munmap(made, sizeof(*made));
+		return NULL;
+	}
+	made->bell = rp_fd_own(made->bell);
 	if (!rp_replace(&s->loop, none, made)) { /* another thread was faster */
 		rp_fd_own_close(made->bell);
 		munmap(made, sizeof(*made));

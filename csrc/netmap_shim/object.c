@@ -90,7 +90,7 @@ static struct rp_object *exchange(int fd, struct rp_object *o)
 
 int rp_fd_set(int fd, struct rp_object *o)
 {
-	if (fd >= RP_FDS)
+	if (fd < 0 || fd >= RP_FDS)
 		return EMFILE;
 	rp_fd_clear(fd);
 	if (o != &own) {

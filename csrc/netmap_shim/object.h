@@ -52,7 +52,7 @@ bool rp_fd_any(void);
  */
 struct rp_object *rp_fd_get(int fd, enum rp_object_kind kind);
 
-/* rp_fd_set() - let @fd stand for @o, which gains a reference; EMFILE if the number is too high */
+/* rp_fd_set() - let @fd stand for @o, which gains a reference; EMFILE if the table has no such number */
 int rp_fd_set(int fd, struct rp_object *o);
 
 /* rp_fd_clear() - @fd stands for nothing */
