@@ -109,9 +109,10 @@ RP_EXPORT int dup3(int fd, int to, int flags)
 		errno = EBUSY;
 		return -1;
 	}
-	if (fd != to)
-		forget(to);
-	return copied(fd, rp_real()->dup3(fd, to, flags));
+	to = rp_real()->dup3(fd, to, flags);
+	if (to >= 0)
+		forget(to); /* what it was before is gone, in sets, too */
+	return copied(fd, to);
 }
 
 RP_EXPORT int dup2(int fd, int to)

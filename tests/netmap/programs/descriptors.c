@@ -3,6 +3,7 @@
  * DOC: What becomes of netmap's descriptors: copied, inherited, passed, closed.
  */
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -79,6 +80,22 @@ TEST(another_file_in_its_place_is_just_a_file)
 	close(old);
 	close(ends[0]);
 	close(ends[1]);
+	close_pair(p);
+}
+
+TEST(a_copy_that_fails_leaves_the_port)
+{
+	struct pair p = open_pipe();
+	struct epoll_event event = { .events = EPOLLIN };
+	int set = epoll_create1(0);
+
+	EXPECT_EQ(epoll_ctl(set, EPOLL_CTL_ADD, NETMAP_FD(p.b), &event), 0);
+	EXPECT_ERRNO(dup2(-1, NETMAP_FD(p.b)), EBADF);
+	put(p.a, 1);
+	txsync(p.a);
+	EXPECT_EQ(epoll_wait(set, &event, 1, 1000), 1);
+	expect(p.b, 1);
+	close(set);
 	close_pair(p);
 }
 
