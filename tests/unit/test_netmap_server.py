@@ -2,6 +2,7 @@
 """The device's socket in a daemon: programs come and go, and hostile ones harm nobody."""
 
 import array
+import asyncio
 import errno
 import fcntl
 import json
@@ -12,13 +13,25 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from ringpass.dataplane import NO_CSB
 from ringpass.netmap import attach
 from ringpass.netmap.abi import PortInfo, Register, Request
-from ringpass.netmap.server import FILE_NAME, MAGIC, MAX_OPENS, REQUEST, VERSION, Operation
+from ringpass.netmap.call import Device
+from ringpass.netmap.server import (
+    FILE_NAME,
+    MAGIC,
+    MAX_OPENS,
+    REQUEST,
+    VERSION,
+    Operation,
+    Server,
+    Session,
+)
+from ringpass.sockets import Access
 from tests.support.daemon import RINGPASS, Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
 from tests.support.netmap import Program, control, message, parse, receive
@@ -258,16 +271,47 @@ def test_what_is_no_request_is_refused_and_the_open_goes_on(path: Path, data: by
 
 
 def test_descriptors_that_come_with_requests_are_closed(path: Path) -> None:
-    with Program(path) as program:
-        read_end, write_end = os.pipe()
-        with socket.socket() as inet, Path("/dev/null").open("rb") as null:
-            for fds in ([], [null.fileno()], [inet.fileno()], [write_end] * 40):
+    read_end, write_end = os.pipe()
+    with socket.socket() as inet, Path("/dev/null").open("rb") as null:
+        for fds in ([], [null.fileno()], [inet.fileno()], [write_end] * 40):
+            with Program(path) as program:
                 program.send(message(Operation.DESCRIBE, b""), fds)
-            with program.ask(message(Operation.DESCRIBE, b"")) as answer:
-                assert answer.error == errno.ENXIO
-        os.close(write_end)
-        assert os.read(read_end, 1) == b"", "nobody else has the other end"
-        os.close(read_end)
+                assert program.socket.recv(1) == b"", "nobody waits for an answer for ever"
+    os.close(write_end)
+    assert os.read(read_end, 1) == b"", "nobody else has the other end"
+    os.close(read_end)
+
+
+def test_who_asked_may_be_gone_and_the_open_goes_on(path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with Program(path) as program:
+        ours.close()
+        with theirs:
+            program.send(message(Operation.DESCRIBE, b""), [theirs.fileno()])
+        with program.ask(message(Operation.DESCRIBE, b"")) as answer:
+            assert answer.error == errno.ENXIO
+
+
+def test_an_open_that_fails_to_end_keeps_nothing_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Session) -> None:
+        raise RuntimeError("not today")
+
+    async def serve() -> None:
+        server = Server(tmp_path / "s", Access(0o600, None), cast("Device", None))
+        server.open()
+        with Program(tmp_path / "s") as one, Program(tmp_path / "s") as two:
+            while server.opens < 2:
+                await asyncio.sleep(0)
+            server.close()
+            assert server.opens == 0
+            assert (one.socket.recv(1), two.socket.recv(1)) == (b"", b"")
+        assert not (tmp_path / "s").exists()
+
+    monkeypatch.setattr(Session, "close", fail)
+    asyncio.run(serve())
+    assert caplog.text.count("RuntimeError: not today") == 2
 
 
 def test_a_peer_that_reads_no_answers_stops_nobody(path: Path) -> None:
@@ -279,7 +323,7 @@ def test_a_peer_that_reads_no_answers_stops_nobody(path: Path) -> None:
         for _ in range(400):
             try:
                 deaf.socket.sendmsg([info], rights)
-            except BlockingIOError:
+            except (BlockingIOError, ConnectionError):  # it ends when an answer has no room
                 break
         with other.register("vale9:other") as answer:
             assert answer.error == 0

@@ -3,7 +3,7 @@
 
 import difflib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -155,11 +155,11 @@ class Backend:
         self.programs.note_broken()
 
     def look_at_interfaces(self) -> None:
-        """Follow what became of the host's interfaces that are ports."""
-        for port in self._ports.values():
+        """Follow what became of the host's interfaces that are ports, each of them."""
+        for name, port in self._ports.items():
             if isinstance(port.control, HostControl):
-                port.control.look()
-        self._interfaces.look()
+                _try_to_look(port.control.look, name)
+        _try_to_look(self._interfaces.look, "of programs")
 
     def repair(self, name: str) -> bool:
         """Take a port back into service; return whether it was broken."""
@@ -526,6 +526,13 @@ class Backend:
         if name not in self._ports:
             raise _absent("port", name, [port.name for port in self.programs.ports])
         return self._ports[name]
+
+
+def _try_to_look(look: Callable[[], None], which: str) -> None:
+    try:
+        look()
+    except Exception:
+        log.exception("event=look-failed interfaces=%r", which)
 
 
 def _host_name(nic: str) -> str:

@@ -3,12 +3,11 @@
 
 A connection is one open of /dev/netmap, for as long as some process has a copy of it. Each request
 carries the descriptor that its answer goes to, so processes that share an open never mix up their
-answers. Nothing here waits for a peer: an answer that does not fit at once is not sent.
+answers. Nothing here waits for a peer: an answer that does not fit at once ends the connection.
 """
 
 import array
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
@@ -150,15 +149,24 @@ class Server:
         session = self._sessions[connected]
         try:
             answer = session.answer(message.data, whole=message.whole)
-            _send(message.fds, answer)
+            unsent = _send(message.fds, answer)
         finally:
             for fd in message.fds:
                 descriptors.close(fd)
+        if unsent:
+            peer = session.peer
+            log.warning("event=answer-not-sent pid=%d uid=%d why=%r", peer.pid, peer.uid, unsent)
+            self._end(connected)
 
     def _end(self, connected: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(connected)
-        self._sessions.pop(connected).close()
-        _close(connected)
+        session = self._sessions.pop(connected)
+        try:
+            session.close()
+        except Exception:
+            log.exception("event=close-failed pid=%d", session.peer.pid)
+        finally:
+            _close(connected)
 
 
 class Message(NamedTuple):
@@ -292,19 +300,25 @@ def _descriptors(controls: Iterable[tuple[int, int, bytes]]) -> Iterable[int]:
             yield from numbers
 
 
-def _send(fds: list[int], answer: Answer) -> None:
-    """Send `answer` to the first of `fds`, if that is a socket of packets that has room."""
+def _send(fds: list[int], answer: Answer) -> str:
+    """Send `answer` to the first of `fds`; return why somebody waits for it in vain, or nothing."""
     if not fds:
-        return
+        return "no descriptor came for the answer"
     rights = array.array("i", answer.fds)
     controls = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if answer.fds else []
-    with contextlib.suppress(OSError):
+    try:
         to = socket.socket(fileno=fds[0])
         try:
-            if (to.family, to.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET):
-                to.sendmsg([answer.data], controls, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            if (to.family, to.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+                return "the descriptor for the answer is no unix socket of packets"
+            to.sendmsg([answer.data], controls, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         finally:
             to.detach()
+    except ConnectionError:
+        return ""  # who asked is gone; others may share the open
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _split(message: bytes, *, whole: bool) -> tuple[int, bytes]:
