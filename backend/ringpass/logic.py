@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from ringpass.errors import ConfigError, Denied, NotFound, RingpassError
 
-#: Longer files, and compilers that take longer, are mistakes.
+#: Longer files, and compilers that take longer, are mistakes. Frames pass while one compiles, but
+#: nobody connects and no command is answered.
 MAX_BYTES = 1 << 20
-PATIENCE_S = 30
+PATIENCE_S = 5
 
 FLAGS = (
     *("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"),
