@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ringpass.errors import RingpassError
 from ringpass.netlink import filters, links
 from ringpass.nic import bpf, programs
 from ringpass.nic.interface import Interface
@@ -140,6 +141,20 @@ def test_filters_that_a_killed_process_left_are_replaced(
     nic = table.nic(interface, host=True)
     here.do(nic.close)
     assert here.traces(interface) == before
+
+
+@pytest.mark.parametrize("qdisc", [False, True])
+def test_a_filter_that_is_refused_leaves_nothing(
+    here: Network, there: Network, qdisc: bool
+) -> None:
+    lay(here, there, "eth0", "xdp-copy")
+    if qdisc:
+        here.run("tc", "qdisc", "add", "dev", "eth0", "clsact")
+    before = here.traces("eth0")
+    link = here.do(links.get, "eth0")
+    with Path("/dev/null").open("rb") as no_program, pytest.raises(RingpassError):
+        here.do(filters.add, link, no_program.fileno(), egress=False)
+    assert here.traces("eth0") == before
 
 
 def test_a_nic_that_cannot_be_taken_stays_as_it_is(

@@ -37,16 +37,21 @@ def add(link: links.Link, program_fd: int, *, egress: bool) -> bool:
         with contextlib.suppress(NetlinkError):  # one that was killed may have left it
             _delete(kernel, link, egress=egress)
             ours = all(row["info"] >> 16 == _PRIORITY for row in _filters(kernel, link))
-        kernel.tc(
-            "add-filter",
-            "bpf",
-            link.number,
-            _HANDLE,
-            fd=program_fd,
-            name="ringpass",
-            direct_action=True,
-            **_place(egress=egress),
-        )
+        try:
+            kernel.tc(
+                "add-filter",
+                "bpf",
+                link.number,
+                _HANDLE,
+                fd=program_fd,
+                name="ringpass",
+                direct_action=True,
+                **_place(egress=egress),
+            )
+        except NetlinkError:
+            if ours:
+                _remove_unused(kernel, link)
+            raise
         return ours
 
     with links.explained(f"cannot watch the stack on interface {link.name}"):
@@ -59,10 +64,16 @@ def remove(link: links.Link, *, egress: bool, qdisc: bool) -> None:
     def work(kernel: IPRoute) -> None:
         with contextlib.suppress(NetlinkError):
             _delete(kernel, link, egress=egress)
-            if qdisc and not _filters(kernel, link):
-                kernel.tc("del", "clsact", link.number)
+            if qdisc:
+                _remove_unused(kernel, link)
 
     links.ask(work)
+
+
+def _remove_unused(kernel: IPRoute, link: links.Link) -> None:
+    with contextlib.suppress(NetlinkError):
+        if not _filters(kernel, link):
+            kernel.tc("del", "clsact", link.number)
 
 
 def _delete(kernel: IPRoute, link: links.Link, *, egress: bool) -> None:

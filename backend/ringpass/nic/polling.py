@@ -48,7 +48,6 @@ class Polling:
                 "name some from 0 on, fewer than there are",
                 errno=errno.EINVAL,
             )
-        self.cpus = list(cpus)
         try:
             for cpu in cpus:
                 self._workers.append(self._plane.add_worker(Policy.BUSY, cpu=cpu))
@@ -58,6 +57,7 @@ class Polling:
         except RingpassError:
             self.stop()
             raise
+        self.cpus = list(cpus)
 
     def stop(self) -> None:
         """Give the queues back to their worker. A second call does nothing."""
