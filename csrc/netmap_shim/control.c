@@ -147,6 +147,7 @@ static int do_register(struct rp_session *s, int fd, struct call *c)
 	const struct nmreq_opt_extmem *extmem =
 		(const void *)rp_options_find(&c->options, NETMAP_REQ_OPT_EXTMEM, &error);
 	const uint64_t memory = extmem ? extmem->nro_usrptr : 0;
+	const uint64_t bytes = extmem ? extmem->nro_info.nr_memsize : 0;
 
 	if (extmem && memory % (uint64_t)sysconf(_SC_PAGESIZE))
 		error = EINVAL;
@@ -155,7 +156,7 @@ static int do_register(struct rp_session *s, int fd, struct call *c)
 	if (!error)
 		error = ask_backend(s, fd, c);
 	if (!error && extmem)
-		error = rp_session_map_over(s, memory);
+		error = rp_session_map_over(s, memory, bytes);
 	if (!error && csb)
 		error = rp_csb_mode_enable(s, csb);
 	return error;

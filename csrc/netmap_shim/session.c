@@ -190,10 +190,12 @@ bool rp_session_may_map(const struct rp_session *s, uint64_t offset, uint64_t by
 	return bytes <= all && offset <= all - bytes;
 }
 
-int rp_session_map_over(struct rp_session *s, uint64_t address)
+int rp_session_map_over(struct rp_session *s, uint64_t address, uint64_t bytes)
 {
 	void *at = (void *)(uintptr_t)address;
 
+	if (bytes != rp_client_bytes(s->client))
+		return EBUSY; /* what lies behind is the program's */
 	if (rp_real()->mmap(at, rp_client_bytes(s->client), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_FIXED, rp_session_region(s), 0) == MAP_FAILED)
 		return errno;

@@ -101,8 +101,8 @@ bool rp_session_may_map(const struct rp_session *s, uint64_t offset, uint64_t by
 /* rp_session_mark() - a number that changes when a ring's tail moves */
 uint64_t rp_session_mark(const struct rp_session *s);
 
-/* rp_session_map_over() - the program wants the region at @address (extmem). 0 or an errno */
-int rp_session_map_over(struct rp_session *s, uint64_t address);
+/* rp_session_map_over() - the program gives @bytes at @address for the region (extmem). 0 or an errno */
+int rp_session_map_over(struct rp_session *s, uint64_t address, uint64_t bytes);
 
 /* --- ring by ring, for CSB mode: TX rings first ----------------------------- */
 

@@ -567,6 +567,19 @@ def test_external_memory_becomes_a_region_of_its_size(device: Device) -> None:
     assert number(reply) == errno.ENOMEM
 
 
+def test_external_memory_is_for_ports_that_have_none_yet(device: Device) -> None:
+    first, got = register(device, "vale0:e")
+    memory = abi.Extmem(4096, PoolsInfo(memsize=got.memsize).pack())
+    options = option(OptionType.EXTMEM, memory.pack())
+    reply = control(new(device), Request.REGISTER, "vale0:e", Register(mode=1), options)
+    assert number(reply) == errno.EBUSY
+    assert statuses(reply) == [errno.EBUSY]
+    assert len(list(device.regions)) == 1
+    first.close()
+    reply = control(new(device), Request.REGISTER, "vale0:e", Register(mode=1), options)
+    assert number(reply) == 0
+
+
 def test_the_first_open_says_where_frames_begin(device: Device) -> None:
     def ask(offsets: abi.Offsets, name: str = "vale0:o", flags: int = 0) -> tuple[int, list[int]]:
         options = option(OptionType.OFFSETS, offsets.pack())

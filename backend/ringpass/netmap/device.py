@@ -121,6 +121,7 @@ class Open:
             region = memory.external(call, undo) or call.region(request.mem_id)
             port = self._device.ports.acquire(call.name, request, self._peer, region)
             undo.callback(self._device.ports.release, port)
+            memory.check_external(call, port, region)
             where = select(port.name, port.geometry, request.mode, request.ringid, request.flags)
             for other in port.registrations:
                 other.check_compatible(where, request.flags)

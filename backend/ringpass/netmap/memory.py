@@ -40,6 +40,15 @@ def external(call: Call, undo: ExitStack) -> Region | None:
     return region
 
 
+def check_external(call: Call, port: Port, region: Region | None) -> None:
+    """Refuse a program's own memory for a port that has some already. Raises RingpassError."""
+    if call.options.get(OptionType.EXTMEM) is None or port.region is region:
+        return
+    call.options.refuse(OptionType.EXTMEM, errno.EBUSY)
+    why = f"{port.name} has memory already, which cannot move to the program's"
+    call.fail(errno.EBUSY, why, "close it everywhere, or open it without external memory")
+
+
 def set_offsets(call: Call, port: Port, flags: int) -> None:
     """Let frames begin behind the start of their buffers, if that is asked for.
 

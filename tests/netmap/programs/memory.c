@@ -44,6 +44,37 @@ TEST(the_region_lies_where_the_program_wants_it)
 	munmap(memory, bytes);
 }
 
+TEST(a_port_that_is_open_does_not_move_to_the_programs_memory)
+{
+	const uint64_t bytes = 1 << 20;
+	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_SHARED, -1, 0);
+	struct nmreq_register body = { .nr_mode = NR_REG_ALL_NIC };
+	struct nmreq_opt_extmem option = { .nro_opt = { .nro_reqtype = NETMAP_REQ_OPT_EXTMEM },
+					   .nro_usrptr = (uintptr_t)memory,
+					   .nro_info = { .nr_memsize = bytes } };
+	struct nmreq_header header = { .nr_version = NETMAP_API,
+				       .nr_reqtype = NETMAP_REQ_REGISTER,
+				       .nr_options = (uintptr_t)&option,
+				       .nr_body = (uintptr_t)&body };
+	struct nm_desc *first = open_port(name_of("vale0:h%d", 0));
+	int fd = open("/dev/netmap", O_RDWR);
+
+	EXPECT(memory != MAP_FAILED);
+	memset(memory, 0x5a, bytes);
+	/* Small pools, so that a region of this size can be made. */
+	option.nro_info.nr_buf_pool_objtotal = 64;
+	option.nro_info.nr_ring_pool_objtotal = 4;
+	option.nro_info.nr_ring_pool_objsize = 256 + 16 * 16;
+	snprintf(header.nr_name, sizeof(header.nr_name), "%s", name_of("vale0:h%d", 0));
+	EXPECT_ERRNO(ioctl(fd, NIOCCTRL, &header), EBUSY);
+	EXPECT_EQ(option.nro_opt.nro_status, EBUSY);
+	for (uint64_t i = 0; i < bytes; i++)
+		EXPECT_EQ(memory[i], 0x5a);
+	close(fd);
+	nm_close(first);
+	munmap(memory, bytes);
+}
+
 TEST(an_indirect_slot_is_sent_from_the_programs_memory)
 {
 	struct nm_desc *a = open_port(name_of("vale0:i%d", 0));
