@@ -99,7 +99,8 @@ static void unpack_options(struct call *c, const uint8_t *from, uint32_t bytes)
 			return;
 		memcpy(&size, from + at, sizeof(size));
 		at += 8;
-		if (size != option->bytes || bytes - at < size)
+		/* Of an option that failed there is only the head, with its status. */
+		if ((size != option->bytes && size != sizeof(*option->copy)) || bytes - at < size)
 			return;
 		memcpy(option->copy, from + at, size);
 		option->copy->nro_next = option->next;
