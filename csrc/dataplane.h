@@ -74,7 +74,7 @@ int rp_monitor_part(rp_dataplane *dp, struct rp_port *p, struct rp_err *err);
  *
  * To be called when one of them, or the other end of its pipe, came or goes.
  */
-void rp_zcopy_join(rp_dataplane *dp, const struct rp_port *parent);
+void rp_zcopy_join(rp_dataplane *dp, struct rp_port *parent);
 /* rp_zcopy_seal() - nobody gives slots to monitor @m any more, even who was about to */
 void rp_zcopy_seal(const struct rp_port *m);
 void rp_zcopy_unseal(const struct rp_port *m);

@@ -162,7 +162,7 @@ int rp_monitor_attach(rp_dataplane *dp, int monitor, int parent, uint32_t flags,
 
 static void detach_zcopy(rp_dataplane *dp, struct rp_port *m)
 {
-	const struct rp_port *parent = m->parent;
+	struct rp_port *parent = m->parent;
 
 	m->parent = NULL;
 	rp_zcopy_join(dp, parent);

@@ -2,10 +2,12 @@
 /* The facade: the words in a region that say which ring shows its slots to which monitor. */
 #include <time.h>
 
+#include "caller.h"
 #include "dataplane.h"
 #include "zcopy.h"
 
-enum { LOCK_TRIES = 1000, LOCK_PAUSE_NS = 100000 };
+/* How long the control plane waits for locks that anybody who maps the region may hold. */
+enum { SEAL_NS = 10000000, SEAL_PAUSE_NS = 50000 };
 
 /* The zero-copy monitors of a port, and of the other end of its pipe: one chain. */
 struct chain {
@@ -13,7 +15,7 @@ struct chain {
 	struct rp_port *monitor[RP_MAX_PORTS];
 };
 
-static const struct rp_port *other_end(const struct rp_port *p)
+static struct rp_port *other_end(const struct rp_port *p)
 {
 	return p->swaps ? p->peer : NULL;
 }
@@ -42,7 +44,7 @@ static void point(const struct rp_port *p, int dir, uint32_t k, const struct rp_
 }
 
 /* What one end of a pipe sends the other one gets: it is marked by whose monitor it is. */
-static void point_parent(const struct rp_port *p, const struct rp_port *first)
+static void point_parent(struct rp_port *p, const struct rp_port *first)
 {
 	const bool own = first && first->parent == p;
 
@@ -50,20 +52,22 @@ static void point_parent(const struct rp_port *p, const struct rp_port *first)
 		point(p, NETMAP_DIR_RX, k, first, own ? 0 : NS_TXMON);
 	for (uint32_t k = 0; k < p->ntx; k++)
 		point(p, NETMAP_DIR_TX, k, other_end(p) ? NULL : first, NS_TXMON);
+	rp_store(&p->shown, first != NULL);
 }
 
-static void point_monitor(const struct rp_port *m, const struct rp_port *next)
+static void point_monitor(struct rp_port *m, const struct rp_port *next)
 {
 	const uint32_t flip = next && next->parent != m->parent ? NS_TXMON : 0;
 
 	for (uint32_t k = 0; k < m->nrx; k++)
 		point(m, NETMAP_DIR_RX, k, next, RP_ZCOPY_KEEP | flip);
+	rp_store(&m->shown, next != NULL);
 }
 
-void rp_zcopy_join(rp_dataplane *dp, const struct rp_port *parent)
+void rp_zcopy_join(rp_dataplane *dp, struct rp_port *parent)
 {
 	struct chain c;
-	const struct rp_port *peer = other_end(parent);
+	struct rp_port *peer = other_end(parent);
 
 	if (!parent->region)
 		return;
@@ -78,14 +82,15 @@ void rp_zcopy_join(rp_dataplane *dp, const struct rp_port *parent)
 
 void rp_zcopy_seal(const struct rp_port *m)
 {
-	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+	const struct timespec pause = { .tv_nsec = SEAL_PAUSE_NS };
+	const uint64_t end_ns = rp_now_ns() + SEAL_NS; /* for all rings together */
 
 	/* Pairs with the fence in rp_zcopy_give(). Its processes may be stopped, or dead: not for long. */
 	rp_fence_full();
 	for (uint32_t k = 0; k < m->nrx; k++) {
 		struct rp_csb *csb = rp_region_csb_at(m->region, m->own[NETMAP_DIR_RX][k].csb);
 
-		for (int i = 0; i < LOCK_TRIES && !rp_zcopy_take_lock(csb); i++)
+		while (!rp_zcopy_take_lock(csb, 1) && rp_now_ns() < end_ns)
 			nanosleep(&pause, NULL);
 	}
 }

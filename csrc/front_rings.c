@@ -170,7 +170,8 @@ static void rings_complete(struct rp_endpoint *ep)
 	uint32_t pos = ep->batch->next_pos;
 	uint32_t taken = rp_kring_distance(&r->k, ep->state->published, pos);
 
-	rp_zcopy_done(&r->place, ep->state->published, taken);
+	if (__builtin_expect(rp_load(&ep->port->shown), 0))
+		rp_zcopy_give(&r->place, ep->state->published, taken, RP_ZCOPY_TRIES_BACKEND);
 	ep->state->reserved = ep->state->published = pos;
 	if (!r->csb) {
 		rp_store_release(&r->k.ring->tail, rp_kring_prev(&r->k, pos));
@@ -458,7 +459,8 @@ static __attribute__((noinline)) void show_released(const struct front_ring *r, 
 {
 	const uint32_t from = r->ep.state->released;
 
-	rp_zcopy_give(&r->place, from, rp_kring_distance(&r->k, from, head));
+	rp_zcopy_give(&r->place, from, rp_kring_distance(&r->k, from, head),
+		      RP_ZCOPY_TRIES_BACKEND);
 }
 
 static int rings_rxsync(struct rp_endpoint *ep)
@@ -484,7 +486,7 @@ static int rings_rxsync(struct rp_endpoint *ep)
 	}
 	/* Whoever polls must not take the cache line from the senders for nothing. */
 	if (head != st->released) {
-		if (__builtin_expect(rp_load(&r->place.csb->monitor) != RP_NO_CSB, 0))
+		if (__builtin_expect(rp_load(&ep->port->shown), 0))
 			show_released(r, head);
 		rp_store_release(&st->released, head);
 	}

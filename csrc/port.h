@@ -42,6 +42,7 @@ struct rp_port {
 	int worker;		/* -1: none */
 	struct rp_port *parent; /* of a monitor: the port that it shows; NULL: none (any more) */
 	bool zcopy;		/* it swaps buffers with it */
+	uint32_t shown;		/* its rings show their slots to a zero-copy monitor */
 
 	uint64_t hold_ns;	  /* 0: drop when full */
 	uint32_t longest;	  /* frame, by the port's MTU; UINT32_MAX: any */

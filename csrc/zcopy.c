@@ -4,9 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-/* Longer than giving takes; a holder that was preempted costs its monitor some frames. */
-enum { LOCK_SPINS = 2000 };
-
 /* The first half of a slot as one word: buf_idx, len, flags. */
 #define BUF_IDX	 UINT64_C(0xffffffff)
 #define LEN	 UINT64_C(0x0000ffff00000000)
@@ -197,9 +194,9 @@ static void give(const struct rp_csb_ring *from, uint32_t at, uint32_t n,
 	rp_store(&to->csb->batches, to->csb->batches + 1);
 }
 
-bool rp_zcopy_take_lock(struct rp_csb *csb)
+bool rp_zcopy_take_lock(struct rp_csb *csb, unsigned tries)
 {
-	for (unsigned i = 0; i < LOCK_SPINS; i++) {
+	for (unsigned i = 0; i < tries; i++) {
 		if (!rp_load(&csb->lock) && rp_claim(&csb->lock))
 			return true;
 		rp_cpu_relax();
@@ -207,14 +204,14 @@ bool rp_zcopy_take_lock(struct rp_csb *csb)
 	return false;
 }
 
-void rp_zcopy_give(const struct rp_csb_ring *from, uint32_t at, uint32_t n)
+void rp_zcopy_give(const struct rp_csb_ring *from, uint32_t at, uint32_t n, unsigned tries)
 {
 	const uint32_t monitor = rp_load(&from->csb->monitor);
 	struct rp_csb_ring to;
 
 	if (!n || !rp_csb_ring_open(&to, from->view, monitor) || to.ring == from->ring)
 		return;
-	if (!rp_zcopy_take_lock(to.csb)) {
+	if (!rp_zcopy_take_lock(to.csb, tries)) {
 		count_lost(&to, frames_from(from, at, n));
 		return;
 	}

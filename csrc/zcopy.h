@@ -28,25 +28,32 @@
 /* rp_csb.mark: NS_TXMON, and this: frames already say in which direction they went. */
 enum { RP_ZCOPY_KEEP = 1 };
 
+/* How often to try a lock. A holder that was preempted, or that lies, costs a monitor some frames. */
+enum {
+	RP_ZCOPY_TRIES = 2000,	    /* a process, on its own time: longer than giving takes */
+	RP_ZCOPY_TRIES_BACKEND = 64 /* a worker, which others wait for: a microsecond or two */
+};
+
 /**
  * rp_zcopy_give() - show slots to the ring's first monitor
  * @from:	a ring that has one
  * @at:		first slot
  * @n:		slots; nobody else uses them now
+ * @tries:	at the monitor's lock
  */
-void rp_zcopy_give(const struct rp_csb_ring *from, uint32_t at, uint32_t n);
+void rp_zcopy_give(const struct rp_csb_ring *from, uint32_t at, uint32_t n, unsigned tries);
 
-/* rp_zcopy_done() - rp_zcopy_give(), if there is a monitor */
+/* rp_zcopy_done() - rp_zcopy_give(), if there is a monitor: by processes, who know it from the CSB */
 static inline void rp_zcopy_done(const struct rp_csb_ring *from, uint32_t at, uint32_t n)
 {
 	if (__builtin_expect(rp_load(&from->csb->monitor) != RP_NO_CSB, 0))
-		rp_zcopy_give(from, at, n);
+		rp_zcopy_give(from, at, n, RP_ZCOPY_TRIES);
 }
 
 /**
  * rp_zcopy_take_lock() - become the only one that gives slots to a monitor's ring
  * Return: false if somebody had the lock all the time
  */
-bool rp_zcopy_take_lock(struct rp_csb *csb);
+bool rp_zcopy_take_lock(struct rp_csb *csb, unsigned tries);
 
 #endif

@@ -2,6 +2,7 @@
 /* Zero-copy monitors: of ports of a switch and of pipes, of which there may be several. */
 #include <errno.h>
 #include <pthread.h>
+#include <time.h>
 
 #include "abi/rp_barrier.h"
 #include "check.h"
@@ -327,6 +328,100 @@ TEST(words_of_a_hostile_user_cost_frames_and_nothing_else)
 	ring_user_close(&a);
 	ring_user_close(&b);
 	ring_user_close(&m);
+}
+
+static struct rp_csb *csb_at(const struct ring_user *u, uint32_t record)
+{
+	return (struct rp_csb *)(void *)(u->base + RP_DIRECTORY_BYTES) + record;
+}
+
+static struct rp_port_rings rings_of(const struct ring_user *u)
+{
+	struct rp_port_rings rings;
+	struct rp_err err;
+
+	EXPECT_OK(rp_port_rings(w.dp, u->port, &rings, &err), err);
+	return rings;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Return: what the fastest of many syncs of a frame took */
+static uint64_t fastest_ns(void)
+{
+	uint64_t best = UINT64_MAX, start, took;
+
+	for (unsigned i = 0; i < 200; i++) {
+		frame_make(frame, 60, 2, 1, i);
+		ring_put(&a, frame, 60);
+		start = now_ns();
+		EXPECT_EQ(ring_txsync(&a), 1);
+		took = now_ns() - start;
+		best = took < best ? took : best;
+		drain(&b);
+	}
+	return best;
+}
+
+TEST(a_port_without_monitors_is_shown_to_nobody_whatever_its_user_writes)
+{
+	struct rp_port_rings rings;
+
+	open_switch();
+	rings = rings_of(&a);
+	csb_at(&a, rings.tx[0].csb)->monitor = rings.rx[0].csb;
+	csb_at(&a, rings.rx[0].csb)->lock = 1;
+	send(&a, 1, 1, 60);
+	EXPECT_EQ(lost(&a), 0);
+	EXPECT_EQ(ring_get(&b, frame), 60);
+	close_all(&a, 0);
+}
+
+TEST(a_lock_that_is_never_released_costs_the_backend_a_few_microseconds)
+{
+	enum { MOST_NS = 20000 };
+	struct ring_user m;
+	struct rp_csb *csb;
+	uint64_t fast;
+
+	open_switch();
+	open_monitor(&m, a.port);
+	csb = csb_at(&m, rings_of(&m).rx[0].csb);
+	fast = fastest_ns();
+	csb->lock = 1;
+	EXPECT(fastest_ns() < fast + MOST_NS);
+	csb->lock = 0;
+	close_all(&m, 1);
+}
+
+TEST(locks_that_are_never_released_hold_up_the_control_plane_for_milliseconds)
+{
+	enum { RINGS = 8, MOST_NS = 500000000 };
+	struct rp_port_config cfg;
+	struct rp_port_rings rings;
+	struct ring_user m;
+	struct rp_err err;
+	uint64_t start;
+
+	open_switch();
+	cfg = config("monitor", RP_KIND_MONITOR);
+	cfg.rx_rings = RINGS;
+	ring_user_open(&m, &w, world_add_port(&w, &cfg));
+	EXPECT_OK(rp_monitor_attach(w.dp, m.port, a.port, RP_MONITOR_ZCOPY, &err), err);
+	rings = rings_of(&m);
+	for (unsigned i = 0; i < RINGS; i++)
+		csb_at(&m, rings.rx[i].csb)->lock = 1;
+	start = now_ns();
+	EXPECT_OK(rp_monitor_detach(w.dp, m.port, &err), err);
+	EXPECT(now_ns() - start < MOST_NS);
+	ring_user_close(&m);
+	close_all(&a, 0);
 }
 
 TEST(what_cannot_swap_buffers_is_refused)
