@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ringpass import config
 from ringpass.dataplane import DataPlane, FrontEndKind, Kind, PortId, PortSpec, WorkerId
 from ringpass.errors import RingpassError
-from ringpass.netmap import abi, legacy
+from ringpass.netmap import abi, legacy, quotas
 from ringpass.netmap import options as opt
 from ringpass.netmap.abi import (
     Flag,
@@ -239,6 +239,40 @@ def test_extra_buffers_are_as_many_as_there_are(device: Device) -> None:
     device.regions.private = config.Region(buffers=4)
     got = register(device, "vale0:b", extra_bufs=0xFFFF_FFFF)[1].extra_bufs
     assert 0 < got < 100_000
+
+
+def test_one_user_cannot_take_all_extra_buffers_of_a_shared_region(device: Device) -> None:
+    device.regions.configure("shared", config.Region(buffers=32768))
+    number = device.regions.named("shared").id
+    most = quotas.EXTRA_BUFFERS
+
+    def got(name: str, peer: Peer, extra_bufs: int) -> int:
+        return register(device, name, peer, mem_id=number, extra_bufs=extra_bufs)[1].extra_bufs
+
+    assert got("vale0:a", STRANGER, most - 10) == most - 10
+    assert got("vale0:b", STRANGER, 0xFFFF_FFFF) == 10
+    assert got("vale0:b", STRANGER, 1) == 0
+    assert got("vale0:c", OTHER, 20) == 20
+    assert got("vale0:d", ME, most + 1) == most + 1, "the daemon's user has no such bound"
+    for each in opened:
+        each.close()
+    device.regions.forget("shared")
+
+
+def test_one_user_cannot_take_all_switches(device: Device) -> None:
+    device.switches.configure("valec", config.Switch())
+    register(device, "valec:a", STRANGER)
+    opens = [register(device, f"vale{i}:a", STRANGER)[0] for i in range(quotas.SWITCHES)]
+    error = refused(device, "valex:a", STRANGER)
+    assert error.errno == errno.EDQUOT
+    assert "[switch.NAME]" in error.fix
+    register(device, "vale0:b", STRANGER)
+    register(device, "valex:a", OTHER)
+    register(device, "valex:b", STRANGER)
+    opens[1].close()
+    opens[2].close()
+    register(device, "valey:a", STRANGER)
+    device.switches.forget("valec")
 
 
 def test_a_full_region_says_which_pool_and_what_to_change(device: Device) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ringpass.dataplane import BindSpec
 from ringpass.errors import RingpassError
-from ringpass.netmap import abi, info, kloop, memory, vale
+from ringpass.netmap import abi, info, kloop, memory, quotas, vale
 from ringpass.netmap import options as options_
 from ringpass.netmap.abi import Flag, Header, Mode, Register, Request
 from ringpass.netmap.call import Call, Device
@@ -139,9 +139,10 @@ class Open:
 
     def _bind(self, port: Port, request: Register, where: Selection) -> Registration:
         host = None if port.host is None else port.host.id
-        spec = BindSpec(
-            port.id, where.tx, where.rx, host, where.host_tx, where.host_rx, request.extra_bufs
+        extra_bufs = quotas.extra_buffers(
+            request.extra_bufs, port.region, self._device.ports, self._peer
         )
+        spec = BindSpec(port.id, where.tx, where.rx, host, where.host_tx, where.host_rx, extra_bufs)
         try:
             binding = self._device.plane.bind(spec)
         except RingpassError as error:

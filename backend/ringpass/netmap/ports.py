@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from ringpass import config
 from ringpass.dataplane import DataPlane, FrontEndKind, Full, WorkerId
 from ringpass.errors import RingpassError
-from ringpass.netmap import names
+from ringpass.netmap import names, quotas
 from ringpass.netmap.abi import Flag, Mode, Register
 from ringpass.netmap.make import Maker, Wanted
 from ringpass.netmap.names import PortName
@@ -39,6 +39,7 @@ class Ports:
     ) -> None:
         """`place` returns a worker by its number; None: the one with the fewest ports."""
         self._plane = plane
+        self._switches = switches
         self._regions = regions
         self._nics = nics
         self._make = Maker(plane, switches, regions, place)
@@ -236,6 +237,7 @@ class Ports:
             region = self._regions.named(reserved.region)
         match parsed.kind:
             case "vale":
+                quotas.check_switch(parsed.switch, self._switches, self, peer)
                 region = region or self._family_region(name, uid)
                 geometry = _geometry(Geometry(), request, reserved)
                 return self._enter(self._make.vale(parsed, Wanted(geometry, region, uid, reserved)))
