@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -87,11 +88,13 @@ static void ring_the_bell(int fd)
 		return; /* it rings already */
 }
 
+/* The descriptor may be the program's, and blocking: what is not there must not stop the loop. */
 static void drain(int fd)
 {
 	uint64_t count;
+	const struct iovec piece = { &count, sizeof(count) };
 
-	if (fd >= 0 && read(fd, &count, sizeof(count)) < 0)
+	if (fd >= 0 && preadv2(fd, &piece, 1, -1, RWF_NOWAIT) < 0)
 		return; /* it did not ring */
 }
 
@@ -221,9 +224,6 @@ static int take_descriptors(struct duty *d, unsigned n,
 		d[i].tell = duplicate(option->eventfds[i].irqfd);
 		if (d[i].kick == -EBADF || d[i].tell == -EBADF)
 			return EBADF;
-		/* A kick that is not there must not stop the loop. */
-		if (d[i].kick >= 0)
-			rp_real()->fcntl(d[i].kick, F_SETFL, O_RDWR | O_NONBLOCK);
 	}
 	return 0;
 }

@@ -248,6 +248,7 @@ static void notified(uint32_t direct)
 	finish(&loop);
 	EXPECT_EQ(option->nro_opt.nro_status, 0);
 	EXPECT_EQ(option->nro_opt.nro_next, (uintptr_t)&mode);
+	EXPECT_EQ(fcntl(kick[0], F_GETFL) & O_NONBLOCK, 0);
 	free(option);
 	nm_close(peer);
 	end(s);
