@@ -18,6 +18,7 @@
 #include "object.h"
 #include "passing.h"
 #include "real.h"
+#include "session.h"
 
 static pid_t process;
 
@@ -26,10 +27,18 @@ static void remember_process(void)
 	process = getpid();
 }
 
+/* Only the thread that forked goes on in a child: nobody else would release what others held. */
+static void begin_child(void)
+{
+	remember_process();
+	rp_session_forked();
+	rp_epoll_forked();
+}
+
 __attribute__((constructor)) static void start(void)
 {
 	remember_process();
-	pthread_atfork(NULL, NULL, remember_process);
+	pthread_atfork(NULL, NULL, begin_child);
 	rp_passing_inherited();
 }
 

@@ -146,6 +146,17 @@ RP_EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return error ? -1 : 0;
 }
 
+static void unlock(struct rp_object *o)
+{
+	pthread_mutex_init(&((struct set *)o)->lock, NULL);
+}
+
+void rp_epoll_forked(void)
+{
+	pthread_mutex_init(&sets_lock, NULL);
+	rp_object_each(RP_OBJECT_SET, unlock);
+}
+
 void rp_epoll_forget(int fd)
 {
 	for (int i = 0; i < RP_FDS; i = rp_fd_next_set(i + 1)) {

@@ -56,6 +56,14 @@ void rp_object_put(struct rp_object *o)
 	rp_store_release(&o->taken, 0);
 }
 
+void rp_object_each(enum rp_object_kind kind, void (*act)(struct rp_object *o))
+{
+	for (struct rp_object *o = rp_load_acquire(&objects); o; o = o->next) {
+		if (o->kind == kind)
+			act(o);
+	}
+}
+
 bool rp_fd_any(void)
 {
 	return rp_load(&shared) != 0;

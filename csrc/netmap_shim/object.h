@@ -42,6 +42,9 @@ struct rp_object *rp_object_new(enum rp_object_kind kind, size_t bytes,
 
 void rp_object_put(struct rp_object *o);
 
+/* rp_object_each() - do something to all objects of @kind, also to those that nobody uses now */
+void rp_object_each(enum rp_object_kind kind, void (*act)(struct rp_object *o));
+
 /* rp_fd_any() - tell, cheaply, whether any number stands for a session or a set */
 bool rp_fd_any(void);
 

@@ -207,3 +207,19 @@ unsigned rp_session_rings(const struct rp_session *s)
 {
 	return s->nrings;
 }
+
+static void unlock_all(struct rp_object *o)
+{
+	struct rp_session *s = (struct rp_session *)o;
+
+	rp_store(&s->busy, 0);
+	if (!rp_load(&o->refs) || !s->bound)
+		return; /* a thread may have been taking it apart */
+	for (unsigned i = 0; i < s->nrings; i++)
+		rp_store(&s->ring[i].busy, 0);
+}
+
+void rp_session_forked(void)
+{
+	rp_object_each(RP_OBJECT_SESSION, unlock_all);
+}

@@ -104,6 +104,9 @@ uint64_t rp_session_mark(const struct rp_session *s);
 /* rp_session_map_over() - the program gives @bytes at @address for the region (extmem). 0 or an errno */
 int rp_session_map_over(struct rp_session *s, uint64_t address, uint64_t bytes);
 
+/* rp_session_forked() - in a child: threads that were at work with sessions are not there */
+void rp_session_forked(void);
+
 /* --- ring by ring, for CSB mode: TX rings first ----------------------------- */
 
 struct rp_cursors {

@@ -2,6 +2,7 @@
 /*
  * DOC: What becomes of netmap's descriptors: copied, inherited, passed, closed.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -198,6 +199,53 @@ TEST(a_port_stays_bound_while_a_child_has_it)
 	close(ends[1]);
 	expect_success(child);
 	expect_free(name);
+}
+
+struct busy {
+	int fd;
+	int stop;
+};
+
+static void *sync_all_the_time(void *argument)
+{
+	struct busy *busy = argument;
+
+	while (!__atomic_load_n(&busy->stop, __ATOMIC_RELAXED))
+		EXPECT_EQ(ioctl(busy->fd, NIOCRXSYNC), 0);
+	return NULL;
+}
+
+/* The thread that syncs is not in the child, so the ring must not wait for it there. */
+TEST(a_child_does_not_inherit_what_threads_were_at)
+{
+	struct pair p = open_pipe();
+
+	for (unsigned i = 0; i < 30; i++) {
+		struct busy busy = { .fd = NETMAP_FD(p.b) };
+		pthread_t thread;
+		int ends[2];
+		pid_t child;
+		char byte;
+
+		EXPECT_EQ(pipe(ends), 0);
+		EXPECT_EQ(pthread_create(&thread, NULL, sync_all_the_time, &busy), 0);
+		rp_test_nap(200000);
+		child = fork();
+		if (child == 0) {
+			EXPECT_EQ(read(ends[0], &byte, 1), 1); /* until only we sync */
+			rx_of(p.b)->tail = 77;
+			rxsync(p.b);
+			EXPECT_EQ(rx_of(p.b)->tail, 0);
+			_exit(0);
+		}
+		__atomic_store_n(&busy.stop, 1, __ATOMIC_RELAXED);
+		pthread_join(thread, NULL);
+		EXPECT_EQ(write(ends[1], "x", 1), 1);
+		expect_success(child);
+		close(ends[0]);
+		close(ends[1]);
+	}
+	close_pair(p);
 }
 
 static void send_fd(int to, int fd)
