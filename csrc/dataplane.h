@@ -43,8 +43,8 @@ void rp_mend_port(rp_dataplane *dp, struct rp_port *p);
 /* rp_unlink_port() - part a port from the other end of its link */
 void rp_unlink_port(rp_dataplane *dp, struct rp_port *p);
 
-/* rp_write_if() - fill netmap_if @nifp of the region of @p with the rings of @cfg */
-void rp_write_if(uint32_t nifp, const struct rp_bind_config *cfg, const struct rp_port *p,
+/* rp_write_if() - fill netmap_if @at of the region of @p with the rings of @cfg */
+void rp_write_if(uint32_t at, const struct rp_bind_config *cfg, const struct rp_port *p,
 		 const struct rp_port *host);
 
 /* rp_drop_bindings() - undo those of a port that goes */

@@ -42,12 +42,12 @@ static int check(const struct rp_bind_config *cfg, const struct rp_port *p,
 static int64_t *name_rings(const struct rp_region *r, const struct netmap_if *nifp, int64_t *ofs,
 			   const struct rp_port *p, int dir, uint32_t first, uint32_t n)
 {
-	const uint32_t have = !p ? 0 : dir == NETMAP_DIR_TX ? p->ntx : p->nrx;
-
+	if (!p)
+		return ofs + 1; /* every port has a place for a host ring */
 	for (uint32_t i = first; i < first + n; i++)
 		ofs[i] =
 			(uint8_t *)rp_region_ring_at(r, p->own[dir][i].obj) - (const uint8_t *)nifp;
-	return ofs + (have ? have : 1); /* every port has a place for a host ring */
+	return ofs + (dir == NETMAP_DIR_TX ? p->ntx : p->nrx);
 }
 
 void rp_write_if(uint32_t at, const struct rp_bind_config *cfg, const struct rp_port *p,

@@ -28,7 +28,7 @@ enum {
 	MAX_BUFS = 1000000 /* netmap's limit */
 };
 
-static_assert(sizeof(struct netmap_if) + 4 * (RP_PORT_RINGS + 1) * sizeof(int64_t) <= IF_BYTES,
+static_assert(sizeof(struct netmap_if) + sizeof(int64_t[4][RP_PORT_RINGS + 1]) <= IF_BYTES,
 	      "a netmap_if names all rings of a port and of its host stack");
 
 static uint64_t round_up(uint64_t n, uint64_t to)
