@@ -43,6 +43,9 @@ static void make_frame(uint8_t *frame, const uint8_t *mac)
 	memcpy(frame + TARGET, mac, MAC_BYTES);
 }
 
+/* It is no ring: there is nothing to take frames from, and nobody to call. */
+static const struct rp_endpoint_ops announcer_ops = { .pull = NULL };
+
 int rp_announce(struct rp_caller *c, struct rp_port *p, const uint8_t mac[6])
 {
 	struct announcer *a = aligned_alloc(64, (sizeof(*a) + 63) / 64 * 64);
@@ -52,6 +55,7 @@ int rp_announce(struct rp_caller *c, struct rp_port *p, const uint8_t mac[6])
 	memset(a, 0, sizeof(*a));
 	make_frame(a->frame, mac);
 	a->ep = (struct rp_endpoint){
+		.ops = &announcer_ops,
 		.port = p,
 		.count = &a->count,
 		.batch = &a->batch,
