@@ -237,6 +237,28 @@ TEST(a_receiver_that_sleeps_is_called)
 	world_close(&w);
 }
 
+TEST(nobody_waits_for_an_eventfd_that_its_peer_made_blocking)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	struct user a, b;
+	int pa, pb, call;
+
+	world_open(&w);
+	add_pipe(&pa, &pb);
+	open_user(&a, pa, pb);
+	open_user(&b, pb, pa);
+	call = rp_client_call_fd(b.c, RX);
+	EXPECT_EQ(fcntl(call, F_SETFL, 0), 0);
+	rp_client_arm(b.c, RX); /* empty: a plain read would wait for ever */
+	EXPECT_EQ(write(call, &full, sizeof(full)), sizeof(full));
+	EXPECT(put(&a, 1));
+	EXPECT_EQ(rp_client_sync(a.c, TX), 0); /* full: so would a plain write */
+	EXPECT_EQ(wait_and_get(&b), 1);
+	close_user(&a);
+	close_user(&b);
+	world_close(&w);
+}
+
 TEST(a_pipe_moves_buffers_and_holds_back_who_sends_too_much)
 {
 	struct user a, b;
