@@ -11,6 +11,7 @@ import fcntl
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 MAX_THREADS = 8
@@ -32,7 +33,8 @@ def pending() -> int:
 class _Closer:
     """Threads that close descriptors; there are more of them while some wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, close: Callable[[int], None]) -> None:
+        self._close = close
         self._changed = threading.Condition()
         self._descriptors: deque[int] = deque()
         self._idle = 0
@@ -50,7 +52,7 @@ class _Closer:
 
     def _work(self) -> None:
         while True:
-            _close(self._next())
+            self._close(self._next())
             with self._changed:
                 self.pending -= 1
 
@@ -60,9 +62,6 @@ class _Closer:
             self._changed.wait_for(lambda: self._descriptors)
             self._idle -= 1
             return self._descriptors.popleft()
-
-
-_closer = _Closer()
 
 
 def _is_quick(fd: int) -> bool:
@@ -79,3 +78,6 @@ def _is_quick(fd: int) -> bool:
 def _close(fd: int) -> None:
     with contextlib.suppress(OSError):
         os.close(fd)
+
+
+_closer = _Closer(_close)

@@ -8,8 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from ringpass import descriptors
 from tests.support.wait import wait_until
 
@@ -58,9 +56,7 @@ def test_a_file_that_waits_holds_up_nobody() -> None:
     peer.close()  # resets the connection, so nobody waits any more
 
 
-def test_threads_are_few_and_everything_is_closed_in_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_threads_are_few_and_everything_is_closed_in_the_end() -> None:
     go_on = threading.Event()
     closed: list[int] = []
 
@@ -68,9 +64,8 @@ def test_threads_are_few_and_everything_is_closed_in_the_end(
         go_on.wait(10)
         closed.append(fd)
 
-    monkeypatch.setattr(descriptors, "_close", close)
     before = threading.active_count()
-    closer = descriptors._Closer()
+    closer = descriptors._Closer(close)
     fds = list(range(1000, 1100))
     for fd in fds:
         closer.close(fd)
