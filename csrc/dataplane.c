@@ -97,6 +97,7 @@ void rp_dataplane_free(rp_dataplane *dp)
 		if (dp->sw[i])
 			rp_switch_del(dp, i, NULL);
 	}
+	rp_relays_free(dp->relays);
 	if (dp->counters)
 		munmap(dp->counters, sizeof(*dp->counters));
 	if (dp->state)

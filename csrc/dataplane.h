@@ -12,6 +12,7 @@
 #include "err.h"
 #include "port.h"
 #include "quiet.h"
+#include "relay.h"
 #include "ringpass.h"
 #include "state.h"
 #include "switch.h"
@@ -27,6 +28,7 @@ struct rp_dataplane {
 	struct rp_worker *worker[RP_MAX_WORKERS];
 	struct rp_region *region[RP_MAX_REGIONS + 1]; /* by id, from 1 */
 	struct rp_binding *binding[RP_MAX_BINDINGS];
+	struct rp_relays *relays; /* NULL until there is one */
 	int event_fd;
 };
 

@@ -93,6 +93,7 @@ int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, str
 			.if_pool = rp_pool_describe(&r->ifs),
 			.ring_pool = rp_pool_describe(&r->rings),
 			.buf_pool = rp_pool_describe(&r->bufs),
+			.guest_pool = { RP_DIRECTORY_BYTES, r->guests, RP_GUEST_BYTES },
 			.if_used = r->ifs.used,
 			.ring_used = r->rings.used,
 			.buf_used = r->bufs.used,

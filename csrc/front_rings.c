@@ -451,7 +451,7 @@ static bool rings_publish(struct rp_endpoint *ep, struct rp_lease *l)
 
 static void rings_notify(struct rp_endpoint *ep)
 {
-	rp_call_make(of(ep)->call);
+	rp_call_make(rp_load(&of(ep)->call));
 }
 
 /* Apart from its caller, whose registers it would take. */
@@ -577,4 +577,17 @@ void rp_front_rings_offsets(struct rp_endpoint *ep, uint64_t mask, uint32_t max,
 int rp_front_rings_call(struct rp_endpoint *ep, int fd, struct rp_err *err)
 {
 	return rp_call_open(&of(ep)->call, fd, err);
+}
+
+int rp_front_rings_set_call(struct rp_endpoint *ep, int fd, rp_call_t *old, struct rp_err *err)
+{
+	struct front_ring *r = of(ep);
+	rp_call_t call;
+	int ret = rp_call_open(&call, fd, err);
+
+	if (ret < 0)
+		return ret;
+	*old = r->call;
+	rp_store(&r->call, call);
+	return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef RP_FRONT_RINGS_H
 #define RP_FRONT_RINGS_H
 
+#include "call.h"
 #include "port.h"
 
 /**
@@ -29,5 +30,11 @@ void rp_front_rings_offsets(struct rp_endpoint *ep, uint64_t mask, uint32_t max,
  * Before anybody moves frames. Return: 0 or a negative errno with the reason in @err
  */
 int rp_front_rings_call(struct rp_endpoint *ep, int fd, struct rp_err *err);
+
+/**
+ * rp_front_rings_set_call() - the same, while frames move
+ * @old:	to be closed when nobody can be using it any more
+ */
+int rp_front_rings_set_call(struct rp_endpoint *ep, int fd, rp_call_t *old, struct rp_err *err);
 
 #endif

@@ -25,7 +25,8 @@ enum {
 	DEFAULT_BUFS = 16384,
 	MAX_IFS = 4096,
 	MAX_RINGS = 4096,
-	MAX_BUFS = 1000000 /* netmap's limit */
+	MAX_BUFS = 1000000, /* netmap's limit */
+	MAX_GUESTS = 64
 };
 
 static_assert(sizeof(struct netmap_if) + sizeof(int64_t[4][RP_PORT_RINGS + 1]) <= IF_BYTES,
@@ -72,6 +73,9 @@ static int check(const struct rp_region_config *cfg, struct rp_err *err)
 			       "%d, %d and %d",
 			       cfg->if_max, cfg->ring_max, cfg->buf_max, MAX_IFS, MAX_RINGS,
 			       MAX_BUFS);
+	if (cfg->guests > MAX_GUESTS)
+		return rp_fail(err, EINVAL, "%u virtual machines; a region is for at most %d",
+			       cfg->guests, MAX_GUESTS);
 	return 0;
 }
 
@@ -79,7 +83,7 @@ static int check(const struct rp_region_config *cfg, struct rp_err *err)
 static uint64_t place(struct rp_region *r)
 {
 	struct rp_pool *const pools[] = { &r->csbs, &r->ifs, &r->rings, &r->bufs };
-	uint64_t at = RP_DIRECTORY_BYTES;
+	uint64_t at = RP_DIRECTORY_BYTES + (uint64_t)r->guests * RP_GUEST_BYTES;
 
 	for (unsigned i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
 		pools[i]->offset = at;
@@ -121,6 +125,7 @@ static void describe(struct rp_region *r)
 		.if_pool = rp_pool_describe(&r->ifs),
 		.ring_pool = rp_pool_describe(&r->rings),
 		.buf_pool = rp_pool_describe(&r->bufs),
+		.guest_pool = { RP_DIRECTORY_BYTES, r->guests, RP_GUEST_BYTES },
 	};
 	memcpy(d->name, r->name, sizeof(d->name));
 	rp_view_open(&r->view, r->base, r->bytes);
@@ -152,6 +157,7 @@ struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_er
 	}
 	memcpy(r->name, cfg->name, sizeof(r->name) - 1);
 	r->common = cfg->common;
+	r->guests = cfg->guests;
 	r->fd = -1;
 	r->base = MAP_FAILED;
 	r->slots_max = or_default(cfg->slots_max, DEFAULT_SLOTS);

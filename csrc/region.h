@@ -13,6 +13,7 @@
  */
 #include <stdint.h>
 
+#include "abi/rp_guest.h"
 #include "csb.h"
 #include "pool.h"
 #include "ringpass.h"
@@ -28,6 +29,7 @@ struct rp_region {
 	bool common;	    /* not one port's own */
 	bool kept;	    /* was asked for by itself: stays without users */
 	char name[64];
+	uint32_t guests; /* records of virtual machines, behind the directory */
 	struct rp_pool csbs;
 	struct rp_pool ifs;
 	struct rp_pool rings;
@@ -116,6 +118,12 @@ struct rp_region_keep {
 bool rp_region_keep_begin(struct rp_region_keep *k, struct rp_region *r);
 void rp_region_keep_ring(struct rp_region_keep *k, const struct rp_region_ring *ring);
 void rp_region_keep_end(struct rp_region_keep *k);
+
+static inline struct rp_guest *rp_region_guest_at(const struct rp_region *r, uint32_t guest)
+{
+	return (struct rp_guest *)(void *)(r->base + RP_DIRECTORY_BYTES +
+					   (uint64_t)guest * RP_GUEST_BYTES);
+}
 
 static inline struct netmap_ring *rp_region_ring_at(const struct rp_region *r, uint32_t obj)
 {

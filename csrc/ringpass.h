@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "abi/rp_abi.h"
+#include "abi/rp_guest.h"
 
 /* cffi:begin */
 enum rp_limits {
@@ -26,6 +27,7 @@ enum rp_limits {
 	RP_MAX_SLOTS = 4096,	/* of a netmap ring */
 	RP_MAX_REGIONS = 2048,
 	RP_MAX_BINDINGS = 4096,
+	RP_MAX_RELAYS = 4096,
 	RP_BATCH = 256,		 /* frames moved at a time */
 	RP_BATCH_SEGS = 2048,	 /* pieces that the frames of a batch may have in all */
 	RP_BATCH_BYTES = 1 << 20 /* a batch that has so many gets no more frames */
@@ -129,6 +131,7 @@ struct rp_region_config {
 	uint32_t buf_max;
 	uint32_t
 		common; /* 1: ports share it by its name; 0: it is one port's, and says NI_PRIV_MEM */
+	uint32_t guests; /* records of virtual machines that map it; none: 0 */
 };
 
 struct rp_pools_info {
@@ -139,6 +142,7 @@ struct rp_pools_info {
 	struct rp_pool_info if_pool;
 	struct rp_pool_info ring_pool;
 	struct rp_pool_info buf_pool;
+	struct rp_pool_info guest_pool;
 	uint32_t if_used;
 	uint32_t ring_used;
 	uint32_t buf_used;
@@ -292,6 +296,28 @@ int rp_port_link(rp_dataplane *dp, int a, int b, struct rp_err *err);
 int rp_region_add(rp_dataplane *dp, const struct rp_region_config *cfg, struct rp_err *err);
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err);
 int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, struct rp_err *err);
+
+/*
+ * The records of virtual machines that map a region, numbered from 0; see abi/rp_guest.h.
+ * rp_guest_take() copies a request that is not the one of number @answered: 1, or 0 when there
+ * is none, or -EPROTO for one that is longer than a request may be.
+ */
+int rp_guest_write(rp_dataplane *dp, int region, uint32_t guest, const struct rp_guest *record,
+		   struct rp_err *err);
+int rp_guest_take(rp_dataplane *dp, int region, uint32_t guest, uint32_t answered,
+		  struct rp_guest_request *out, struct rp_err *err);
+int rp_guest_answer(rp_dataplane *dp, int region, uint32_t guest, uint32_t sent, const void *data,
+		    uint32_t bytes, struct rp_err *err);
+
+/*
+ * Let the user of a ring with a CSB kick and be called on these eventfds, of which duplicates
+ * are kept; -1: a new one. kick_fd is of tx rings only.
+ */
+int rp_port_wire(rp_dataplane *dp, int port, int dir, uint32_t ring, int kick_fd, int call_fd,
+		 struct rp_err *err);
+/* Pass on what one eventfd is signalled to another, by a thread that is there for it. */
+int rp_relay_add(rp_dataplane *dp, int from_fd, int to_fd, struct rp_err *err);
+int rp_relay_del(rp_dataplane *dp, int relay, struct rp_err *err);
 int rp_binding_add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
 		   struct rp_err *err);
 int rp_binding_del(rp_dataplane *dp, int binding, struct rp_err *err);

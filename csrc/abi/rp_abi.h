@@ -17,6 +17,7 @@
  *   | rp_directory | rp_csb ... | netmap_if ...   | netmap_ring | buffers            |
  *   | one page     | one a ring | ring_ofs[] -----+-> slot[] ---+-> buf_idx * objsize |
  *   +--------------+------------+-----------------+-------------+--------------------+
+ *                  ^ here the records of virtual machines, in regions that have such
  *
  * A ring belongs to two parties; who owns a slot follows from the cursors:
  *
@@ -119,7 +120,7 @@ struct nm_csb_ktoa {
 	uint32_t pad[13];
 };
 
-enum rp_directory_constants { RP_DIRECTORY_VERSION = 2, RP_DIRECTORY_BYTES = 4096 };
+enum rp_directory_constants { RP_DIRECTORY_VERSION = 3, RP_DIRECTORY_BYTES = 4096 };
 
 /* Objects of one size, from @offset of the region on. */
 struct rp_pool_info {
@@ -139,6 +140,7 @@ struct rp_directory {
 	struct rp_pool_info ring_pool;
 	struct rp_pool_info buf_pool;
 	char name[64];
+	struct rp_pool_info guest_pool; /* records of virtual machines: rp_guest.h */
 };
 
 /*

@@ -16,7 +16,7 @@
  *
  *    guest                                     backend
  *    fill in the request
- *    store-release sent = answered + 1
+ *    store-release sent = another number than before
  *    doorbell 0  --------------------------->  load-acquire sent, copy the request, check, do it
  *                                              fill in the answer
  *    load-acquire answered == sent  <--------  store-release answered = sent; vector 0

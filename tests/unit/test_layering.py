@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 # vocabulary of all layers (limits, configurations, reasons); what it declares is defined on top.
 PARTS = """
     batch call copy csb csum dirty endpoint err guestmem idle kring lock offload partial pipe pool
-    quiet region sigbus state stats virtq virtq_resume virtq_used vnet zcopy
+    quiet region relay sigbus state stats virtq virtq_resume virtq_used vnet zcopy
 """
 C_LAYERS: Mapping[str, Sequence[str]] = {
     "abi": ["abi/*"],

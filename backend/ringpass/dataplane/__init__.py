@@ -20,6 +20,7 @@ WorkerId = NewType("WorkerId", int)
 PortId = NewType("PortId", int)
 RegionId = NewType("RegionId", int)
 BindingId = NewType("BindingId", int)
+RelayId = NewType("RelayId", int)
 
 MAX_RING_PAIRS = int(lib.RP_PORT_RINGS)
 MAX_MEMORY_SLOTS = int(lib.RP_MAX_MEM_SLOTS)
@@ -159,6 +160,41 @@ class RegionSpec(NamedTuple):
     buf_max: int = 0
     common: bool = False
     """Whether ports share it by its name; else its netmap_ifs say NI_PRIV_MEM."""
+    guests: int = 0
+    """Records of virtual machines that map it."""
+
+
+class GuestRecord(NamedTuple):
+    """What a virtual machine that maps a region is told: `struct rp_guest`."""
+
+    peer: int
+    """Its ivshmem peer id; 0: the record is nobody's."""
+    port: str
+    mac: bytes
+    mtu: int
+    tx_rings: int
+    rx_rings: int
+    tx_slots: int
+    rx_slots: int
+    vectors: int
+    """Pairs of doorbell and vector, the mailbox's included."""
+    opens: int
+    extra_bufs: int
+    link: int = 1
+    epoch: int = 0
+    offloads: int = 0
+    """Virtio-net feature bits."""
+    version: int = int(lib.RP_GUEST_VERSION)
+
+
+class GuestRequest(NamedTuple):
+    """A request from a virtual machine's mailbox: `struct rp_guest_request`."""
+
+    sent: int
+    op: int
+    open: int
+    generation: int
+    data: bytes
 
 
 class Pool(NamedTuple):
@@ -471,6 +507,7 @@ class DataPlane:
                 "ring_max": spec.ring_max,
                 "buf_max": spec.buf_max,
                 "common": spec.common,
+                "guests": spec.guests,
             },
         )
         return RegionId(self._call(f"cannot make region {spec.name}", lib.rp_region_add, config))
@@ -493,6 +530,45 @@ class DataPlane:
             _pool(out.buf_pool, out.buf_used),
             out.slots_max,
         )
+
+    def write_guest(self, region: RegionId, guest: int, record: "GuestRecord") -> None:
+        """Write the record of a virtual machine that maps the region."""
+        row = ffi.new("struct rp_guest *", {**record._asdict(), "port": _text(record.port)})
+        what = "cannot write a virtual machine's record"
+        self._call(what, lib.rp_guest_write, region, guest, row)
+
+    def take_request(self, region: RegionId, guest: int, answered: int) -> "GuestRequest | None":
+        """Return what a virtual machine asks for, None if it is what request `answered` asked for.
+
+        Raises RingpassError (EPROTO) for what is no request.
+        """
+        out: Any = ffi.new("struct rp_guest_request *")
+        what = "cannot take a virtual machine's request"
+        if not self._call(what, lib.rp_guest_take, region, guest, answered, out):
+            return None
+        data = bytes(ffi.buffer(out.data, out.bytes))
+        return GuestRequest(out.sent, out.op, out.open, out.generation, data)
+
+    def answer_request(self, region: RegionId, guest: int, sent: int, answer: bytes) -> None:
+        """Answer request number `sent`. Raises RingpassError (EMSGSIZE) if it is too long."""
+        what = "cannot answer a virtual machine"
+        self._call(what, lib.rp_guest_answer, region, guest, sent, answer, len(answer))
+
+    def wire(self, port: PortId, direction: int, ring: int, kick_fd: int, call_fd: int) -> None:
+        """Let the user of a ring with a CSB kick and be called on these eventfds; -1: a new one.
+
+        `direction` is netmap's (1: tx). Only users of tx rings kick.
+        """
+        what = "cannot change the eventfds of"
+        self._port_call(what, port, lib.rp_port_wire, direction, ring, kick_fd, call_fd)
+
+    def add_relay(self, from_fd: int, to_fd: int) -> RelayId:
+        """Pass on what one eventfd is signalled to another, until the relay is removed."""
+        return RelayId(self._call("cannot pass on", lib.rp_relay_add, from_fd, to_fd))
+
+    def remove_relay(self, relay: RelayId) -> None:
+        """Pass on no more: when this returns, nothing is on its way."""
+        self._call("cannot end a relay", lib.rp_relay_del, relay)
 
     def bind(self, spec: BindSpec) -> Binding:
         """Give one open of a port a netmap_if of its own, and extra buffers."""
