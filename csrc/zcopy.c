@@ -96,8 +96,8 @@ static inline uint32_t swap_as(struct netmap_slot *from, struct netmap_slot *to,
 	return i;
 }
 
-static uint32_t swap(struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
-		     const struct look *look, struct given *g)
+static uint32_t swap_run(struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
+			 const struct look *look, struct given *g)
 {
 	return look->keep_ptr ? swap_as(from, to, n, look, true, g) :
 				swap_as(from, to, n, look, false, g);
@@ -117,7 +117,7 @@ static uint32_t swap_all(const struct rp_csb_ring *from, uint32_t at, const stru
 
 	do {
 		run = least(n - done, least(from->slots - at, to->slots - to_at));
-		swapped = swap(&from->ring->slot[at], &to->ring->slot[to_at], run, &look, g);
+		swapped = swap_run(&from->ring->slot[at], &to->ring->slot[to_at], run, &look, g);
 		done += swapped;
 		at = rp_slot_add(at, swapped, from->slots);
 		to_at = rp_slot_add(to_at, swapped, to->slots);

@@ -30,7 +30,9 @@
  */
 #ifdef __KERNEL__
 #include <asm/barrier.h>
+#include <linux/atomic.h>
 #include <linux/compiler.h>
+#include <linux/processor.h>
 #define rp_load(p)	       READ_ONCE(*(p))
 #define rp_store(p, v)	       WRITE_ONCE(*(p), (v))
 #define rp_load_acquire(p)     smp_load_acquire(p)
@@ -39,6 +41,7 @@
 #define rp_cpu_relax()	       cpu_relax()
 #define rp_claim(p)	       (xchg((p), 1) == 0)
 #define rp_replace(p, old, v)  (cmpxchg((p), (old), (v)) == (old))
+#define rp_add_fetch(p, n)     atomic64_add_return((n), (atomic64_t *)(void *)(p)) /* 64 bits */
 #else
 #define rp_load(p)	       __atomic_load_n((p), __ATOMIC_RELAXED)
 #define rp_store(p, v)	       __atomic_store_n((p), (v), __ATOMIC_RELAXED)

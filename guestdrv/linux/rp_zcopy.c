@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/* DOC: Zero-copy monitors, as processes on the host have them: one source for both. */
+#include "zcopy.c"
