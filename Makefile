@@ -13,7 +13,7 @@ JOBS := 2
 PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-quick lint format bench clean distclean
+.PHONY: help demo dev module test test-quick lint format bench clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,9 @@ demo: dev ## two real guests exchange packets through a VALE switch
 	@$(BIN)/ringpass demo --output out
 
 dev: build/editable.stamp ## build all, leave the command at .venv/bin/ringpass
+
+module: dev ## the guest's driver, ringpass.ko, for the kernel of the guest image
+	@$(BIN)/ringpass image module
 
 test: packages-test packages-bench dev ## the whole suite: C, C with sanitizers, Python, real guests
 	@$(BIN)/pytest $(PARALLEL)

@@ -43,6 +43,19 @@ def build(
 
 
 @app.command()
+def module(
+    name: Annotated[str, typer.Argument(help="The recipe, images/NAME.toml.")] = "guest",
+    json: output.Json = False,
+) -> None:
+    """Build the guest's driver for the kernel of an image, and print where it is."""
+    built = images.module(name, progress=progress())
+    if json:
+        output.print_json({"module": str(built)})
+    else:
+        output.print_fields([("module", built)])
+
+
+@app.command()
 def prune(json: output.Json = False) -> None:
     """Remove images that newer ones have replaced, and packages that only they were made of."""
     removed = images.prune()

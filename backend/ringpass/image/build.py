@@ -17,13 +17,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ringpass import paths
 from ringpass.errors import ConfigError, RingpassError
-from ringpass.image import cpio, debian, modules
+from ringpass.image import cpio, debian, driver, modules
 from ringpass.image import recipe as recipes
+from ringpass.image.command import first_line, run
 from ringpass.image.lock import locked
 from ringpass.image.recipe import Recipe
 from ringpass.image.tree import Tree, matcher, skeleton, unpack
@@ -71,6 +73,8 @@ class Inputs:
         base = self.directory.parent
         sources = [path for tool in self.recipe.tools for path in tool_inputs(self.directory, tool)]
         rootfs = [path for path in (self.directory / "rootfs").rglob("*") if path.is_file()]
+        copied = [path for _to, path in copied_files(self.recipe, base)]
+        with_driver = any(kernel.driver for kernel in self.recipe.kernel.values())
         return {
             "name": self.name,
             "recipe": msgspec.to_builtins(self.recipe),
@@ -80,6 +84,8 @@ class Inputs:
             },
             "tools": hashes(list(set(sources)), base),
             "rootfs": hashes(rootfs, base),
+            "copies": hashes(copied, base),
+            "driver": driver.source_files(self.directory) if with_driver else {},
             "builder": hashes([*Path(__file__).parent.glob("*.py")], Path(__file__).parent),
             "programs": {
                 COMPILER: first_line(COMPILER, "--version"),
@@ -113,6 +119,27 @@ def ensure(
         return built(resolve(apt, name, directory, recipe), apt, cache, report)
 
 
+def module(
+    name: str = "guest", *, progress: Progress | None = None, cache: Path | None = None
+) -> Path:
+    """Return ringpass.ko for the QEMU kernel of recipe `name`; build it if the cache lacks it.
+
+    Takes seconds where an image takes ten. Raises RingpassError with the compiler's words.
+    """
+    report = progress or (lambda _text, _fraction: None)
+    cache = cache or paths.cache_dir()
+    directory = recipes.images_dir()
+    package = recipes.load(name, directory).kernel["qemu"].package
+    apt = debian.Apt(cache / "apt")
+    report("resolving packages", 0.0)
+    resolved = debian.resolve(apt, set(), {package}, {package})
+    packages = [resolved.packages[header] for header in resolved.headers[package]]
+    report("fetching the kernel's headers", 0.1)
+    debs = debian.fetch(apt, packages, cache / "debs")
+    report("compiling the guest's driver", 0.5)
+    return driver.module(debs.values(), cache, directory)
+
+
 def newest(name: str = "guest", *, cache: Path | None = None) -> Image | None:
     """Return the image of recipe `name` that was built last; it may be stale. None if none was."""
     found = []
@@ -124,7 +151,7 @@ def newest(name: str = "guest", *, cache: Path | None = None) -> Image | None:
 
 
 def prune(*, cache: Path | None = None) -> list[Path]:
-    """Remove what only older images need: all but the newest of each recipe, and their packages.
+    """Remove what only older images need: all but the newest of each recipe, and what made them.
 
     Guests that run keep what they have, except that User-mode Linux cannot reboot without its
     initramfs. Returns what was removed.
@@ -134,16 +161,32 @@ def prune(*, cache: Path | None = None) -> list[Path]:
     for manifest in (cache / "images").glob("*/manifest.json"):
         manifests.setdefault(json.loads(manifest.read_text())["name"], []).append(manifest)
     kept = {max(of_name, key=lambda path: path.stat().st_mtime) for of_name in manifests.values()}
-    packages = {
-        f"{name}_{package['sha256'][:16]}.deb"
-        for manifest in kept
-        for name, package in json.loads(manifest.read_text())["packages"].items()
-    }
-    old = [path.parent for of_name in manifests.values() for path in of_name if path not in kept]
-    old += [deb for deb in (cache / "debs").glob("*.deb") if deb.name not in packages]
+    needed = {path.parent for path in kept}
+    for manifest in kept:
+        needed |= ingredients(json.loads(manifest.read_text()), cache)
+    old = [path.parent for of_name in manifests.values() for path in of_name]
+    for pattern in ("debs/*.deb", "headers/*/", "modules/*/"):
+        old += cache.glob(pattern)
+    old = [path for path in old if path not in needed]
     for path in old:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return old
+
+
+def ingredients(manifest: dict[str, Any], cache: Path) -> set[Path]:
+    """Return what is kept in `cache` for building the image of this manifest again."""
+    debs = {
+        name: f"{name}_{package['sha256'][:16]}.deb"
+        for name, package in manifest["packages"].items()
+    }
+    headers = [deb for name, deb in debs.items() if re.match(r"linux-(headers|kbuild)-", name)]
+    compiler = manifest["programs"][COMPILER]
+    module = driver.module_key(headers, manifest.get("driver", {}), compiler)
+    return {
+        *(cache / "debs" / deb for deb in debs.values()),
+        cache / "headers" / driver.headers_key(headers),
+        cache / "modules" / module,
+    }
 
 
 def image_at(place: Path, name: str) -> Image:
@@ -164,7 +207,9 @@ def resolve(apt: debian.Apt, name: str, directory: Path, recipe: Recipe) -> Inpu
             "it needs the tables [kernel.qemu] and [kernel.uml], of its own or by `extends`",
         )
     kernels = {kernel.package for kernel in recipe.kernel.values()}
-    return Inputs(name, directory, recipe, debian.resolve(apt, set(recipe.packages), kernels))
+    with_driver = {kernel.package for kernel in recipe.kernel.values() if kernel.driver}
+    resolved = debian.resolve(apt, set(recipe.packages), kernels, with_driver)
+    return Inputs(name, directory, recipe, resolved)
 
 
 def built(inputs: Inputs, apt: debian.Apt, cache: Path, report: Progress) -> Image:
@@ -200,7 +245,7 @@ def build(
     report(f"fetching {len(lacking)} packages ({megabytes:.0f} MB)", 0.05)
     debs = debian.fetch(apt, packages, cache / "debs")
     tree = userland(inputs, debs, report)
-    releases = kernels(inputs, debs, tree, partial, report)
+    releases = kernels(inputs, debs, tree, partial, cache, report)
     compile_tools(inputs, tree, report)
     with tempfile.TemporaryDirectory() as staging:
         root = Path(staging)
@@ -225,13 +270,29 @@ def userland(inputs: Inputs, debs: dict[str, Path], report: Progress) -> Tree:
         report(f"unpacking {name}", 0.5)
         unpack(debs[name], tree, dropped)
     tree.copy_from(inputs.directory / "rootfs")
+    for to, source in copied_files(inputs.recipe, inputs.directory.parent):
+        tree.file(to, source.read_bytes())
     for path, target in inputs.recipe.links.items():
         tree.link(path, target)
     return tree
 
 
+def copied_files(recipe: Recipe, base: Path) -> list[tuple[str, Path]]:
+    """Return the path in the image and the file of all that `copies` names: Python's sources."""
+    return [
+        (f"{to}/{path.relative_to(base / source).as_posix()}", path)
+        for to, source in recipe.copies.items()
+        for path in sorted((base / source).rglob("*.py"))
+    ]
+
+
 def kernels(
-    inputs: Inputs, debs: dict[str, Path], tree: Tree, directory: Path, report: Progress
+    inputs: Inputs,
+    debs: dict[str, Path],
+    tree: Tree,
+    directory: Path,
+    cache: Path,
+    report: Progress,
 ) -> dict[str, str]:
     """Write both kernels to `directory`, add their modules to `tree`, return their releases."""
     releases = {}
@@ -251,6 +312,12 @@ def kernels(
             )
         (directory / output).write_bytes(found[0].data)
         (directory / output).chmod(0o755)
+        if kernel.driver:
+            report("compiling the guest's driver", 0.65)
+            headers = [debs[name] for name in inputs.resolved.headers[kernel.package]]
+            built = driver.module(headers, cache, inputs.directory)
+            modules.add(kernel, content, driver.NAME, built.read_bytes())
+            kernel = msgspec.structs.replace(kernel, extra=(*kernel.extra, driver.NAME))
         releases[flavour] = modules.select(kernel, content, tree)
     return releases
 
@@ -357,31 +424,6 @@ def compress(tree: Tree, output: Path) -> None:
             f"{COMPRESSOR[0]} left with code {process.returncode}",
             "look at the free space of the cache directory",
         )
-
-
-def run(*argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a program of the build and return its output. Raises RingpassError with its stderr."""
-    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
-    try:
-        done = subprocess.run(
-            argv, cwd=cwd, env=environment, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise RingpassError(
-            "cannot build the guest image",
-            f"{argv[0]} is not installed",
-            "apt-get install build-essential lz4",
-        ) from None
-    if done.returncode != 0:
-        raise RingpassError(
-            f"cannot build the guest image: {Path(argv[0]).name} failed",
-            done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}",
-        )
-    return done.stdout
-
-
-def first_line(*argv: str) -> str:
-    return run(*argv).partition("\n")[0]
 
 
 def hashes(files: list[Path], base: Path) -> dict[str, str]:

@@ -140,37 +140,66 @@ def parse_stanza(stanza: str) -> Package:
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """The packages of an image by name, and which of them has the content of each metapackage."""
+    """The packages of an image by name.
+
+    Of metapackages it says which package has the content, and which have a kernel's headers.
+    """
 
     packages: dict[str, Package]
     content: dict[str, str]
+    headers: dict[str, tuple[str, ...]]
 
 
-def resolve(apt: Apt, names: set[str], meta: set[str]) -> Resolved:
+def resolve(apt: Apt, names: set[str], meta: set[str], with_headers: set[str]) -> Resolved:
     """Find the version of every package of `names`, and of what the packages `meta` stand for.
 
-    Tries the lists at hand before fetching new ones. Raises PackageError naming every package
-    that the archive does not have.
+    `with_headers` are those kernels of `meta` that modules are to be compiled for. Tries the lists
+    at hand before fetching new ones. Raises PackageError naming every package that the archive does
+    not have.
     """
     better_lists: list[Callable[[], object]] = [apt.refresh]
     if not apt.private:
         better_lists.insert(0, apt.use_private_lists)
     for get_better in better_lists:
         try:
-            return resolve_once(apt, names, meta)
+            return resolve_once(apt, names, meta, with_headers)
         except PackageError:
             get_better()
-    return resolve_once(apt, names, meta)
+    return resolve_once(apt, names, meta, with_headers)
 
 
-def resolve_once(apt: Apt, names: set[str], meta: set[str]) -> Resolved:
+def resolve_once(apt: Apt, names: set[str], meta: set[str], with_headers: set[str]) -> Resolved:
     known = apt.show(names | meta)
     require(known, names | meta)
     content = {name: followed(known[name]) for name in meta}
     known |= apt.show(set(content.values()) - known.keys())
     wanted = names | set(content.values())
     require(known, wanted)
-    return Resolved({name: known[name] for name in sorted(wanted)}, content)
+    headers = {name: headers_of(apt, known[content[name]]) for name in sorted(with_headers)}
+    packages = {name: known[name] for name in wanted}
+    packages |= {package.name: package for of_one in headers.values() for package in of_one}
+    return Resolved(
+        dict(sorted(packages.items())),
+        content,
+        {name: tuple(package.name for package in of_one) for name, of_one in headers.items()},
+    )
+
+
+def headers_of(apt: Apt, kernel: Package) -> list[Package]:
+    """Return the packages that modules for the kernel of exactly this package are built with."""
+    name = kernel.name.replace("linux-image-", "linux-headers-", 1)
+    found = apt.show({name})
+    require(found, {name})
+    if found[name].version != kernel.version:
+        raise PackageError(
+            f"cannot build modules for {kernel.name}",
+            f"the kernel is version {kernel.version}, {name} is {found[name].version}",
+            "run apt-get update",
+        )
+    parts = set(re.findall(r"linux-(?:headers|kbuild)-[^\s,|]+", found[name].depends))
+    found |= apt.show(parts)
+    require(found, {name} | parts)
+    return [found[part] for part in sorted({name} | parts)]
 
 
 def followed(package: Package) -> str:

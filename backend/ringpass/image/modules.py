@@ -27,7 +27,7 @@ def select(kernel: Kernel, package: Tree, tree: Tree) -> str:
     paths = {
         module_name(path): path
         for path, _entry in package.files()
-        if path.startswith(f"{source}/kernel/") and path.endswith(".ko")
+        if path.startswith(f"{source}/") and path.endswith(".ko")
     }
     builtin = builtin_modules(package, source)
     needs = closure(kernel, package, paths, builtin)
@@ -45,6 +45,11 @@ def select(kernel: Kernel, package: Tree, tree: Tree) -> str:
         if (entry := package.entries.get(f"{source}/{index}")) is not None:
             tree.add(f"{target}/{index}", entry)
     return release
+
+
+def add(kernel: Kernel, package: Tree, name: str, data: bytes) -> None:
+    """Put a module that was built for this kernel among those of its package."""
+    package.file(f"{modules_dir(kernel, package)}/updates/{name}.ko", data)
 
 
 def aliases(package: Tree, paths: dict[str, str], names: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `package` may be a metapackage, which is followed to the package it depends on. `file` and
     `modules` are patterns of a path inside the package: the kernel, and the directory named after
     its release. `load` is loaded at boot in that order, `extra` is there for modprobe; what they
-    depend on comes along.
+    depend on comes along. `driver` says that guestdrv/linux is built for it, and comes along, too.
     """
 
     package: str
@@ -26,11 +26,15 @@ class Kernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modules: str
     load: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    driver: bool = False
 
     def extended_by(self, other: Self) -> "Kernel":
         """Return this kernel with the modules of both; package and paths are `other`'s."""
         return msgspec.structs.replace(
-            other, load=merged(self.load, other.load), extra=merged(self.extra, other.extra)
+            other,
+            load=merged(self.load, other.load),
+            extra=merged(self.extra, other.extra),
+            driver=self.driver or other.driver,
         )
 
 
@@ -42,6 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    copies: dict[str, str] = {}
     links: dict[str, str] = {}
     kernel: dict[str, Kernel] = {}
 
@@ -56,6 +61,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             packages=merged(self.packages, other.packages),
             tools=merged(self.tools, other.tools),
             drop=merged(self.drop, other.drop),
+            copies={**self.copies, **other.copies},
             links={**self.links, **other.links},
             kernel=kernels,
         )
