@@ -41,6 +41,7 @@ format: packages-lint dev ## rewrite Python and C files in the project's format
 bench: packages-bench dev ## every benchmark, as tables
 	@$(BIN)/ringpass bench switch
 	@$(BIN)/ringpass bench pipe
+	@$(BIN)/ringpass bench passthrough
 	@$(BIN)/ringpass bench monitor
 	@$(BIN)/ringpass bench ringport
 	@$(BIN)/ringpass bench vhost

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A pipe, and what it is measured by. Frames are slots here: a length and, in ptr,
- * their number; no byte of a buffer is touched.
+ * A pipe, and what it is measured by. Frames are slots here.
  *
  *    pipe    fill slots, txsync | rxsync, check slots       as programs do it, csrc/client
  *    slots   fill, swap, check: two arrays                  the least for one core
@@ -18,6 +17,7 @@
 
 #include "end.h"
 #include "path.h"
+#include "slots.h"
 
 enum { TX = BENCH_TX, RX = BENCH_RX };
 
@@ -55,45 +55,6 @@ rp_bench_pipe *rp_bench_pipe_new(rp_dataplane *dp, int from, int to, struct rp_e
 	return p;
 }
 
-/* A writer or a reader of slots; what it needs stays in registers. */
-struct half {
-	struct netmap_slot *slot;
-	uint32_t slots;
-	uint32_t at;
-	uint32_t len;
-	uint64_t next; /* number of the next frame */
-	uint64_t bad;
-};
-
-static inline void fill(struct half *half, uint32_t n)
-{
-	struct half h = *half;
-
-	for (; n; n--) {
-		struct netmap_slot *s = &h.slot[h.at];
-
-		s->len = (uint16_t)h.len;
-		s->flags = 0;
-		s->ptr = h.next++;
-		h.at = h.at + 1 == h.slots ? 0 : h.at + 1;
-	}
-	*half = h;
-}
-
-static inline void check(struct half *half, uint32_t n)
-{
-	struct half h = *half;
-
-	for (; n; n--) {
-		const struct netmap_slot *s = &h.slot[h.at];
-
-		h.bad += s->len != h.len || s->ptr != h.next;
-		h.next++;
-		h.at = h.at + 1 == h.slots ? 0 : h.at + 1;
-	}
-	*half = h;
-}
-
 static uint32_t space(const struct netmap_ring *ring)
 {
 	const uint32_t head = ring->head, tail = ring->tail;
@@ -101,21 +62,15 @@ static uint32_t space(const struct netmap_ring *ring)
 	return tail >= head ? tail - head : tail + ring->num_slots - head;
 }
 
-static struct half half_of(struct netmap_ring *ring, uint32_t len)
+static void send_batch(struct bench_end *from, struct bench_slots *h, uint32_t n)
 {
-	return (struct half){ ring->slot, ring->num_slots, ring->head, len, 0, 0 };
-}
-
-static void send_batch(struct bench_end *from, struct half *h, uint32_t n)
-{
-	fill(h, n);
-	from->ring[TX]->cur = h->at;
-	rp_store_release(&from->ring[TX]->head, h->at);
+	bench_slots_fill(h, n);
+	bench_slots_done(h, from->ring[TX]);
 	rp_client_sync(from->client, TX);
 }
 
 /* Take what came. Return: how many frames */
-static uint32_t receive(struct bench_end *to, struct half *h)
+static uint32_t receive(struct bench_end *to, struct bench_slots *h)
 {
 	uint32_t n;
 
@@ -123,9 +78,8 @@ static uint32_t receive(struct bench_end *to, struct half *h)
 	n = space(to->ring[RX]);
 	if (!n)
 		return 0;
-	check(h, n);
-	to->ring[RX]->cur = h->at;
-	rp_store_release(&to->ring[RX]->head, h->at);
+	bench_slots_check(h, n);
+	bench_slots_done(h, to->ring[RX]);
 	return n;
 }
 
@@ -135,7 +89,8 @@ struct run {
 	struct rp_bench_result *out;
 };
 
-static struct rp_bench_result result(const struct half *sent, const struct half *got, uint64_t ns)
+static struct rp_bench_result result(const struct bench_slots *sent, const struct bench_slots *got,
+				     uint64_t ns)
 {
 	return (struct rp_bench_result){ .frames = got->next - got->bad,
 					 .ns = ns,
@@ -147,8 +102,8 @@ static void *pipe_one(void *arg)
 {
 	const struct run *r = arg;
 	rp_bench_pipe *p = r->pipe;
-	struct half sent = half_of(p->from.ring[TX], r->cfg->frame_bytes);
-	struct half got = half_of(p->to.ring[RX], r->cfg->frame_bytes);
+	struct bench_slots sent = bench_slots(p->from.ring[TX], r->cfg->frame_bytes);
+	struct bench_slots got = bench_slots(p->to.ring[RX], r->cfg->frame_bytes);
 	struct bench_clock clock = rp_bench_clock(r->cfg);
 
 	while (!rp_bench_over(&clock, sent.next)) {
@@ -166,14 +121,14 @@ static void *slots_one(void *arg)
 	const struct run *r = arg;
 	const uint32_t slots = r->pipe->slots;
 	struct netmap_slot *a = calloc(2 * (size_t)slots, sizeof(*a)), *b = a + slots;
-	struct half sent = { a, slots, 0, r->cfg->frame_bytes, 0, 0 }, got = sent;
+	struct bench_slots sent = { a, slots, 0, r->cfg->frame_bytes, 0, 0 }, got = sent;
 	struct bench_clock clock = rp_bench_clock(r->cfg);
 
 	got.slot = b;
 	while (a && !rp_bench_over(&clock, sent.next)) {
 		uint32_t at = sent.at;
 
-		fill(&sent, r->cfg->batch);
+		bench_slots_fill(&sent, r->cfg->batch);
 		for (uint32_t n = r->cfg->batch; n; n--) {
 			const struct netmap_slot held = b[at];
 
@@ -181,7 +136,7 @@ static void *slots_one(void *arg)
 			a[at] = held;
 			at = at + 1 == slots ? 0 : at + 1;
 		}
-		check(&got, r->cfg->batch);
+		bench_slots_check(&got, r->cfg->batch);
 	}
 	*r->out = result(&sent, &got, rp_bench_now() - clock.start_ns);
 	free(a);
@@ -201,7 +156,7 @@ struct shared {
 
 static void pipe_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s)
 {
-	struct half h = half_of(p->from.ring[TX], cfg->frame_bytes);
+	struct bench_slots h = bench_slots(p->from.ring[TX], cfg->frame_bytes);
 	struct bench_clock clock = rp_bench_clock(cfg);
 	uint32_t spins = 0;
 
@@ -216,10 +171,10 @@ static void pipe_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, str
 	s->sent = h.next;
 }
 
-static struct half pipe_receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
-				 struct shared *s)
+static struct bench_slots pipe_receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+					struct shared *s)
 {
-	struct half h = half_of(p->to.ring[RX], cfg->frame_bytes);
+	struct bench_slots h = bench_slots(p->to.ring[RX], cfg->frame_bytes);
 	uint32_t spins = 0;
 
 	for (;;) {
@@ -237,7 +192,7 @@ static struct half pipe_receiver(rp_bench_pipe *p, const struct rp_bench_config 
 
 static void ring_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s)
 {
-	struct half h = { s->slot, p->slots, 0, cfg->frame_bytes, 0, 0 };
+	struct bench_slots h = { s->slot, p->slots, 0, cfg->frame_bytes, 0, 0 };
 	struct bench_clock clock = rp_bench_clock(cfg);
 	uint32_t spins = 0;
 
@@ -245,16 +200,16 @@ static void ring_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, str
 	while (!rp_bench_over(&clock, h.next)) {
 		while ((uint32_t)h.next - rp_load_acquire(&s->tail) + cfg->batch > p->slots)
 			rp_bench_wait(&spins);
-		fill(&h, cfg->batch);
+		bench_slots_fill(&h, cfg->batch);
 		rp_store_release(&s->head, (uint32_t)h.next);
 	}
 	s->sent = h.next;
 }
 
-static struct half ring_receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
-				 struct shared *s)
+static struct bench_slots ring_receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+					struct shared *s)
 {
-	struct half h = { s->slot, p->slots, 0, cfg->frame_bytes, 0, 0 };
+	struct bench_slots h = { s->slot, p->slots, 0, cfg->frame_bytes, 0, 0 };
 	uint32_t spins = 0;
 
 	for (;;) {
@@ -262,7 +217,7 @@ static struct half ring_receiver(rp_bench_pipe *p, const struct rp_bench_config 
 		const uint32_t n = rp_load_acquire(&s->head) - (uint32_t)h.next;
 
 		if (n) {
-			check(&h, n);
+			bench_slots_check(&h, n);
 			rp_store_release(&s->tail, (uint32_t)h.next);
 			continue;
 		}
@@ -273,7 +228,8 @@ static struct half ring_receiver(rp_bench_pipe *p, const struct rp_bench_config 
 }
 
 typedef void sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s);
-typedef struct half receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s);
+typedef struct bench_slots receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+				    struct shared *s);
 
 static int pin(int cpu)
 {
@@ -289,7 +245,7 @@ static int in_two_processes(sender *send, receiver *take, const struct run *r, s
 			    struct rp_err *err)
 {
 	cpu_set_t before;
-	struct half got;
+	struct bench_slots got;
 	uint32_t spins = 0;
 	pid_t child;
 

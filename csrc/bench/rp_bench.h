@@ -29,6 +29,9 @@ struct rp_bench_result {
 	uint64_t ns;	 /* from before the first one was written until the last one was checked */
 	uint64_t lost;	 /* sent, but never received */
 	uint64_t bad;	 /* received, but not what was sent, or out of order */
+	/* Of front ends that notify: */
+	uint64_t kicks; /* by them: of the worker, or of each other */
+	uint64_t calls; /* of them */
 };
 
 typedef struct rp_bench rp_bench;
@@ -100,6 +103,43 @@ int rp_bench_pipe_two(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
 /* Two processes, a bare single-producer ring of slots: fill and publish; check and release. */
 int rp_bench_ring(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
 		  struct rp_bench_result *out, struct rp_err *err);
+
+typedef struct rp_bench_passthrough rp_bench_passthrough;
+
+enum rp_bench_between {
+	RP_BENCH_STEPS,	 /* a switch; ports with CSBs and without a worker, for one thread */
+	RP_BENCH_WORKER, /* a switch and a worker */
+	RP_BENCH_PIPE,
+	RP_BENCH_RELAYED /* a pipe whose ends reach each other by relays, as a guest and a process do */
+};
+
+/* Two front ends as guests have them; the data plane must outlive it. @kind: enum rp_bench_between */
+rp_bench_passthrough *rp_bench_passthrough_new(rp_dataplane *dp, int near, int far, uint32_t kind,
+					       struct rp_err *err);
+void rp_bench_passthrough_free(rp_bench_passthrough *passthrough);
+
+/* One thread: fill and publish, the worker's step, look and check. */
+int rp_bench_passthrough_one(rp_bench_passthrough *passthrough, const struct rp_bench_config *cfg,
+			     struct rp_bench_result *out, struct rp_err *err);
+/* Two threads, beside the worker: each sleeps when its ring is full, or empty. */
+int rp_bench_passthrough_two(rp_bench_passthrough *passthrough, const struct rp_bench_config *cfg,
+			     struct rp_bench_result *out, struct rp_err *err);
+
+enum rp_bench_how {
+	RP_BENCH_SLEEP = 1, /* until called; otherwise spin */
+	RP_BENCH_THROUGH =
+		2 /* a switch: the far end is a thread of its own and sends the frame back */
+};
+
+/* One frame there and back, again and again: `frames` are round trips. @how: enum rp_bench_how */
+int rp_bench_passthrough_rtt(rp_bench_passthrough *passthrough, uint32_t how,
+			     const struct rp_bench_config *cfg, struct rp_bench_result *out,
+			     struct rp_err *err);
+/* Its references: two threads and two cache lines; threads and eventfds, with one in the @middle or not. */
+int rp_bench_ping_pong(const struct rp_bench_config *cfg, struct rp_bench_result *out,
+		       struct rp_err *err);
+int rp_bench_wake_ups(const struct rp_bench_config *cfg, uint32_t middle,
+		      struct rp_bench_result *out, struct rp_err *err);
 
 /* A ring of a process, by its number in a `struct rp_client` of client/rp_client.h. */
 struct rp_bench_place {

@@ -77,6 +77,12 @@ def test_drops_do_not_miss_a_goal_that_allows_them() -> None:
     assert a_row([20], [5], Goal("at most 4 times", 4), {"full": 1}).met
 
 
+@pytest.mark.parametrize(("kicks", "met"), [(0.002, True), (0.0021, False), (None, False)])
+def test_a_goal_may_be_of_kicks(kicks: float | None, met: bool) -> None:
+    goal = Goal("at most 0.002 kicks a frame", limit_kicks=0.002)
+    assert goal.met(1000, 100, None, kicks) is met
+
+
 def test_a_row_without_a_goal_is_met() -> None:
     made = a_row([1e9], [1])
     assert (made.goal, made.met, made.limit) == ("none", True, None)

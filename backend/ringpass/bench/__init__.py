@@ -39,6 +39,13 @@ BENCHES = (
         seconds=0.1,
     ),
     Bench(
+        name="passthrough",
+        summary="From front end to front end as guests have them, natively: flood, RTT, idle.",
+        module="ringpass.bench.passthrough",
+        runs=9,
+        seconds=0.1,
+    ),
+    Bench(
         name="monitor",
         summary="What a monitor adds to the port that it shows, natively.",
         module="ringpass.bench.monitor",

@@ -14,16 +14,26 @@ from ringpass.bench.machine import describe_machine
 class Goal(NamedTuple):
     """What a row is to reach: `ratio` at most `limit`, `ns` at most `limit_ns`, said in `words`.
 
-    One that is `lossless` also asks for counted drops, and that there are none.
+    One that is `lossless` also asks for counted drops, and that there are none; `limit_kicks` is
+    for the notifications a frame, where they are counted.
     """
 
     words: str
     limit: float | None = None
     lossless: bool = False
     limit_ns: float | None = None
+    limit_kicks: float | None = None
 
-    def met(self, ns: float, ratio: float, drops: Mapping[str, int] | None) -> bool:
-        """Return whether a row of these figures and drops, None if not counted, meets it."""
+    def met(
+        self,
+        ns: float,
+        ratio: float,
+        drops: Mapping[str, int] | None,
+        kicks: float | None = None,
+    ) -> bool:
+        """Return whether a row of these figures meets it; what is None was not counted."""
+        if self.limit_kicks is not None and (kicks is None or kicks > self.limit_kicks):
+            return False
         if self.lossless and (drops is None or any(drops.values())):
             return False
         if self.limit_ns is not None and ns > self.limit_ns:
@@ -71,6 +81,8 @@ class Row(msgspec.Struct, kw_only=True):
     """The highest ratio that meets the goal."""
     limit_ns: float | None = None
     """The highest ns that meets it."""
+    limit_kicks: float | None = None
+    """The highest `kicks` that meet it."""
     lossless: bool = False
     """Whether the goal also wants no drops."""
     lost: int = 0
@@ -84,6 +96,10 @@ class Row(msgspec.Struct, kw_only=True):
     """min, median and p99 of every round trip of all runs."""
     drops: dict[str, int] | None = None
     """Frames that a daemon did not deliver, by reason, in all runs."""
+    kicks: float | None = None
+    """Notifications a frame by front ends: of the backend, or of the other end of a pipe."""
+    calls: float | None = None
+    """Notifications a frame of front ends."""
     backend_cores: float | None = None
     """CPU time of a daemon divided by time."""
 
@@ -140,7 +156,7 @@ def row(
         ref_ns=rounded(ref_ns),
         ratio=rounded(ratio),
         goal=goal.words,
-        met=goal.met(ns, ratio, drops),
+        met=goal.met(ns, ratio, drops, more.get("kicks")),
         metric=metric,
         via=via,
         label=label,
@@ -152,6 +168,7 @@ def row(
         ref_ns_max=rounded(max(ref_samples)),
         limit=goal.limit,
         limit_ns=goal.limit_ns,
+        limit_kicks=goal.limit_kicks,
         lossless=goal.lossless,
         drops=drops,
         **more,

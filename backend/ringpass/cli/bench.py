@@ -144,6 +144,7 @@ def _figure(value: float | None) -> Text:
 def _verdict(row: Row) -> Text:
     limit = [] if row.limit is None else [f"<= {row.limit:.3g}"]
     limit += [] if row.limit_ns is None else [f"<= {row.limit_ns:.3g} ns"]
+    limit += [] if row.limit_kicks is None else [f"<= {row.limit_kicks:.3g} kicks"]
     goal = ", ".join(limit + ["no drops"] * row.lossless)
     if not goal:
         return Text("-", "dim")
@@ -156,6 +157,10 @@ def _notes(row: Row) -> str:
         notes.append("us " + " ".join(f"{name} {value:g}" for name, value in row.rtt_us.items()))
     if row.retransmits is not None:
         notes.append(f"{row.retransmits} retransmits")
+    if row.kicks is not None:
+        notes.append(f"{row.kicks:.2g} kicks a frame")
+    if row.calls is not None:
+        notes.append(f"{row.calls:.2g} calls a frame")
     if row.lost:
         notes.append(f"{row.lost} lost")
     notes += [f"dropped {count}: {reason}" for reason, count in (row.drops or {}).items()]

@@ -246,6 +246,24 @@ def _run(
     cpus: tuple[int, int],
     frames: int,
 ) -> LoopResult:
+    out = run_loop(name, loop, size=size, batch=batch, seconds=seconds, cpus=cpus, frames=frames)
+    return LoopResult(out.frames, out.ns, out.lost)
+
+
+def run_loop(
+    name: str,
+    loop: Callable[..., int],
+    *,
+    size: int,
+    batch: int,
+    seconds: float,
+    cpus: tuple[int, int],
+    frames: int = 0,
+) -> Any:
+    """Return the `struct rp_bench_result` of a loop of csrc/bench.
+
+    Raises RingpassError if it cannot run, or if a frame arrived damaged or out of order.
+    """
     config = ffi.new(
         "struct rp_bench_config *",
         {
@@ -267,4 +285,4 @@ def _run(
             f"{out.bad} of {out.bad + out.frames} were damaged or out of order",
             "this is a bug of the data plane: please report it",
         )
-    return LoopResult(out.frames, out.ns, out.lost)
+    return out
