@@ -18,7 +18,7 @@ static const char *const drop_names[] = {
 	[RP_DROP_FRAGS] = "frags",   [RP_DROP_HEADER] = "header",   [RP_DROP_SELF] = "self",
 	[RP_DROP_NOBODY] = "nobody", [RP_DROP_DOWN] = "down",	    [RP_DROP_BROKEN] = "broken",
 	[RP_DROP_RESET] = "reset",   [RP_DROP_DISCARD] = "discard", [RP_DROP_LOGIC] = "logic",
-	[RP_DROP_MISSED] = "missed",
+	[RP_DROP_MISSED] = "missed", [RP_DROP_RESTART] = "restart",
 };
 
 static_assert(sizeof(drop_names) / sizeof(drop_names[0]) == RP_DROP_REASONS,

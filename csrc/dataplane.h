@@ -49,6 +49,9 @@ void rp_unlink_port(rp_dataplane *dp, struct rp_port *p);
 void rp_write_if(uint32_t at, const struct rp_bind_config *cfg, const struct rp_port *p,
 		 const struct rp_port *host);
 
+/* rp_settle_region() - give back what nobody took up; rings that nobody has open are empty then */
+void rp_settle_region(rp_dataplane *dp, struct rp_region *r);
+
 /* rp_drop_bindings() - undo those of a port that goes */
 void rp_drop_bindings(rp_dataplane *dp, const struct rp_port *p);
 

@@ -215,6 +215,19 @@ static void sweep(rp_dataplane *dp, struct rp_region *r)
 	rp_region_keep_end(&keep);
 }
 
+void rp_settle_region(rp_dataplane *dp, struct rp_region *r)
+{
+	rp_region_drop_old(r);
+	for (int id = 0; id < RP_MAX_PORTS; id++) {
+		struct rp_port *p = dp->port[id];
+
+		if (p && p->region == r)
+			renew(dp, p, 0, p->ntx, 0, p->nrx);
+	}
+	if (r->opens == 0)
+		sweep(dp, r);
+}
+
 static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
 	       struct rp_err *err)
 {
@@ -231,20 +244,23 @@ static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bin
 		id++;
 	if (id == RP_MAX_BINDINGS)
 		return rp_fail(err, ENOSPC, "ports are open %d times already", RP_MAX_BINDINGS);
-	nifp = rp_region_add_if(p->region, err);
+	nifp = cfg->nifp_offset ? rp_region_take_up_if(p->region, cfg->nifp_offset, err) :
+				  rp_region_add_if(p->region, NULL, err);
 	if (nifp < 0)
 		return nifp;
 	b = malloc(sizeof(*b));
 	if (!b) {
-		rp_pool_give(&p->region->ifs, (uint32_t)nifp);
+		rp_region_del_if(p->region, (uint32_t)nifp);
 		return rp_fail(err, ENOMEM, "out of memory");
 	}
 	*b = (struct rp_binding){ p->region, p, host, (uint32_t)nifp, *cfg };
 	rp_write_if(b->nifp, cfg, p, host);
 	*out = (struct rp_bind_info){ .nifp_offset = rp_region_if_offset(p->region, b->nifp),
+				      .extra_bufs = cfg->extra_bufs,
 				      .region = p->region->id };
-	rp_region_if_at(p->region, b->nifp)->ni_bufs_head =
-		rp_region_add_extra(p->region, cfg->extra_bufs, &out->extra_bufs);
+	if (!cfg->nifp_offset)
+		rp_region_if_at(p->region, b->nifp)->ni_bufs_head =
+			rp_region_add_extra(p->region, cfg->extra_bufs, &out->extra_bufs);
 	rp_use_region(p->region);
 	p->region->opens++;
 	hold_all(b);
@@ -259,7 +275,7 @@ static void drop(rp_dataplane *dp, int binding)
 	dp->binding[binding] = NULL;
 	let_all_go(dp, b);
 	rp_region_del_extra(b->region, rp_load(&rp_region_if_at(b->region, b->nifp)->ni_bufs_head));
-	rp_pool_give(&b->region->ifs, b->nifp);
+	rp_region_del_if(b->region, b->nifp);
 	if (--b->region->opens == 0)
 		sweep(dp, b->region);
 	rp_leave_region(dp, b->region);

@@ -76,7 +76,8 @@ static struct rp_endpoint *make_endpoint(rp_dataplane *dp, struct rp_port *p, in
 
 	switch (front_end) {
 	case RP_FRONT_RINGS:
-		return rp_front_rings_new(p, dir, i, &p->own[dir][i], p->csb, state);
+		return rp_front_rings_new(p, dir, i, &p->own[dir][i], p->csb,
+					  rp_region_state(p->region, p->own[dir][i].obj));
 	case RP_FRONT_VHOST:
 		return rp_front_vhost_new(p, dir, i, state);
 	default:
@@ -117,6 +118,8 @@ static int add_endpoint(rp_dataplane *dp, struct rp_port *p, int front_end, int 
 	rp_store_release(&count->active, 1);
 	ep->count = count;
 	ep->record = (uint32_t)record;
+	if (p->region && p->own[dir][i].resumed)
+		rp_front_rings_resume(ep);
 	if (dir == NETMAP_DIR_TX)
 		p->tx[p->ntx++] = ep;
 	else
@@ -141,7 +144,7 @@ static void free_rings(rp_dataplane *dp, struct rp_port *p)
 		}
 	}
 	if (p->has_nifp)
-		rp_pool_give(&p->region->ifs, p->nifp);
+		rp_region_del_if(p->region, p->nifp);
 	rp_leave_region(dp, p->region);
 }
 
@@ -165,7 +168,7 @@ static int add_rings(struct rp_port *p, int dir, uint32_t n, uint32_t slots, str
 	int ret = 0;
 
 	for (uint32_t i = 0; ret == 0 && i < n; i++) {
-		ret = rp_region_add_ring(p->region, dir, i, slots, &p->own[dir][i], err);
+		ret = rp_region_add_ring(p->region, p->name, dir, i, slots, &p->own[dir][i], err);
 		if (ret < 0)
 			p->own[dir][i].slots = 0;
 	}
@@ -192,7 +195,7 @@ static struct rp_region_config private_region(const struct rp_port_config *cfg)
 static int add_own_if(struct rp_port *p, struct rp_err *err)
 {
 	const struct rp_bind_config all = { .tx_n = p->ntx, .rx_n = p->nrx };
-	int nifp = rp_region_add_if(p->region, err);
+	int nifp = rp_region_add_if(p->region, p->name, err);
 
 	if (nifp < 0)
 		return nifp;

@@ -12,21 +12,29 @@ struct rp_region *rp_find_region(rp_dataplane *dp, int region, struct rp_err *er
 	return NULL;
 }
 
-struct rp_region *rp_make_region(rp_dataplane *dp, const struct rp_region_config *cfg,
-				 struct rp_err *err)
+/* Give a region, if there is one, its number. Return: it, or NULL */
+static struct rp_region *enter(rp_dataplane *dp, struct rp_region *r, struct rp_err *err)
 {
 	int id = 1;
 
+	if (!r)
+		return NULL;
 	while (id <= RP_MAX_REGIONS && dp->region[id])
 		id++;
 	if (id > RP_MAX_REGIONS) {
 		rp_fail(err, ENOSPC, "there are %d regions already", RP_MAX_REGIONS);
+		rp_region_free(r);
 		return NULL;
 	}
-	dp->region[id] = rp_region_new(cfg, err);
-	if (dp->region[id])
-		dp->region[id]->id = id;
-	return dp->region[id];
+	r->id = id;
+	dp->region[id] = r;
+	return r;
+}
+
+struct rp_region *rp_make_region(rp_dataplane *dp, const struct rp_region_config *cfg,
+				 struct rp_err *err)
+{
+	return enter(dp, rp_region_new(cfg, err), err);
 }
 
 static void free_region(rp_dataplane *dp, struct rp_region *r)
@@ -46,18 +54,46 @@ void rp_leave_region(rp_dataplane *dp, struct rp_region *r)
 		free_region(dp, r);
 }
 
+/* Let a region stay that was asked for by itself. Return: its number, or a negative errno */
+static int keep(struct rp_region *r, const struct rp_err *err)
+{
+	if (!r)
+		return err ? -err->code : -EINVAL;
+	r->kept = true;
+	return r->id;
+}
+
 int rp_region_add(rp_dataplane *dp, const struct rp_region_config *cfg, struct rp_err *err)
 {
-	struct rp_region *r;
 	int ret;
 
 	pthread_mutex_lock(&dp->lock);
-	r = rp_make_region(dp, cfg, err);
-	if (r)
-		r->kept = true;
-	ret = r ? r->id : err ? -err->code : -EINVAL;
+	ret = keep(rp_make_region(dp, cfg, err), err);
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
+}
+
+int rp_region_resume(rp_dataplane *dp, const struct rp_region_config *cfg, int fd, int book_fd,
+		     struct rp_err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&dp->lock);
+	ret = keep(enter(dp, rp_region_take_up(cfg, fd, book_fd, err), err), err);
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+int rp_region_settle(rp_dataplane *dp, int region, struct rp_err *err)
+{
+	struct rp_region *r;
+
+	pthread_mutex_lock(&dp->lock);
+	r = rp_find_region(dp, region, err);
+	if (r)
+		rp_settle_region(dp, r);
+	pthread_mutex_unlock(&dp->lock);
+	return r ? 0 : -ENOENT;
 }
 
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err)
@@ -87,6 +123,7 @@ int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, str
 	if (r)
 		*out = (struct rp_pools_info){
 			.fd = r->fd,
+			.book_fd = r->book.fd,
 			.users = r->users,
 			.bytes = r->bytes,
 			.csb_pool = rp_pool_describe(&r->csbs),

@@ -161,6 +161,8 @@ static unsigned rings_pull(struct rp_endpoint *ep)
 			pos = take_frame(r, b, pos, head);
 	}
 	b->next_pos = pos;
+	/* Before a frame goes out: whoever finds this batch unfinished must not send it again. */
+	rp_store(&ep->state->pulled, pos);
 	return rp_kring_distance(&r->k, start, pos);
 }
 
@@ -552,8 +554,36 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 		free(r);
 		return NULL;
 	}
-	rp_ring_state_reset(state, 0, 0);
+	if (!in->resumed)
+		rp_ring_state_reset(state, 0, 0);
 	return &r->ep;
+}
+
+void rp_front_rings_resume(struct rp_endpoint *ep)
+{
+	struct front_ring *r = of(ep);
+	struct rp_ring_state *st = ep->state;
+
+	if (ep->port->ops->links && ep->port->worker < 0)
+		return; /* an end of a pipe: the ends go on by themselves, and did meanwhile */
+	if (ep->dir == NETMAP_DIR_TX) {
+		const uint32_t lost = rp_kring_distance(&r->k, st->published, st->pulled);
+
+		rp_count(&ep->count->frames, lost);
+		rp_drop(ep, RP_DROP_RESTART, lost);
+		rp_ring_state_reset(st, st->pulled, st->pulled);
+		if (!r->csb)
+			return;
+		show(r, st->pulled, rp_kring_prev(&r->k, st->pulled));
+	} else {
+		/* What was reserved and not published never was: its sender counts it. */
+		const uint32_t released = st->released;
+
+		rp_ring_state_reset(st, st->published, st->published);
+		st->released = r->released = released;
+		if (r->csb)
+			show(r, released, st->published);
+	}
 }
 
 void rp_front_rings_restart(struct rp_endpoint *ep)

@@ -18,6 +18,14 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 				       const struct rp_region_ring *in, bool csb,
 				       struct rp_ring_state *state);
 
+/**
+ * rp_front_rings_resume() - go on with a ring of an earlier run where its state says it was
+ *
+ * Before anybody moves frames, and when the endpoint has its counters: the batch that a tx ring
+ * had in flight is lost, and counted there.
+ */
+void rp_front_rings_resume(struct rp_endpoint *ep);
+
 /* rp_front_rings_restart() - begin anew with a ring that was made empty; nobody may use it now */
 void rp_front_rings_restart(struct rp_endpoint *ep);
 

@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pool.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
-#include "err.h"
-
 enum { WORD_BITS = 64 };
 
-int rp_pool_init(struct rp_pool *p, struct rp_err *err)
+void rp_pool_open(struct rp_pool *p, uint64_t *taken)
 {
-	p->taken = calloc((p->total + WORD_BITS - 1) / WORD_BITS, sizeof(*p->taken));
-	return p->taken ? 0 : rp_fail(err, ENOMEM, "out of memory");
-}
-
-void rp_pool_fini(struct rp_pool *p)
-{
-	free(p->taken);
+	p->taken = taken;
+	p->used = p->next = 0;
+	for (uint32_t i = 0; i < rp_pool_words(p->total); i++)
+		p->used += (uint32_t)__builtin_popcountll(taken[i]);
 }
 
 bool rp_pool_taken(const struct rp_pool *p, uint32_t i)

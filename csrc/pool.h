@@ -4,8 +4,8 @@
 /*
  * DOC: Objects of one size inside a region: which of them are taken.
  *
- * The objects lie in memory that peers write; this, the backend's own note of
- * them, does not.
+ * The objects lie in memory that peers write; the backend's own note of them, a
+ * bit an object, does not: whoever opens a pool says where it is.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,12 +25,18 @@ struct rp_pool {
 
 enum { RP_POOL_NONE = -1 };
 
+/* rp_pool_words() - words that note which of @total objects are taken */
+static inline uint32_t rp_pool_words(uint32_t total)
+{
+	return (total + 63) / 64;
+}
+
 /**
- * rp_pool_init() - a pool of cfg-given offset, objsize and total; no object is taken
- * Return: 0, or a negative errno with the reason in @err
+ * rp_pool_open() - begin to take objects
+ * @p:		its offset, objsize and total are set
+ * @taken:	rp_pool_words() words that outlive the pool, zero or as an earlier one left them
  */
-int rp_pool_init(struct rp_pool *p, struct rp_err *err);
-void rp_pool_fini(struct rp_pool *p);
+void rp_pool_open(struct rp_pool *p, uint64_t *taken);
 
 /* rp_pool_take() - Return: the number of an object, RP_POOL_NONE when all are taken */
 int64_t rp_pool_take(struct rp_pool *p);

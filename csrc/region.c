@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi/rp_barrier.h"
 #include "err.h"
 
 enum { PAGE = 4096, RING_ALIGN = 128, IF_BYTES = 1024 };
+enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
 
 /* A slot's length has 16 bits. */
 enum { BUF_BYTES_MAX = UINT16_MAX / 64 * 64 };
@@ -102,22 +104,43 @@ static int commit(struct rp_region *r, uint64_t offset, uint64_t bytes, struct r
 
 static int map(struct rp_region *r, struct rp_err *err)
 {
-	r->base = MAP_FAILED;
-	r->fd = memfd_create(r->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (r->fd >= 0 && ftruncate(r->fd, (off_t)r->bytes) == 0 &&
-	    fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		r->base = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+	r->base = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (r->base == MAP_FAILED)
-		return rp_fail(err, errno, "cannot make a region of %llu bytes: %s",
+		return rp_fail(err, errno, "cannot map a region of %llu bytes: %s",
 			       (unsigned long long)r->bytes, strerror(errno));
 	return commit(r, 0, r->rings.offset, err);
 }
 
+static int make_memory(struct rp_region *r, struct rp_err *err)
+{
+	r->fd = memfd_create(r->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (r->fd < 0 || ftruncate(r->fd, (off_t)r->bytes) < 0 ||
+	    fcntl(r->fd, F_ADD_SEALS, SEALS) < 0)
+		return rp_fail(err, errno, "cannot make a region of %llu bytes: %s",
+			       (unsigned long long)r->bytes, strerror(errno));
+	return map(r, err);
+}
+
+static int take_memory(struct rp_region *r, int fd, struct rp_err *err)
+{
+	struct stat st;
+	int seals;
+
+	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (r->fd < 0 || fstat(r->fd, &st) < 0)
+		return rp_fail(err, errno, "a region is descriptor %d: %s", fd, strerror(errno));
+	seals = fcntl(r->fd, F_GET_SEALS);
+	if ((uint64_t)st.st_size != r->bytes || seals < 0 || (seals & SEALS) != SEALS)
+		return rp_fail(err, EINVAL,
+			       "what was to be region %.63s is no sealed memfd of %llu bytes",
+			       r->name, (unsigned long long)r->bytes);
+	return map(r, err);
+}
+
 static void describe(struct rp_region *r)
 {
-	struct rp_directory *d = (struct rp_directory *)(void *)r->base;
-
-	*d = (struct rp_directory){
+	/* Not word by word in place: a guest may be reading what is there already. */
+	struct rp_directory d = {
 		.magic = RP_DIRECTORY_MAGIC,
 		.version = RP_DIRECTORY_VERSION,
 		.region_bytes = r->bytes,
@@ -127,23 +150,71 @@ static void describe(struct rp_region *r)
 		.buf_pool = rp_pool_describe(&r->bufs),
 		.guest_pool = { RP_DIRECTORY_BYTES, r->guests, RP_GUEST_BYTES },
 	};
-	memcpy(d->name, r->name, sizeof(d->name));
-	rp_view_open(&r->view, r->base, r->bytes);
+	memcpy(d.name, r->name, sizeof(d.name));
+	memcpy(r->base, &d, sizeof(d));
+	r->view = (struct rp_view){ r->base, r->bytes, d.csb_pool, d.ring_pool, d.buf_pool };
 }
 
-static int init_pools(struct rp_region *r, struct rp_err *err)
+static struct rp_book_head layout(const struct rp_region *r)
 {
-	struct rp_pool *const pools[] = { &r->csbs, &r->ifs, &r->rings, &r->bufs };
-	int ret = 0;
+	return (struct rp_book_head){
+		.region_bytes = r->bytes,
+		.ifs = rp_pool_describe(&r->ifs),
+		.rings = rp_pool_describe(&r->rings),
+		.bufs = rp_pool_describe(&r->bufs),
+	};
+}
 
-	for (unsigned i = 0; ret == 0 && i < sizeof(pools) / sizeof(pools[0]); i++)
-		ret = rp_pool_init(pools[i], err);
-	for (int i = 0; ret == 0 && i < NETMAP_BUF_RESERVED; i++)
-		rp_pool_take(&r->bufs);
+static void open_pools(struct rp_region *r)
+{
+	rp_pool_open(&r->ifs, r->book.ifs_taken);
+	rp_pool_open(&r->rings, r->book.rings_taken);
+	rp_pool_open(&r->bufs, r->book.bufs_taken);
+	for (uint32_t i = 0; i < NETMAP_BUF_RESERVED; i++)
+		rp_pool_mark(&r->bufs, i);
+}
+
+static int make(struct rp_region *r, struct rp_err *err)
+{
+	const struct rp_book_head head = layout(r);
+	int ret = rp_book_new(&r->book, &head, err);
+
+	if (ret == 0)
+		ret = make_memory(r, err);
+	if (ret == 0)
+		open_pools(r);
 	return ret;
 }
 
-struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_err *err)
+/* What is taken in a pool now, as a pool of its own. */
+static int copy_pool(struct rp_pool *copy, const struct rp_pool *p, struct rp_err *err)
+{
+	uint64_t *taken = calloc(rp_pool_words(p->total), sizeof(*taken));
+
+	if (!taken)
+		return rp_fail(err, ENOMEM, "out of memory");
+	memcpy(taken, p->taken, rp_pool_words(p->total) * sizeof(*taken));
+	*copy = *p;
+	rp_pool_open(copy, taken);
+	return 0;
+}
+
+static int resume(struct rp_region *r, int fd, int book_fd, struct rp_err *err)
+{
+	const struct rp_book_head head = layout(r);
+	int ret = rp_book_resume(&r->book, &head, book_fd, err);
+
+	if (ret == 0)
+		ret = take_memory(r, fd, err);
+	if (ret < 0)
+		return ret;
+	open_pools(r);
+	ret = copy_pool(&r->old_ifs, &r->ifs, err);
+	return ret < 0 ? ret : copy_pool(&r->old_rings, &r->rings, err);
+}
+
+/* A region as it is to be, without its memory. */
+static struct rp_region *draw(const struct rp_region_config *cfg, struct rp_err *err)
 {
 	struct rp_region *r;
 	uint64_t need;
@@ -155,6 +226,7 @@ struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_er
 		rp_fail(err, ENOMEM, "out of memory");
 		return NULL;
 	}
+	r->book.fd = -1;
 	memcpy(r->name, cfg->name, sizeof(r->name) - 1);
 	r->common = cfg->common;
 	r->guests = cfg->guests;
@@ -180,17 +252,47 @@ struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_er
 					     NETMAP_BUF_RESERVED };
 	need = place(r);
 	r->bytes = cfg->bytes ? cfg->bytes : power_of_two(need);
-	if (r->bytes < need || r->bytes % PAGE)
-		rp_fail(err, EINVAL,
-			"%llu bytes of memory for pools of %llu bytes: make them smaller, or "
-			"give a multiple of %d bytes that holds them",
-			(unsigned long long)r->bytes, (unsigned long long)need, PAGE);
-	else if (init_pools(r, err) == 0 && map(r, err) == 0) {
-		describe(r);
+	if (r->bytes >= need && r->bytes % PAGE == 0)
 		return r;
-	}
+	rp_fail(err, EINVAL,
+		"%llu bytes of memory for pools of %llu bytes: make them smaller, or "
+		"give a multiple of %d bytes that holds them",
+		(unsigned long long)r->bytes, (unsigned long long)need, PAGE);
 	rp_region_free(r);
 	return NULL;
+}
+
+/* Open for use what has its memory, or not, if @ret is negative. */
+static struct rp_region *finish(struct rp_region *r, int ret)
+{
+	if (ret < 0) {
+		rp_region_free(r);
+		return NULL;
+	}
+	describe(r);
+	return r;
+}
+
+struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_err *err)
+{
+	struct rp_region *r = draw(cfg, err);
+
+	return r ? finish(r, make(r, err)) : NULL;
+}
+
+struct rp_region *rp_region_take_up(const struct rp_region_config *cfg, int fd, int book_fd,
+				    struct rp_err *err)
+{
+	struct rp_region *r = draw(cfg, err);
+
+	return r ? finish(r, resume(r, fd, book_fd, err)) : NULL;
+}
+
+static void forget_old(struct rp_region *r)
+{
+	free(r->old_ifs.taken);
+	free(r->old_rings.taken);
+	r->old_ifs = r->old_rings = (struct rp_pool){ 0 };
 }
 
 void rp_region_free(struct rp_region *r)
@@ -201,10 +303,8 @@ void rp_region_free(struct rp_region *r)
 		munmap(r->base, r->bytes);
 	if (r->fd >= 0)
 		close(r->fd);
-	rp_pool_fini(&r->csbs);
-	rp_pool_fini(&r->ifs);
-	rp_pool_fini(&r->rings);
-	rp_pool_fini(&r->bufs);
+	rp_book_close(&r->book);
+	forget_old(r);
 	free(r);
 }
 
@@ -269,9 +369,72 @@ static void init_ring(struct rp_region *r, const struct rp_region_ring *in, uint
 	};
 }
 
-int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t slots,
-		       struct rp_region_ring *out, struct rp_err *err)
+/*
+ * What only the backend has to say of a ring, again: its user may have written there. Of the
+ * words of a pipe nothing changes, for its ends went on without us; and nobody shows slots to
+ * monitors until they are there again.
+ */
+static void renew_ring(struct rp_region *r, const struct rp_region_ring *in)
 {
+	struct netmap_ring *ring = rp_region_ring_at(r, in->obj);
+	struct rp_csb *csb = rp_region_csb_at(r, in->csb);
+
+	ring->buf_ofs = rp_region_bufs(r) - (uint8_t *)ring;
+	ring->num_slots = in->slots;
+	ring->nr_buf_size = r->bufs.objsize;
+	ring->ringid = in->ringid;
+	ring->dir = in->dir;
+	ring->offset_mask = 0;
+	rp_store(&csb->monitor, RP_NO_CSB);
+	rp_store(&csb->lock, 0);
+	rp_store(&csb->ktoa.kern_need_kick, 1);
+	rp_store(&csb->ring_offset, (uint64_t)((uint8_t *)ring - r->base));
+}
+
+static bool is_of(const struct rp_book_ring *ring, const char *port, int dir, uint32_t ringid,
+		  uint32_t slots)
+{
+	return ring->dir == dir && ring->ringid == ringid && ring->slots == slots &&
+	       strncmp(ring->port, port, sizeof(ring->port)) == 0;
+}
+
+static bool take_up_ring(struct rp_region *r, const char *port, int dir, uint32_t ringid,
+			 uint32_t slots, struct rp_region_ring *out)
+{
+	for (uint32_t i = 0; r->old_rings.used && i < r->old_rings.total; i++) {
+		if (!rp_pool_taken(&r->old_rings, i) ||
+		    !is_of(&r->book.rings[i], port, dir, ringid, slots))
+			continue;
+		rp_pool_give(&r->old_rings, i);
+		*out = (struct rp_region_ring){ .obj = i,
+						.csb = i,
+						.slots = slots,
+						.dir = (uint16_t)dir,
+						.ringid = (uint16_t)ringid,
+						.resumed = true };
+		renew_ring(r, out);
+		return true;
+	}
+	return false;
+}
+
+/* From here on the ring is this port's, also for another backend. */
+static void enter_ring(struct rp_region *r, const struct rp_region_ring *ring, const char *port)
+{
+	struct rp_book_ring *entry = &r->book.rings[ring->obj];
+
+	entry->slots = ring->slots;
+	entry->dir = ring->dir;
+	entry->ringid = ring->ringid;
+	entry->lender = 0;
+	rp_ring_state_reset(&entry->state, 0, 0);
+	memcpy(entry->port, port, strnlen(port, sizeof(entry->port) - 1));
+}
+
+int rp_region_add_ring(struct rp_region *r, const char *port, int dir, uint32_t ringid,
+		       uint32_t slots, struct rp_region_ring *out, struct rp_err *err)
+{
+	int64_t obj;
 	int ret;
 
 	if (slots < 2 || slots > r->slots_max)
@@ -279,12 +442,15 @@ int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t s
 			err, EINVAL,
 			"a ring of %u slots; region %.40s takes 2 to %u ('slots' of the region)",
 			slots, r->name, r->slots_max);
-	if (!rp_pool_left(&r->rings))
-		return exhausted(r, &r->rings, 1, err);
+	if (take_up_ring(r, port, dir, ringid, slots, out))
+		return 0;
 	if (rp_pool_left(&r->bufs) < slots)
 		return exhausted(r, &r->bufs, slots, err);
-	*out = (struct rp_region_ring){ .obj = (uint32_t)rp_pool_take(&r->rings),
-					.csb = (uint32_t)rp_pool_take(&r->csbs),
+	obj = rp_pool_take(&r->rings);
+	if (obj < 0)
+		return exhausted(r, &r->rings, 1, err);
+	*out = (struct rp_region_ring){ .obj = (uint32_t)obj,
+					.csb = (uint32_t)obj,
 					.slots = slots,
 					.dir = (uint16_t)dir,
 					.ringid = (uint16_t)ringid };
@@ -292,13 +458,14 @@ int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t s
 		     err);
 	if (ret < 0) {
 		rp_pool_give(&r->rings, out->obj);
-		rp_pool_give(&r->csbs, out->csb);
 		return ret;
 	}
 	init_ring(r, out, out->dir, out->ringid);
 	ret = fill_slots(r, rp_region_ring_at(r, out->obj), slots, err);
 	if (ret < 0)
 		rp_region_del_ring(r, out);
+	else
+		enter_ring(r, out, port);
 	return ret;
 }
 
@@ -321,9 +488,10 @@ static void give_slots(struct rp_region *r, const struct rp_region_ring *ring)
 bool rp_region_keep_begin(struct rp_region_keep *k, struct rp_region *r)
 {
 	*k = (struct rp_region_keep){ .region = r, .bufs = r->bufs };
-	k->bufs.used = k->bufs.next = 0;
-	if (rp_pool_init(&k->bufs, NULL) < 0)
+	k->taken = calloc(rp_pool_words(r->bufs.total), sizeof(*k->taken));
+	if (!k->taken)
 		return false;
+	rp_pool_open(&k->bufs, k->taken);
 	for (int i = 0; i < NETMAP_BUF_RESERVED; i++)
 		rp_pool_take(&k->bufs);
 	return true;
@@ -343,7 +511,7 @@ void rp_region_keep_end(struct rp_region_keep *k)
 		if (!rp_pool_taken(&k->bufs, i))
 			rp_pool_give(&k->region->bufs, i);
 	}
-	rp_pool_fini(&k->bufs);
+	free(k->taken);
 }
 
 int rp_region_reset_ring(struct rp_region *r, const struct rp_region_ring *ring, struct rp_err *err)
@@ -359,29 +527,86 @@ void rp_region_lend(struct rp_region *r, const struct rp_region_ring *to,
 		    const struct rp_region_ring *from)
 {
 	struct netmap_ring *at = rp_region_ring_at(r, to->obj);
+	uint32_t *lender = &r->book.rings[to->obj].lender;
 
-	if (from)
+	if (from && *lender == from->obj + 1)
+		return; /* it was, before a restart */
+	if (from && !*lender)
 		give_slots(r, to);
+	rp_store(lender, from ? from->obj + 1 : 0);
 	for (uint32_t i = 0; i < to->slots; i++)
 		at->slot[i].buf_idx = from ? rp_region_ring_at(r, from->obj)->slot[i].buf_idx : 0;
 }
 
 void rp_region_del_ring(struct rp_region *r, const struct rp_region_ring *ring)
 {
+	struct rp_book_ring *entry = &r->book.rings[ring->obj];
+
+	memset(entry->port, 0, sizeof(entry->port));
+	if (entry->lender)
+		rp_region_lend(r, ring, NULL);
 	give_slots(r, ring);
 	rp_region_csb_at(r, ring->csb)->ring_offset = 0;
 	rp_pool_give(&r->rings, ring->obj);
-	rp_pool_give(&r->csbs, ring->csb);
 }
 
-int rp_region_add_if(struct rp_region *r, struct rp_err *err)
+static bool take_up_own_if(struct rp_region *r, const char *port, uint32_t *nifp)
 {
-	int64_t i = rp_pool_take(&r->ifs);
+	for (uint32_t i = 0; r->old_ifs.used && i < r->old_ifs.total; i++) {
+		*nifp = i;
+		if (rp_pool_taken(&r->old_ifs, i) &&
+		    strncmp(r->book.ifs[i].port, port, sizeof(r->book.ifs[i].port)) == 0)
+			return rp_pool_give(&r->old_ifs, i);
+	}
+	return false;
+}
 
+int rp_region_add_if(struct rp_region *r, const char *port, struct rp_err *err)
+{
+	uint32_t old;
+	int64_t i;
+
+	if (port && take_up_own_if(r, port, &old))
+		return (int)old;
+	i = rp_pool_take(&r->ifs);
 	if (i < 0)
 		return exhausted(r, &r->ifs, 1, err);
 	memset(rp_region_if_at(r, (uint32_t)i), 0, r->ifs.objsize);
+	if (port)
+		memcpy(r->book.ifs[i].port, port, strnlen(port, sizeof(r->book.ifs[i].port) - 1));
 	return (int)i;
+}
+
+int rp_region_take_up_if(struct rp_region *r, uint64_t offset, struct rp_err *err)
+{
+	const uint64_t i = (offset - r->ifs.offset) / r->ifs.objsize;
+
+	if (i >= r->old_ifs.total || rp_region_if_offset(r, (uint32_t)i) != offset ||
+	    r->book.ifs[i].port[0] || !rp_pool_give(&r->old_ifs, (uint32_t)i))
+		return rp_fail(err, EINVAL, "nobody had open a netmap_if at %llu of region %.63s",
+			       (unsigned long long)offset, r->name);
+	return (int)i;
+}
+
+void rp_region_del_if(struct rp_region *r, uint32_t nifp)
+{
+	memset(r->book.ifs[nifp].port, 0, sizeof(r->book.ifs[nifp].port));
+	rp_pool_give(&r->ifs, nifp);
+}
+
+void rp_region_drop_old(struct rp_region *r)
+{
+	for (uint32_t i = 0; i < r->old_ifs.total; i++) {
+		if (rp_pool_taken(&r->old_ifs, i))
+			rp_region_del_if(r, i);
+	}
+	for (uint32_t i = 0; i < r->old_rings.total; i++) {
+		const struct rp_region_ring ring = { i, i, r->book.rings[i].slots };
+
+		if (rp_pool_taken(&r->old_rings, i))
+			rp_region_del_ring(r, &ring);
+	}
+	forget_old(r);
 }
 
 static uint32_t *link_of(const struct rp_region *r, uint32_t buf)

@@ -9,11 +9,18 @@
  * the peer is hostile. Four pools lie in it; taking objects commits their
  * pages, so that a machine without memory says so here and not by a signal.
  *
- * Whoever maps a region can write all of it: it is one trust domain.
+ * Whoever maps a region can write all of it: it is one trust domain. What is taken
+ * is noted in the region's book, which nobody else maps.
+ *
+ * Both memfds outlive a backend that is killed. The next one resumes the region:
+ * the layout is computed anew, the directory written again, and rings and
+ * netmap_ifs are taken up by whoever asks for the same as before. What nobody took
+ * up until rp_region_drop_old() is given back.
  */
 #include <stdint.h>
 
 #include "abi/rp_guest.h"
+#include "book.h"
 #include "csb.h"
 #include "pool.h"
 #include "ringpass.h"
@@ -30,10 +37,13 @@ struct rp_region {
 	bool kept;	    /* was asked for by itself: stays without users */
 	char name[64];
 	uint32_t guests; /* records of virtual machines, behind the directory */
-	struct rp_pool csbs;
+	struct rp_book book;
+	struct rp_pool csbs; /* each ring has that of its number: not taken by themselves */
 	struct rp_pool ifs;
 	struct rp_pool rings;
 	struct rp_pool bufs;
+	struct rp_pool old_ifs; /* resumed: of the earlier run, and not taken up yet */
+	struct rp_pool old_rings;
 	struct rp_view view; /* as all who map it see it */
 };
 
@@ -44,6 +54,20 @@ struct rp_region {
  * Return: the region, or NULL with the reason in @err
  */
 struct rp_region *rp_region_new(const struct rp_region_config *cfg, struct rp_err *err);
+
+/**
+ * rp_region_take_up() - go on with a region of an earlier run
+ * @cfg:	as it was made with
+ * @fd:		the region's memfd; it stays the caller's, and so does
+ * @book_fd:	that of its book
+ *
+ * Return: the region, or NULL with the reason in @err
+ */
+struct rp_region *rp_region_take_up(const struct rp_region_config *cfg, int fd, int book_fd,
+				    struct rp_err *err);
+
+/* rp_region_drop_old() - give back what is of an earlier run and was not taken up */
+void rp_region_drop_old(struct rp_region *r);
 void rp_region_free(struct rp_region *r);
 
 /* A ring as the region knows it. */
@@ -53,17 +77,19 @@ struct rp_region_ring {
 	uint32_t slots;
 	uint16_t dir; /* NETMAP_DIR_* */
 	uint16_t ringid;
+	bool resumed; /* taken up: slots, cursors and state are those of the earlier run */
 };
 
 /**
  * rp_region_add_ring() - take a ring with its CSB and a buffer for each slot
+ * @port:	whose it is; of a resumed region, the ring that it had is taken up
  * @dir:	NETMAP_DIR_*
  *
- * Cursors are those of an empty ring. Return: 0, or a negative errno with the
- * pool, what was asked, what was left and the setting to change in @err
+ * Cursors are those of an empty ring, unless it was taken up. Return: 0, or a negative errno
+ * with the pool, what was asked, what was left and the setting to change in @err
  */
-int rp_region_add_ring(struct rp_region *r, int dir, uint32_t ringid, uint32_t slots,
-		       struct rp_region_ring *out, struct rp_err *err);
+int rp_region_add_ring(struct rp_region *r, const char *port, int dir, uint32_t ringid,
+		       uint32_t slots, struct rp_region_ring *out, struct rp_err *err);
 
 /**
  * rp_region_del_ring() - give a ring back, with the buffers that its slots name now
@@ -90,8 +116,17 @@ int rp_region_reset_ring(struct rp_region *r, const struct rp_region_ring *ring,
 void rp_region_lend(struct rp_region *r, const struct rp_region_ring *to,
 		    const struct rp_region_ring *from);
 
-/* rp_region_add_if() - take a netmap_if. Return: its number, or a negative errno */
-int rp_region_add_if(struct rp_region *r, struct rp_err *err);
+/**
+ * rp_region_add_if() - take a netmap_if
+ * @port:	that has it for itself, and takes up what it had; NULL: one open of a port has it
+ *
+ * Return: its number, or a negative errno
+ */
+int rp_region_add_if(struct rp_region *r, const char *port, struct rp_err *err);
+
+/* rp_region_take_up_if() - take up the open's netmap_if at @offset. Return: as rp_region_add_if() */
+int rp_region_take_up_if(struct rp_region *r, uint64_t offset, struct rp_err *err);
+void rp_region_del_if(struct rp_region *r, uint32_t nifp);
 
 /**
  * rp_region_add_extra() - take up to @n buffers and link them by their first words
@@ -112,6 +147,7 @@ void rp_region_del_extra(struct rp_region *r, uint32_t head);
 struct rp_region_keep {
 	struct rp_region *region;
 	struct rp_pool bufs; /* those that rings have */
+	uint64_t *taken;
 };
 
 /* rp_region_keep_begin() - Return: false when out of memory: then leave it at that */
@@ -129,6 +165,11 @@ static inline struct netmap_ring *rp_region_ring_at(const struct rp_region *r, u
 {
 	return (struct netmap_ring *)(void *)(r->base + r->rings.offset +
 					      (uint64_t)obj * r->rings.objsize);
+}
+
+static inline struct rp_ring_state *rp_region_state(const struct rp_region *r, uint32_t obj)
+{
+	return &r->book.rings[obj].state;
 }
 
 static inline struct rp_csb *rp_region_csb_at(const struct rp_region *r, uint32_t csb)

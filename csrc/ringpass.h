@@ -135,7 +135,8 @@ struct rp_region_config {
 };
 
 struct rp_pools_info {
-	int32_t fd;	/* the region's own: dup it to keep it */
+	int32_t fd;	 /* the region's own: dup it to keep it */
+	int32_t book_fd; /* that of its book: never for those who map the region */
 	uint32_t users; /* ports and bindings */
 	uint64_t bytes;
 	struct rp_pool_info csb_pool;
@@ -179,6 +180,7 @@ struct rp_bind_config {
 	uint32_t host_rx_first;
 	uint32_t host_rx_n;
 	uint32_t extra_bufs; /* as many of these as there are */
+	uint64_t nifp_offset; /* of an open to take up in a resumed region; 0: a new one */
 };
 
 struct rp_bind_info {
@@ -294,6 +296,15 @@ int rp_port_link(rp_dataplane *dp, int a, int b, struct rp_err *err);
 
 /* Regions that are there without a port, and opens of ports with netmap rings. */
 int rp_region_add(rp_dataplane *dp, const struct rp_region_config *cfg, struct rp_err *err);
+/*
+ * Go on with a region of a backend that was killed: with its memfd and that of its book, and the
+ * configuration that it was made with. Ports that are added with names and rings as before then
+ * take up their rings where these were, and bindings with the netmap_if of an open go on with it.
+ * What nobody took up until rp_region_settle() is free again; rings that nobody has open are empty.
+ */
+int rp_region_resume(rp_dataplane *dp, const struct rp_region_config *cfg, int fd, int book_fd,
+		     struct rp_err *err);
+int rp_region_settle(rp_dataplane *dp, int region, struct rp_err *err);
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err);
 int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, struct rp_err *err);
 

@@ -2,10 +2,11 @@
 #ifndef RP_STATE_H
 #define RP_STATE_H
 /*
- * DOC: The state memfd: progress that outlives the process.
+ * DOC: State: progress that outlives the process.
  *
- * Only the backend (and whoever keeps descriptors for it) maps this memory, so
- * what it says is believed. Every ring, netmap's or a virtqueue, is described
+ * It lies in memfds that only the backend (and whoever keeps descriptors for it)
+ * maps, so what it says is believed: that of netmap rings in their region's book
+ * (book.h), all else in the state memfd. Every ring, netmap's or a virtqueue, is described
  * by three cursors that run in the same direction:
  *
  *    released        published        reserved
@@ -31,7 +32,7 @@
 #include "ringpass.h"
 
 enum {
-	RP_STATE_VERSION = 1,
+	RP_STATE_VERSION = 2,
 	RP_LEASES = RP_MAX_THREADS, /* of a ring, that are open or wait for an older one */
 	RP_FDB_BUCKETS = 4096,
 	RP_FDB_WAYS = 4
@@ -54,6 +55,7 @@ struct rp_ring_state {
 	uint32_t signalled; /* virtqueue: used index at the last decision to call */
 	uint32_t lease_head;
 	uint32_t lease_tail;
+	uint32_t pulled; /* netmap tx ring: end of the batch in flight, whose frames may be out */
 	_Alignas(64) uint32_t published;
 	/* Written by the side that syncs for the receiver. */
 	_Alignas(64) uint32_t released;
@@ -139,6 +141,7 @@ static inline void rp_ring_state_reset(struct rp_ring_state *s, uint32_t reserve
 {
 	s->reserved = reserved;
 	s->published = published;
+	s->pulled = published;
 	s->signalled = published;
 	s->released = published;
 	s->shown = published;

@@ -186,6 +186,7 @@ enum rp_drop {
 	RP_DROP_DISCARD, /* taken by a null port: thrown away on purpose */
 	RP_DROP_LOGIC,	 /* the switch's logic sent it nowhere, or to no port */
 	RP_DROP_MISSED,	 /* the kernel had no room to keep them until we came */
+	RP_DROP_RESTART, /* slots of a batch that a backend had in its hands when it was killed */
 	RP_DROP_REASONS,
 	RP_DROP_SPACE = 20 /* room in struct rp_ring_counters */
 };
