@@ -601,7 +601,9 @@ void rp_region_drop_old(struct rp_region *r)
 			rp_region_del_if(r, i);
 	}
 	for (uint32_t i = 0; i < r->old_rings.total; i++) {
-		const struct rp_region_ring ring = { i, i, r->book.rings[i].slots };
+		const struct rp_region_ring ring = { .obj = i,
+						     .csb = i,
+						     .slots = r->book.rings[i].slots };
 
 		if (rp_pool_taken(&r->old_rings, i))
 			rp_region_del_ring(r, &ring);

@@ -137,7 +137,7 @@ struct rp_region_config {
 struct rp_pools_info {
 	int32_t fd;	 /* the region's own: dup it to keep it */
 	int32_t book_fd; /* that of its book: never for those who map the region */
-	uint32_t users; /* ports and bindings */
+	uint32_t users;	 /* ports and bindings */
 	uint64_t bytes;
 	struct rp_pool_info csb_pool;
 	struct rp_pool_info if_pool;
@@ -179,7 +179,7 @@ struct rp_bind_config {
 	uint32_t host_tx_n;
 	uint32_t host_rx_first;
 	uint32_t host_rx_n;
-	uint32_t extra_bufs; /* as many of these as there are */
+	uint32_t extra_bufs;  /* as many of these as there are */
 	uint64_t nifp_offset; /* of an open to take up in a resumed region; 0: a new one */
 };
 

@@ -69,7 +69,8 @@ struct rp_port *bare_add(struct bare *b, struct rp_region *region, uint32_t slot
 		.event_fd = -1,
 	};
 	for (int dir = 1; region && dir >= 0; dir--)
-		require(rp_region_add_ring(region, "bare", dir, 0, slots, &p->own[dir][0], NULL) == 0);
+		require(rp_region_add_ring(region, "bare", dir, 0, slots, &p->own[dir][0], NULL) ==
+			0);
 	p->tx[0] = add_endpoint(b, p, NETMAP_DIR_TX);
 	p->rx[0] = add_endpoint(b, p, NETMAP_DIR_RX);
 	b->members.list[b->n] = b->members.by_number[b->n] = p;
