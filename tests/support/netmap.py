@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 from ringpass.netmap import abi, attach
 from ringpass.netmap.abi import Body, Header, LegacyRequest, OptionHeader, Register, Request
-from ringpass.netmap.server import ANSWER, MAGIC, REQUEST, VERSION, Operation
+from ringpass.netmap.session import ANSWER, MAGIC, REQUEST, VERSION, Operation
 
 LENGTHS = struct.Struct("<II")
 OPTION = struct.Struct("<I4x")

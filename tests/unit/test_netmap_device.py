@@ -38,7 +38,7 @@ from ringpass.netmap.abi import (
 from ringpass.netmap.call import Device
 from ringpass.netmap.device import Open, Reply
 from ringpass.netmap.nics import Attached
-from ringpass.netmap.peer import Peer
+from ringpass.netmap.peer import EXTRA_BUFFERS, Peer
 from ringpass.netmap.port import Group, Port
 from ringpass.netmap.ports import Ports
 from ringpass.netmap.regions import Regions
@@ -244,7 +244,7 @@ def test_extra_buffers_are_as_many_as_there_are(device: Device) -> None:
 def test_one_user_cannot_take_all_extra_buffers_of_a_shared_region(device: Device) -> None:
     device.regions.configure("shared", config.Region(buffers=32768))
     number = device.regions.named("shared").id
-    most = quotas.EXTRA_BUFFERS
+    most = EXTRA_BUFFERS
 
     def got(name: str, peer: Peer, extra_bufs: int) -> int:
         return register(device, name, peer, mem_id=number, extra_bufs=extra_bufs)[1].extra_bufs
@@ -336,10 +336,10 @@ def test_a_name_puts_nobody_into_another_users_region(
     theirs, mine = (device.ports.get(name) for name in (first, second))
     assert theirs is not None
     assert theirs.region is not None
-    assert theirs.region.uid == STRANGER.uid
+    assert theirs.region.owner == STRANGER.uid
     assert mine is not None
     assert mine.region is not None
-    assert mine.region.uid == ME.uid
+    assert mine.region.owner == ME.uid
     _, c = register(device, "vale0:db}2", STRANGER)
     assert c.mem_id == a.mem_id
 

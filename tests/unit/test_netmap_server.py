@@ -21,16 +21,8 @@ from ringpass.dataplane import NO_CSB
 from ringpass.netmap import attach
 from ringpass.netmap.abi import PortInfo, Register, Request
 from ringpass.netmap.call import Device
-from ringpass.netmap.server import (
-    FILE_NAME,
-    MAGIC,
-    MAX_OPENS,
-    REQUEST,
-    VERSION,
-    Operation,
-    Server,
-    Session,
-)
+from ringpass.netmap.server import FILE_NAME, MAX_OPENS, Server
+from ringpass.netmap.session import MAGIC, REQUEST, VERSION, Operation, Session
 from ringpass.sockets import Access
 from tests.support.daemon import RINGPASS, Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for

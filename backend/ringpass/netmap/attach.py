@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a process needs to use the rings that it registered: csrc/abi/rp_attach.h in Python."""
+"""What a front end needs to use the rings that it registered: csrc/abi/rp_attach.h in Python."""
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ringpass.dataplane import NO_CSB, DataPlane, RingInfo
 from ringpass.netmap.port import Port, Registration
@@ -23,7 +23,7 @@ class Attachment(NamedTuple):
     fds: list[int]
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """A bound ring."""
 
     port: Port
@@ -34,37 +34,84 @@ class _Place(NamedTuple):
     flags: int
 
 
-def describe(plane: DataPlane, regions: Regions, registration: Registration) -> Attachment:
-    """Return what the process that made `registration` is to be told."""
+class Wakers(NamedTuple):
+    """What wakes whom at a ring: descriptors, or what stands for them; -1: none."""
+
+    kick: int
+    """The backend."""
+    call: int
+    """The ring's user."""
+    peer_call: int
+    """The other end of a pipe."""
+
+
+class Numbering(Protocol):
+    """How a ring's wakers are named to whoever registered it."""
+
+    fds: list[int]
+    """What goes with the attachment."""
+
+    def numbers(self, place: Place, wakers: Wakers) -> Wakers:
+        """Return the names of `wakers`, which are descriptors. Raises RingpassError."""
+
+
+class Descriptors:
+    """The wakers of a process: descriptors, by their number in the message."""
+
+    def __init__(self, region_fd: int) -> None:
+        self.fds = [region_fd]
+
+    def numbers(self, _: Place, wakers: Wakers) -> Wakers:
+        """Return the number of each descriptor, which goes with the message once."""
+        return Wakers(*(self._number(fd) for fd in wakers))
+
+    def _number(self, fd: int) -> int:
+        if fd < 0:
+            return -1
+        if fd not in self.fds:
+            self.fds.append(fd)
+        return self.fds.index(fd)
+
+
+def describe(
+    plane: DataPlane,
+    regions: Regions,
+    registration: Registration,
+    numbering: Numbering | None = None,
+) -> Attachment:
+    """Return what the front end that made `registration` is to be told; a process by default.
+
+    Raises RingpassError if the numbering does.
+    """
     port = registration.port
     assert port.region is not None
-    info = regions.pools(port.region)
-    fds = [info.fd]
-    rings = [_ring(plane, place, fds) for place in _places(registration)]
+    pools = regions.pools(port.region)
+    numbering = numbering or Descriptors(pools.fd)
+    rings = [_ring(plane, place, numbering) for place in _places(registration)]
     head = ATTACHMENT.pack(
-        info.size,
+        pools.size,
         registration.nifp_offset,
         registration.flags,
         registration.mode,
         port.region.id,
         len(rings),
-        len(fds),
+        len(numbering.fds),
     )
-    return Attachment(head + b"".join(rings), fds)
+    return Attachment(head + b"".join(rings), numbering.fds)
 
 
-def _places(registration: Registration) -> Iterator[_Place]:
+def _places(registration: Registration) -> Iterator[Place]:
     port, where = registration.port, registration.selection
     monitor = MONITOR_RING if port.is_monitor else 0
     nic = ((_TX, where.tx), (_RX, where.rx))
     for direction, part in nic:
-        yield from (_Place(port, direction, ring, ring, monitor) for ring in _each(part))
+        yield from (Place(port, direction, ring, ring, monitor) for ring in _each(part))
     if port.host is not None:
         geometry = port.geometry
         host = ((_TX, where.host_tx, geometry.tx_rings), (_RX, where.host_rx, geometry.rx_rings))
         for direction, part, before in host:
             yield from (
-                _Place(port.host, direction, ring, before + ring, HOST_RING) for ring in _each(part)
+                Place(port.host, direction, ring, before + ring, HOST_RING) for ring in _each(part)
             )
 
 
@@ -72,13 +119,14 @@ def _each(part: Range) -> range:
     return range(part.first, part.first + part.number)
 
 
-def _ring(plane: DataPlane, place: _Place, fds: list[int]) -> bytes:
-    """Return the record of one ring; its descriptors are added to `fds`."""
+def _ring(plane: DataPlane, place: Place, numbering: Numbering) -> bytes:
+    """Return the record of one ring."""
     ring = _info(plane, place.port, place.dir, place.ring)
     peer_call = -1
     if ring.peer_csb != NO_CSB:
         assert place.port.peer is not None
         peer_call = _info(plane, place.port.peer, 1 - place.dir, place.ring).call_fd
+    wakers = numbering.numbers(place, Wakers(ring.kick_fd, ring.call_fd, peer_call))
     return RING.pack(
         ring.ring_offset,
         ring.csb,
@@ -86,9 +134,7 @@ def _ring(plane: DataPlane, place: _Place, fds: list[int]) -> bytes:
         place.dir,
         place.place,
         place.flags,
-        _number(ring.kick_fd, fds),
-        _number(ring.call_fd, fds),
-        _number(peer_call, fds),
+        *wakers,
         0,
     )
 
@@ -96,11 +142,3 @@ def _ring(plane: DataPlane, place: _Place, fds: list[int]) -> bytes:
 def _info(plane: DataPlane, port: Port, direction: int, ring: int) -> RingInfo:
     rings = plane.port_rings(port.id)
     return (rings.tx if direction == _TX else rings.rx)[ring]
-
-
-def _number(fd: int, fds: list[int]) -> int:
-    if fd < 0:
-        return -1
-    if fd not in fds:
-        fds.append(fd)
-    return fds.index(fd)

@@ -52,13 +52,13 @@ class Open:
         Raises ValueError if `header` or `options` are no such things at all.
         """
         found = Header.unpack(header)
-        call = self._call(abi.text(found.name), found, options_.decode(options))
+        decoded = options_.decode(options)
         try:
-            answer = self._perform(call, body)
+            answer = self._perform(self._call(abi.text(found.name), found, decoded), body)
         except RingpassError as error:
-            return Reply(error, found, b"", call.options.encode(succeeded=False))
+            return Reply(error, found, b"", decoded.encode(succeeded=False))
         packed = b"" if answer is None else answer.pack()
-        return Reply(None, found, packed, call.options.encode(succeeded=True))
+        return Reply(None, found, packed, decoded.encode(succeeded=True))
 
     def request(self, kind: Request, name: str, body: abi.Body | None = None) -> Any:
         """Do a request without options; return its body. Raises RingpassError."""
@@ -76,7 +76,8 @@ class Open:
         return self._register(self._call(name, header, options or Options()), request)
 
     def _call(self, name: str, header: Header, options: Options) -> Call:
-        return Call(self._device, self._peer, self.registration, header, name, options)
+        meant = self._peer.means(name)
+        return Call(self._device, self._peer, self.registration, header, meant, options)
 
     def _perform(self, call: Call, body: bytes) -> abi.Body | None:
         """Check what is common to all requests, then do this one; return its body."""
@@ -105,6 +106,7 @@ class Open:
 
     def _do(self, call: Call, body: Any) -> abi.Body | None:
         kind = Request(call.header.reqtype)
+        self._peer.check_request(call.what, kind, [o.header.reqtype for o in call.options.each])
         if kind is Request.REGISTER:
             return self._register(call, body)
         answer: abi.Body | None = _HANDLERS[kind](call, body)

@@ -24,6 +24,7 @@ from ringpass.errors import RingpassError
 from ringpass.netmap.abi import Flag
 from ringpass.netmap.names import PortName
 from ringpass.netmap.nics import Nics
+from ringpass.netmap.peer import Owner
 from ringpass.netmap.port import Group, Port
 from ringpass.netmap.regions import Region, Regions
 from ringpass.netmap.rings import Geometry
@@ -46,7 +47,7 @@ class Wanted(NamedTuple):
     geometry: Geometry
     region: Region | None
     """Where its rings are to be; None: in a private region of its own."""
-    uid: int | None
+    owner: Owner | None
     """Whose it is; None: the configuration's."""
     settings: config.Port | None = None
     """What the configuration says of it."""
@@ -236,7 +237,7 @@ class Maker:
             made = self._plane.add_port(spec)
         except RingpassError as error:
             raise explained(error, region) from error
-        port = Port(name, made, kind, front_end, geometry, worker, Group(), region, wanted.uid)
+        port = Port(name, made, kind, front_end, geometry, worker, Group(), region, wanted.owner)
         undo.callback(self.remove, port)
         return port
 
@@ -245,7 +246,7 @@ class Maker:
         region = wanted.region
         if region is None:
             buffers = _SPARE * wanted.geometry.buffers
-            region = self._regions.make(name, buffers, wanted.uid)
+            region = self._regions.make(name, buffers, wanted.owner)
         self._regions.hold(region)
         undo.callback(self._regions.drop, region)
         return wanted._replace(region=region)

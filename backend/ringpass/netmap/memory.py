@@ -29,7 +29,7 @@ def external(call: Call, undo: ExitStack) -> Region | None:
     if not size or size % os.sysconf("SC_PAGE_SIZE") or size >> 40:
         call.fail(errno.EINVAL, f"{size} bytes of external memory", "give it whole pages")
     region = call.device.regions.make_exact(
-        call.name, size, _extmem_config(call, info), call.peer.uid
+        call.name, size, _extmem_config(call, info), call.peer.owner
     )
     call.device.regions.hold(region)
     undo.callback(call.device.regions.drop, region)

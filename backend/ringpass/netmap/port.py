@@ -11,7 +11,7 @@ from ringpass.dataplane import BindingId, FrontEndKind, Kind, PortId, WorkerId
 from ringpass.errors import RingpassError
 from ringpass.netmap.abi import Flag, Mode
 from ringpass.netmap.nics import Attached, Opened
-from ringpass.netmap.peer import Peer
+from ringpass.netmap.peer import Owner, Peer
 from ringpass.netmap.regions import Region
 from ringpass.netmap.rings import Geometry, Selection
 
@@ -69,7 +69,7 @@ class Port:
     group: "Group"
     region: Region | None = None
     """Where its rings are; None: they are not netmap's."""
-    uid: int | None = None
+    owner: Owner | None = None
     """Whose it is; None: the configuration's."""
     switch: str = ""
     """Of a VALE port."""

@@ -17,7 +17,7 @@ from ringpass.netmap.abi import Flag, Mode, Register
 from ringpass.netmap.make import Maker, Wanted
 from ringpass.netmap.names import PortName
 from ringpass.netmap.nics import Nics
-from ringpass.netmap.peer import Peer
+from ringpass.netmap.peer import Owner, Peer
 from ringpass.netmap.port import Group, Port, Registration
 from ringpass.netmap.regions import Region, Regions
 from ringpass.netmap.rings import Geometry
@@ -232,31 +232,33 @@ class Ports:
         """Make the port `name` for a program."""
         parsed = names.parse(name)
         reserved = self._reserved.get(name)
-        uid = peer.uid if reserved is None else None
+        owner = peer.owner if reserved is None else None
         if region is None and reserved is not None and reserved.region is not None:
             region = self._regions.named(reserved.region)
         match parsed.kind:
             case "vale":
                 quotas.check_switch(parsed.switch, self._switches, self, peer)
-                region = region or self._family_region(name, uid)
+                region = region or self._family_region(name, owner)
                 geometry = _geometry(Geometry(), request, reserved)
-                return self._enter(self._make.vale(parsed, Wanted(geometry, region, uid, reserved)))
+                return self._enter(
+                    self._make.vale(parsed, Wanted(geometry, region, owner, reserved))
+                )
             case "pipe":
                 if request.mode not in (Mode.ALL_NIC, Mode.ONE_NIC):
                     raise invalid(name, "a pipe has no host rings", "leave ^ and * out of the name")
                 if parsed.peer in self._named:
                     why = f"it was a virtual machine's, and {parsed.peer} is still there"
                     raise busy(name, why, "close that first, or name another pipe")
-                region = self._family_region(parsed.parent, uid) or region
+                region = self._family_region(parsed.parent, owner) or region
                 geometry = _geometry(self._pipe_geometry(parsed), request, reserved)
-                wanted = Wanted(geometry, region, uid, reserved)
+                wanted = Wanted(geometry, region, owner, reserved)
                 return self._enter_pipe(self._make.pipe(parsed, wanted))
             case "interface":
                 peer.check_privileged(f"cannot take interface {name} away from its host")
                 if any(user.attached for user in self._users_of(name)):
                     raise busy(name, "it is attached to a switch", "detach it first: vale-ctl -d")
                 nics = self._need_nics(name)
-                wanted = Wanted(nics.geometry(name), region, uid, reserved)
+                wanted = Wanted(nics.geometry(name), region, owner, reserved)
                 return self._enter(self._make.nic(name, wanted))
 
     def _monitor(self, name: str, request: Register, peer: Peer, region: Region | None) -> Port:
@@ -270,9 +272,9 @@ class Ports:
                 "open it first; a monitor watches what another program does",
                 errno=errno.EINVAL,
             )
-        if parent.uid is None:
+        if parent.owner is None:
             peer.check_privileged(what)
-        peer.check_owner(what, parent.uid)
+        peer.check_owner(what, parent.owner)
         flags = Flag(request.flags) & _MONITOR
         if flags & Flag.ZCOPY_MON:
             if parent.region is None:
@@ -284,7 +286,7 @@ class Ports:
                 )
             region, flags = parent.region, _MONITOR
         geometry = _monitor_geometry(parent.geometry, request)
-        made = self._make.monitor(parent, flags, Wanted(geometry, region, peer.uid))
+        made = self._make.monitor(parent, flags, Wanted(geometry, region, peer.owner))
         return self._enter_unnamed(made)
 
     def _null(self, request: Register, peer: Peer, region: Region | None) -> Port:
@@ -292,7 +294,7 @@ class Ports:
         if region is None:
             why = "a null port needs a region that is there"
             raise invalid("a null port", why, "add @NUMBER to its name")
-        wanted = Wanted(Geometry().wanted(request), region, peer.uid)
+        wanted = Wanted(Geometry().wanted(request), region, peer.owner)
         return self._enter_unnamed(self._make.null(wanted))
 
     def _enter(self, port: Port) -> Port:
@@ -321,13 +323,13 @@ class Ports:
                 self._unnamed.remove(port)
         group.undo.close()
 
-    def _family_region(self, name: str, uid: int | None) -> Region | None:
+    def _family_region(self, name: str, owner: Owner | None) -> Region | None:
         """Return where the port `name`, or a pipe of it, of the same owner lives already.
 
         Names are anybody's to choose: who opens one must not get into another user's memory by it.
         """
         for port in self._named.values():
-            if port.region is not None and port.family == name and port.uid == uid:
+            if port.region is not None and port.family == name and port.owner == owner:
                 return port.region
         return None
 
@@ -343,7 +345,7 @@ class Ports:
         return [port for port in self if interface and port.interface == interface]
 
     def _check_usable(self, port: Port, peer: Peer) -> None:
-        peer.check_owner(f"cannot open port {port.name}", port.uid)
+        peer.check_owner(f"cannot open port {port.name}", port.owner)
         if port.front_end is FrontEndKind.VHOST:
             raise busy(port.name, "it is for a virtual machine", "name another one")
         if port.front_end is FrontEndKind.KERNEL:

@@ -15,8 +15,6 @@ from ringpass.netmap.switches import Switches
 
 #: Switches made on demand that a user may have ports on, when another one is to be made.
 SWITCHES = 16
-#: Extra buffers that a user may have in a region that belongs to nobody.
-EXTRA_BUFFERS = 4096
 
 
 def check_switch(name: str, switches: Switches, ports: Iterable[Port], peer: Peer) -> None:
@@ -24,7 +22,9 @@ def check_switch(name: str, switches: Switches, ports: Iterable[Port], peer: Pee
     if peer.privileged or switches.get(name) is not None:
         return
     known = switches.configured()
-    theirs = {port.switch for port in ports if port.uid == peer.uid and port.switch} - known.keys()
+    theirs = {
+        port.switch for port in ports if port.owner == peer.owner and port.switch
+    } - known.keys()
     if len(theirs) >= SWITCHES:
         raise Denied(
             f"cannot make switch {name}",
@@ -36,13 +36,14 @@ def check_switch(name: str, switches: Switches, ports: Iterable[Port], peer: Pee
 
 def extra_buffers(wanted: int, region: Region | None, ports: Iterable[Port], peer: Peer) -> int:
     """Return how many of the `wanted` extra buffers `peer` may have; netmap grants fewer, too."""
-    if peer.privileged or region is None or region.uid is not None:
+    limit = None if region is None else peer.extra_buffers(region.owner)
+    if limit is None:
         return wanted
     taken = sum(
         registration.extra_bufs
         for port in ports
         if port.region is region
         for registration in port.registrations
-        if registration.peer.uid == peer.uid
+        if registration.peer.owner == peer.owner
     )
-    return min(wanted, max(EXTRA_BUFFERS - taken, 0))
+    return min(wanted, max(limit - taken, 0))

@@ -15,7 +15,7 @@ from msgspec import structs
 from ringpass import config
 from ringpass.dataplane import DataPlane, Pools, RegionId, RegionSpec
 from ringpass.errors import RingpassError
-from ringpass.netmap.peer import Peer
+from ringpass.netmap.peer import Owner, Peer
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class Region:
     id: RegionId
     name: str
     config: config.Region
-    uid: int | None
+    owner: Owner | None
     """Whose it is; None: anybody's who may connect."""
     configured: bool
     """Whether it stays without users."""
@@ -94,20 +94,22 @@ class Regions:
                 "ringpass status shows the regions; leave @NUMBER out for a private one",
                 errno=errno.EINVAL,
             )
-        peer.check_owner(f"cannot use region {mem_id}", region.uid)
+        what = f"cannot use region {mem_id}"
+        peer.check_region(what, region.id)
+        peer.check_owner(what, region.owner)
         return region
 
-    def make(self, name: str, buffers: int, uid: int | None) -> Region:
+    def make(self, name: str, buffers: int, owner: Owner | None) -> Region:
         """Make a private region for the port `name`, with room for at least `buffers` buffers."""
         wanted = structs.replace(self.private, buffers=max(buffers, self.private.buffers))
-        return self._add(name, wanted, uid, configured=False)
+        return self._add(name, wanted, owner, configured=False)
 
-    def make_exact(self, name: str, size: int, wanted: config.Region, uid: int) -> Region:
+    def make_exact(self, name: str, size: int, wanted: config.Region, owner: Owner) -> Region:
         """Make a region of `size` bytes, as external memory asks for.
 
         It gets as many buffers as fit, `wanted.buffers` at most. Raises RingpassError (ENOMEM).
         """
-        trial = self._add(name, structs.replace(wanted, buffers=1), uid, configured=False)
+        trial = self._add(name, structs.replace(wanted, buffers=1), owner, configured=False)
         pool = self.pools(trial).buffers
         self._remove(trial)
         reserved = pool.total - 1
@@ -120,7 +122,7 @@ class Regions:
                 errno=errno.ENOMEM,
             )
         fitting = structs.replace(wanted, buffers=min(fit, wanted.buffers))
-        return self._add(name, fitting, uid, configured=False, size=size)
+        return self._add(name, fitting, owner, configured=False, size=size)
 
     def hold(self, region: Region) -> None:
         """Note one more user of `region`."""
@@ -137,7 +139,13 @@ class Regions:
         return self._plane.region_pools(region.id)
 
     def _add(
-        self, name: str, wanted: config.Region, uid: int | None, *, configured: bool, size: int = 0
+        self,
+        name: str,
+        wanted: config.Region,
+        owner: Owner | None,
+        *,
+        configured: bool,
+        size: int = 0,
     ) -> Region:
         spec = RegionSpec(
             name=name,
@@ -149,7 +157,7 @@ class Regions:
             buf_max=wanted.buffers,
             common=configured,
         )
-        region = Region(self._plane.add_region(spec), name, wanted, uid, configured)
+        region = Region(self._plane.add_region(spec), name, wanted, owner, configured)
         self._live[region.id] = region
         return region
 

@@ -8,31 +8,25 @@ answers. Nothing here waits for a peer: an answer that does not fit at once ends
 
 import array
 import asyncio
-import errno
 import logging
 import socket
-import struct
 from collections import Counter
 from collections.abc import Iterable
-from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from ringpass import descriptors
-from ringpass.errors import RingpassError
-from ringpass.netmap import abi, attach, legacy
+from ringpass.netmap import attach
 from ringpass.netmap.attach import Attachment
 from ringpass.netmap.call import Device
-from ringpass.netmap.device import Open
 from ringpass.netmap.peer import Peer
 from ringpass.netmap.port import Registration
+from ringpass.netmap.session import Answer, Session
 from ringpass.sockets import Access, bind, credentials, set_access
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "netmap.sock"
-MAGIC = 0x706E7072
-VERSION = 1
 MAX_MESSAGE_BYTES = 16384
 #: What the kernel lets through: it would close those beyond on our time.
 MAX_FDS = 253
@@ -41,20 +35,6 @@ MAX_OPENS = 1024
 MAX_OPENS_OF_USER = 256
 #: Seconds without a new connection when the system has no descriptors left.
 PAUSE_S = 0.5
-
-REQUEST = struct.Struct("<IHHII")
-ANSWER = struct.Struct("<IiII240s")
-_LENGTHS = struct.Struct("<II")
-
-
-class Operation(IntEnum):
-    """`enum rp_nm_op`: what a request asks for."""
-
-    CTRL = 1
-    GINFO = 2
-    REGIF = 3
-    CONFIG = 4
-    DESCRIBE = 5
 
 
 class Server:
@@ -121,8 +101,12 @@ class Server:
             log.warning("event=open-refused pid=%d uid=%d why=%r", peer.pid, peer.uid, why)
             _close(connected)
             return
-        self._sessions[connected] = Session(self.device, peer)
+        self._sessions[connected] = Session(self.device, peer, self._describe)
         loop.add_reader(connected, self._serve, connected)
+
+    def _describe(self, registration: Registration) -> Attachment:
+        """Return what a process is told of its rings: with the region and with eventfds."""
+        return attach.describe(self.device.plane, self.device.regions, registration)
 
     def _refusal(self, peer: Peer) -> str:
         """Return why the peer may not open the device once more, or nothing."""
@@ -177,105 +161,6 @@ class Message(NamedTuple):
     whole: bool
 
 
-class Answer(NamedTuple):
-    """What is sent: bytes, and descriptors that stay ours."""
-
-    data: bytes
-    fds: list[int]
-
-
-class Session:
-    """One open, as its connection sees it: requests in bytes, answers in bytes."""
-
-    def __init__(self, device: Device, peer: Peer) -> None:
-        self.peer = peer
-        self._device = device
-        self._open = Open(device, peer)
-
-    def close(self) -> None:
-        """End the open."""
-        registration = self._open.registration
-        self._open.close()
-        if registration is not None:
-            log.info("event=closed port=%s pid=%d", registration.port.name, self.peer.pid)
-
-    def answer(self, message: bytes, *, whole: bool = True) -> Answer:
-        """Do what `message` asks for; return the answer. `whole`: nothing of it was cut off."""
-        try:
-            return self._dispatch(*_split(message, whole=whole))
-        except RingpassError as error:
-            return _refused(error)
-        except Exception as error:
-            log.exception("event=netmap-crashed pid=%d", self.peer.pid)
-            failed = RingpassError("the backend failed", f"{type(error).__name__}: {error}")
-            return _refused(failed)
-
-    def _dispatch(self, op: int, payload: bytes) -> Answer:
-        match op:
-            case Operation.CTRL:
-                return self._control(payload)
-            case Operation.GINFO:
-                return _done(legacy.info(self._open, _sized(payload, "nmreq")))
-            case Operation.REGIF:
-                return self._legacy_register(payload)
-            case Operation.CONFIG:
-                raise RingpassError(
-                    "NIOCCONFIG is refused",
-                    "the switches have no settings of their own",
-                    "use ringpass apply",
-                    errno=errno.EINVAL,
-                )
-            case Operation.DESCRIBE:
-                return _done(b"", self._attachment(self._registered()))
-            case _:
-                raise _garbage(f"there is no operation {op}")
-
-    def _control(self, payload: bytes) -> Answer:
-        head = abi.Header.bytes()
-        if len(payload) < head + _LENGTHS.size:
-            raise _garbage(f"a control request of {len(payload)} bytes")
-        body_bytes, options_bytes = _LENGTHS.unpack_from(payload, head)
-        start = head + _LENGTHS.size
-        if start + body_bytes + options_bytes != len(payload):
-            raise _garbage(f"{len(payload) - start} bytes for {body_bytes} and {options_bytes}")
-        before = self._open.registration
-        middle = start + body_bytes
-        try:
-            reply = self._open.control(payload[:head], payload[start:middle], payload[middle:])
-        except ValueError as error:
-            raise _garbage(str(error)) from error
-        lengths = _LENGTHS.pack(len(reply.body), len(reply.options))
-        data = reply.header.pack() + lengths + reply.body + reply.options
-        if reply.error is not None:
-            return _refused(reply.error, data)
-        return _done(data, self._new_attachment(before))
-
-    def _legacy_register(self, payload: bytes) -> Answer:
-        before = self._open.registration
-        data = legacy.register(self._open, _sized(payload, "nmreq"))
-        return _done(data, self._new_attachment(before))
-
-    def _new_attachment(self, before: Registration | None) -> Attachment | None:
-        now = self._open.registration
-        if now is before or now is None:
-            return None
-        log.info("event=opened port=%s pid=%d uid=%d", now.port.name, self.peer.pid, self.peer.uid)
-        return self._attachment(now)
-
-    def _attachment(self, registration: Registration) -> Attachment:
-        return attach.describe(self._device.plane, self._device.regions, registration)
-
-    def _registered(self) -> Registration:
-        if self._open.registration is None:
-            raise RingpassError(
-                "there is nothing to describe",
-                "no rings are registered here",
-                "register some first",
-                errno=errno.ENXIO,
-            )
-        return self._open.registration
-
-
 def _close(connected: socket.socket) -> None:
     """Close a connection; requests that nobody read may hold descriptors."""
     descriptors.close(connected.detach())
@@ -319,48 +204,3 @@ def _send(fds: list[int], answer: Answer) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def _split(message: bytes, *, whole: bool) -> tuple[int, bytes]:
-    """Return the operation and the payload of a request. Raises RingpassError."""
-    if not whole or len(message) < REQUEST.size:
-        raise _garbage("it is cut off")
-    magic, version, op, size, _pad = REQUEST.unpack_from(message)
-    payload = message[REQUEST.size :]
-    if magic != MAGIC:
-        raise _garbage("it does not begin as a request does")
-    if version != VERSION:
-        raise RingpassError(
-            "a request is refused",
-            f"it has version {version}, the backend {VERSION}",
-            "use the library that came with the backend",
-            errno=errno.EPROTO,
-        )
-    if size != len(payload):
-        raise _garbage(f"its payload has {len(payload)} bytes, not {size}")
-    return op, payload
-
-
-def _sized(payload: bytes, what: str) -> bytes:
-    size = abi.LegacyRequest.bytes()
-    if len(payload) != size:
-        raise _garbage(f"struct {what} has {size} bytes, not {len(payload)}")
-    return payload
-
-
-def _done(data: bytes, attachment: Attachment | None = None) -> Answer:
-    attached = attachment or Attachment(b"", [])
-    head = ANSWER.pack(MAGIC, 0, len(data), len(attached.data), b"")
-    return Answer(head + data + attached.data, attached.fds)
-
-
-def _refused(error: RingpassError, data: bytes = b"") -> Answer:
-    text = f"{error.what}: {error.why}" + (f"; {error.fix}" if error.fix else "")
-    # Cut at a character, and with a zero at the end.
-    kept = text.encode(errors="replace")[:239].decode(errors="ignore").encode()
-    return Answer(ANSWER.pack(MAGIC, error.errno or errno.EIO, len(data), 0, kept) + data, [])
-
-
-def _garbage(why: str) -> RingpassError:
-    fix = "use the library that came with the backend"
-    return RingpassError("a request is not understood", why, fix, errno=errno.EPROTO)

@@ -130,7 +130,7 @@ def _vale_port(call: Call) -> Port:
     port = call.device.ports.get(call.name)
     if port is None:
         call.fail(errno.ENXIO, "there is no such port", "register it first")
-    call.peer.check_owner(call.what, port.uid)
+    call.peer.check_owner(call.what, port.owner)
     if port.front_end is not FrontEndKind.RINGS:
         call.fail(errno.EBUSY, "the port is for a virtual machine", "name another")
     return port
