@@ -37,6 +37,7 @@ MAX_BUFFERS = 1_000_000
 MAX_RINGS = 4096
 MAX_INTERFACES = 4096
 MAX_SLOTS = 4096
+MAX_EXTRA_RINGS = 64
 
 Offload = Literal["csum", "tso4", "tso6", "ecn"]
 ALL_OFFLOADS: tuple[Offload, ...] = ("csum", "tso4", "tso6", "ecn")
@@ -128,10 +129,11 @@ class Region(Struct, frozen=True, forbid_unknown_fields=True):
 class Port(Struct, frozen=True, forbid_unknown_fields=True):
     """A port of a switch: virtual machines connect to it, or an interface of the host is there."""
 
-    kind: Literal["vhost-user", "null", "nic", "interface", "netmap"] = "vhost-user"
+    kind: Literal["vhost-user", "null", "nic", "interface", "netmap", "passthrough"] = "vhost-user"
     """`null` throws the guest's frames away instead of switching them; `nic` takes a network
     interface of the host away from its stack; `interface` makes a new one, for the stack; `netmap`
-    is for programs, and there while one has it open."""
+    is for programs, and there while one has it open; the rings of `passthrough` are mapped by a
+    guest."""
     mode: Literal["server", "client"] = "server"
     """`server`: we listen on the socket; `client`: we connect to the one of the front end."""
     path: str | None = None
@@ -159,9 +161,13 @@ class Port(Struct, frozen=True, forbid_unknown_fields=True):
     polling: list[Annotated[int, Meta(ge=0, le=4095)]] = []
     """nic, interface: CPUs that do nothing but move what comes in, its queues in turn."""
     slots: Annotated[int, Meta(ge=2, le=MAX_SLOTS)] = 1024
-    """netmap: of each ring."""
+    """netmap, passthrough: of each ring."""
     region: str | None = None
-    """netmap: the region that its rings are in; None: a private one."""
+    """netmap, passthrough: the region that its rings are in; None: a private one."""
+    extra_rings: Annotated[int, Meta(ge=0, le=MAX_EXTRA_RINGS)] = 8
+    """passthrough: rings of pipes and monitors that the guest may have open beside its port's."""
+    extra_buffers: Annotated[int, Meta(ge=0, le=MAX_BUFFERS)] = 1024
+    """passthrough: extra buffers that the guest may have."""
 
 
 class Config(Struct, frozen=True):
@@ -281,7 +287,7 @@ _FORMS = {
     "policy": "write adaptive, busy, notify or sleep:MICROSECONDS",
     "socket_mode": 'write three octal digits in quotes, such as "0660"',
     "ageing": "write seconds, 0 for never",
-    "kind": "write vhost-user, null, nic, interface or netmap",
+    "kind": "write vhost-user, null, nic, interface, netmap or passthrough",
     "slots": f"write 2 to {MAX_SLOTS}",
     "buf_size": f"write a multiple of 64, at most {MAX_BUF_SIZE}",
     "buffers": f"write 4 to {MAX_BUFFERS}",
@@ -290,6 +296,8 @@ _FORMS = {
     "fallback": "write packet or refuse",
     "mode": "write server (we listen on the socket) or client (we connect to it)",
     "mac": 'write six bytes, such as "52:54:00:12:34:56"',
+    "extra_rings": f"write 0 to {MAX_EXTRA_RINGS}",
+    "extra_buffers": f"write 0 to {MAX_BUFFERS}",
     "queues": f"write 1 to {MAX_QUEUES}",
     "mtu": "write 68 to 65535",
     "full": "write hold or drop",
@@ -306,7 +314,8 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 _KINDS_OF_INTERFACES = ("nic", "interface")
-_KINDS_OF_PIPES = ("vhost-user", "netmap")
+_KINDS_OF_PIPES = ("vhost-user", "netmap", "passthrough")
+_KINDS_IN_REGIONS = ("netmap", "passthrough")
 
 
 class _Checker:
@@ -426,6 +435,9 @@ class _Checker:
                     f"{offload} does not work without {' or '.join(needs)}",
                     f"add {needs[0]}, or remove {offload}",
                 )
+        if port.kind == "passthrough" and port.mode != "server":
+            why = "QEMU's ivshmem device connects, and cannot listen"
+            self.fail(f"{key}.mode", why, "remove it")
         if port.host and port.kind != "nic":
             self.fail(f"{key}.host", f"{port.kind} ports have no host stack", "remove it")
         if port.polling and port.kind not in _KINDS_OF_INTERFACES:
@@ -476,7 +488,7 @@ class _Checker:
             self.fail(key, f"there is no switch {switch}", f"{hint} add [switch.{switch}]")
         if port.region is None:
             return
-        if port.kind != "netmap":
+        if port.kind not in _KINDS_IN_REGIONS:
             why = f"the rings of {port.kind} ports are in no region"
             self.fail(f"{key}.region", why, "remove it")
         if port.region == PRIVATE or port.region not in others.regions:

@@ -178,6 +178,8 @@ def test_ports_come_and_go_with_all_their_settings(ask: Run, daemon: Daemon) -> 
         "polling": [],
         "slots": 1024,
         "region": None,
+        "extra_rings": 8,
+        "extra_buffers": 1024,
     }
     assert json.loads(ask("port", "show", "vale0:p", "--json").out)["mtu"] == 9000
     shown = ask("port", "show", "vale0:p")

@@ -88,7 +88,7 @@ def test_derived_addresses_of_many_ports_differ() -> None:
         (port("mtu = 67"), 'port."vale0:vm1".mtu', ">= 68", "68 to 65535"),
         (port("mtu = 65536"), 'port."vale0:vm1".mtu', "<= 65535", "68 to 65535"),
         (port('mode = "srv"'), 'port."vale0:vm1".mode', "'srv'", "server"),
-        (port('kind = "tap"'), 'port."vale0:vm1".kind', "'tap'", "nic, interface or netmap"),
+        (port('kind = "tap"'), 'port."vale0:vm1".kind', "'tap'", "netmap or passthrough"),
         (port('full = "no"'), 'port."vale0:vm1".full', "'no'", "hold or drop"),
         (port("hold_us = -1"), 'port."vale0:vm1".hold_us', ">= 0", "microseconds"),
         (port('mac = "52:54"'), 'port."vale0:vm1".mac', "form", "six bytes"),

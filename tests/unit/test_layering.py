@@ -78,6 +78,8 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "names": "errors",
         "portspec": "errors ringport",
         "sockets": "errors paths",
+        "listener": "sockets",
+        "history": "",
         "netlink": "errors",
         "libvirt": "errors",
         "rpc": "errors",
@@ -88,12 +90,13 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "dataplane": "errors names config",
         "embedded": "errors dataplane netmap nic ringport",
         "capture": "errors ringport",
-        "vhostuser": "descriptors errors sockets names config dataplane",
+        "vhostuser": "descriptors errors sockets listener history names config dataplane",
         "netmap": "descriptors errors sockets names config dataplane",
         "nic": "errors netlink dataplane netmap",
+        "passthrough": "errors sockets listener history config dataplane netmap",
         "daemon": (
-            "errors paths names sockets logic config apply dataplane netlink vhostuser netmap nic "
-            "observe rpc"
+            "errors paths names sockets history logic config apply dataplane netlink vhostuser "
+            "netmap nic passthrough observe rpc"
         ),
         "client": "errors paths names config observe rpc",
         "top": "errors observe",

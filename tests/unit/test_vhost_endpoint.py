@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from ringpass.errors import ConfigError, Denied, RingpassError
+from ringpass.listener import Listener
 from ringpass.sockets import Access, bind, check_path
 from ringpass.vhostuser import endpoint
-from ringpass.vhostuser.endpoint import Connector, Listener
+from ringpass.vhostuser.endpoint import Connector
 from tests.support.vhost import open_fds
 
 

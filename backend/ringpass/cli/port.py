@@ -10,6 +10,7 @@ from ringpass import portspec
 from ringpass.cli import output
 from ringpass.cli.status import moment, print_ports
 from ringpass.client import Client
+from ringpass.errors import ConfigError
 from ringpass.observe.status import (
     FrontEndStatus,
     InterfaceStatus,
@@ -50,8 +51,12 @@ def show(name: Name, json: output.Json = False) -> None:
 def add(
     name: Name,
     kind: Annotated[
-        str | None, typer.Option(help="vhost-user, null, nic, interface or netmap.")
+        str | None,
+        typer.Option(help="vhost-user, null, nic, interface, netmap or passthrough."),
     ] = None,
+    passthrough: Annotated[
+        bool, typer.Option("--passthrough", help="The same as --kind passthrough.")
+    ] = False,
     mode: Annotated[
         str | None, typer.Option(help="server: we listen on the socket; client: we connect to it.")
     ] = None,
@@ -88,11 +93,24 @@ def add(
     region: Annotated[
         str | None, typer.Option(help="Where netmap's rings are. Default: in a private one.")
     ] = None,
+    extra_rings: Annotated[
+        int | None,
+        typer.Option(help="Rings that a guest may open beside a passthrough port's own."),
+    ] = None,
+    extra_buffers: Annotated[
+        int | None, typer.Option(help="Extra buffers that it may have.")
+    ] = None,
     json: output.Json = False,
 ) -> None:
     """Add a port. One that is there with the same settings stays as it is."""
+    if passthrough and kind not in (None, "passthrough"):
+        raise ConfigError(
+            f"cannot add port {name}",
+            f"it cannot be of kind {kind} and passthrough",
+            "leave out --kind or --passthrough",
+        )
     options: dict[str, Any] = {
-        "kind": kind,
+        "kind": "passthrough" if passthrough else kind,
         "mode": mode,
         "path": path,
         "queues": queues,
@@ -109,6 +127,8 @@ def add(
         "polling": polling,
         "slots": slots,
         "region": region,
+        "extra_rings": extra_rings,
+        "extra_buffers": extra_buffers,
     }
     settings = {key: value for key, value in options.items() if value is not None}
     with Client() as client:

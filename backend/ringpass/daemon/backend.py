@@ -4,6 +4,7 @@
 import difflib
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from ringpass import apply, names
 from ringpass.config import Config, Daemon, Port, Switch, Worker
 from ringpass.daemon import logic
-from ringpass.daemon.ports import Control, HostControl
+from ringpass.daemon.ports import Control, GuestControl, HostControl
 from ringpass.daemon.programs import Programs
 from ringpass.dataplane import (
     MAX_RING_PAIRS,
@@ -48,6 +49,7 @@ from ringpass.observe.status import (
     WorkerStatus,
     traffic,
 )
+from ringpass.passthrough.ivshmem import PeerIds
 from ringpass.sockets import Access
 from ringpass.vhostuser.device import Device, offered
 from ringpass.vhostuser.frontend import FrontEnd
@@ -90,6 +92,7 @@ class Backend:
         self._workers: list[tuple[WorkerId, Worker]] = []
         self._switches = Switches(dataplane)
         self._ports: dict[str, LivePort] = {}
+        self._peer_ids = PeerIds()
         self._interfaces = Interfaces(dataplane, self._place)
         self.programs = Programs(
             dataplane, self._switches, runtime_dir, self._place, self._interfaces
@@ -109,7 +112,7 @@ class Backend:
     def plan(self, wanted: Config) -> list[apply.Action]:
         """Return the actions that lead from here to `wanted`."""
         placed = {
-            name: apply.Placed(port.worker, _pid(port.control.front_end))
+            name: apply.Placed(port.worker, _pid(port.control))
             for name, port in self._ports.items()
         }
         placed |= {
@@ -251,9 +254,11 @@ class Backend:
             state = "broken"
         elif isinstance(control, HostControl):
             state = "up" if status.tx_live else "waiting"
+        elif isinstance(control, GuestControl) and control.seat is not None:
+            state = "up" if control.port.registrations else "connected"
         elif front_end is not None:
             state = "up" if status.tx_live or status.rx_live else "connected"
-        return PortStatus(
+        found = PortStatus(
             name=name,
             kind=config.kind,
             state=state,
@@ -277,6 +282,7 @@ class Backend:
             rx=traffic(self._rings(status.rx_records)),
             interface=control.status() if isinstance(control, HostControl) else None,
         )
+        return control.complete(found) if isinstance(control, GuestControl) else found
 
     def _host_status(self, name: str, port: PortId, nic: PortStatus) -> PortStatus:
         status = self._dataplane.port_status(port)
@@ -334,9 +340,11 @@ class Backend:
             case apply.PortRemove(name) if name in self.programs.reserved:
                 self.programs.unreserve(name)
             case apply.PortAdd(name, port_config):
-                self.programs.ports.make_free(name)
+                if port_config.kind != "passthrough":
+                    self.programs.ports.make_free(name)
                 self._ports[name] = self._add_port(name, port_config)
-                self._adopt(name, self._ports[name])
+                if port_config.kind != "passthrough":
+                    self._adopt(name, self._ports[name])
             case apply.PortSet(name, port_config):
                 live = self._ports[name]
                 full = _FULL[port_config.full]
@@ -349,7 +357,9 @@ class Backend:
             case apply.PortRemove(name):
                 live = self._ports.pop(name)
                 live.control.close()
-                if names.parse_pipe(name):
+                if isinstance(live.control, GuestControl):
+                    self._remove_guest(name, live.control)
+                elif names.parse_pipe(name):
                     self.programs.ports.remove_machine(name)
                 else:
                     self.programs.ports.disown(name)
@@ -389,6 +399,8 @@ class Backend:
         worker = self._idlest_worker() if config.worker is None else config.worker
         if config.interface is not None:
             return self._add_interface(name, config, config.interface, worker)
+        if config.kind == "passthrough":
+            return self._add_guest(name, config, worker)
         port = self._add_plain(name, config, worker)
         assert config.mac is not None
         assert config.path is not None
@@ -414,6 +426,27 @@ class Backend:
                 self._dataplane.remove_port(port)
             raise
         return LivePort(port, config, worker, control)
+
+    def _add_guest(self, name: str, config: Port, worker: int) -> LivePort:
+        """Add a port whose rings a guest maps."""
+        regions, ports = self.programs.regions, self.programs.ports
+        port = ports.add_guest(name, msgspec.structs.replace(config, worker=worker))
+        assert port.region is not None
+        with ExitStack() as undo:
+            undo.callback(ports.remove_guest, name)
+            seat = regions.take_seat(port.region)
+            undo.callback(regions.give_seat, port.region, seat)
+            control = GuestControl(
+                name, config, self.programs.device, port, seat, self._peer_ids, self._access()
+            )
+            control.open()
+            undo.pop_all()
+        return LivePort(port.id, config, worker, control)
+
+    def _remove_guest(self, name: str, control: GuestControl) -> None:
+        assert control.port.region is not None
+        self.programs.regions.give_seat(control.port.region, control.record)
+        self.programs.ports.remove_guest(name)
 
     def _add_plain(self, name: str, config: Port, worker: int) -> PortId:
         """Make a virtual machine's port: of a switch, the end of a pipe, or one that discards."""
@@ -546,8 +579,11 @@ def _absent(kind: str, name: str, known: Iterable[str]) -> NotFound:
     return NotFound(f"there is no {kind} {name}", "the daemon does not run one", fix)
 
 
-def _pid(front_end: FrontEnd | None) -> int | None:
-    return None if front_end is None else front_end.pid
+def _pid(control: Control) -> int | None:
+    """Return the process that has a port."""
+    if isinstance(control, GuestControl):
+        return None if control.seat is None else control.seat.connection.pid
+    return None if control.front_end is None else control.front_end.pid
 
 
 def _policy(worker: Worker) -> tuple[Policy, int]:

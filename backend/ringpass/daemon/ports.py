@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import structs
+
 from ringpass.dataplane import DataPlane, PortId
+from ringpass.history import History
 from ringpass.netmap.nics import Taken
+from ringpass.netmap.port import Registration
 from ringpass.nic.interface import Interface
 from ringpass.nic.nic import Nic
 from ringpass.nic.polling import Polling
-from ringpass.observe.status import InterfaceStatus
+from ringpass.observe.status import GuestStatus, InterfaceStatus, PortStatus, UserStatus
+from ringpass.passthrough.port import PassthroughPort
 from ringpass.sockets import Access
 from ringpass.vhostuser.frontend import FrontEnd
-from ringpass.vhostuser.port import History
 
 
 class Control(Protocol):
@@ -104,6 +108,52 @@ class HostControl:
         return InterfaceStatus(
             taken.interface, taken.mode, taken.fell_back, taken.problem, self._polling.cpus
         )
+
+
+class GuestControl(PassthroughPort):
+    """The control side of a port that a guest maps."""
+
+    front_end: FrontEnd | None = None
+    standby: FrontEnd | None = None
+
+    def complete(self, found: PortStatus) -> PortStatus:
+        """Return the status `found` with what there is to tell of a guest's port alone."""
+        region = self.port.region
+        return structs.replace(
+            found,
+            guest=self._guest(),
+            vectors=self.vectors,
+            region=0 if region is None else region.id,
+            users=[user_status(registration) for registration in self.port.registrations],
+        )
+
+    def _guest(self) -> GuestStatus | None:
+        seat = self.seat
+        if seat is None:
+            return None
+        return GuestStatus(
+            pid=seat.connection.pid,
+            uid=seat.connection.uid,
+            since=seat.connection.since,
+            peer=seat.peer,
+            driver=seat.guest.generation is not None,
+            opens=seat.guest.opens,
+            extra_rings=seat.wires.extra,
+        )
+
+
+def user_status(registration: Registration) -> UserStatus:
+    """Return what is to be told of rings that are open."""
+    where = registration.selection
+    return UserStatus(
+        registration.peer.pid,
+        registration.peer.uid,
+        registration.since,
+        registration.mode.name,
+        [flag.name for flag in registration.flags if flag.name],
+        where.tx.number + where.host_tx.number,
+        where.rx.number + where.host_rx.number,
+    )
 
 
 def interface_status(taken: Taken) -> InterfaceStatus:

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ringpass import config
-from ringpass.daemon.ports import interface_status
+from ringpass.daemon.ports import interface_status, user_status
 from ringpass.dataplane import DataPlane, FrontEndKind, WorkerId
 from ringpass.netmap.call import Device
 from ringpass.netmap.nics import Nics
-from ringpass.netmap.port import Port, Registration
+from ringpass.netmap.port import Port
 from ringpass.netmap.ports import Ports
 from ringpass.netmap.regions import Regions
 from ringpass.netmap.server import FILE_NAME, Server
 from ringpass.netmap.switches import Switches
 from ringpass.observe.counters import RingCounters
-from ringpass.observe.status import PortState, PortStatus, RegionStatus, UserStatus, traffic
+from ringpass.observe.status import PortState, PortStatus, RegionStatus, traffic
 from ringpass.sockets import Access
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,13 @@ class Programs:
         self.reserved: dict[str, config.Port] = {}
         """What the configuration says of ports, by name."""
         self._dataplane = dataplane
-        self._device = Device(dataplane, switches, self.regions, self.ports)
+        self.device = Device(dataplane, switches, self.regions, self.ports)
         self._server: Server | None = None
         self._broken: set[str] = set()
 
     def open(self, access: Access) -> None:
         """Let programs come. Raises RingpassError if the socket's path cannot be had."""
-        server = Server(self.path, access, self._device)
+        server = Server(self.path, access, self.device)
         server.open()
         self._server = server
 
@@ -78,7 +78,8 @@ class Programs:
         return [
             port
             for port in self.ports
-            if port.front_end is FrontEndKind.RINGS or port.attached is not None
+            if (port.front_end is FrontEndKind.RINGS and not port.guest)
+            or port.attached is not None
         ]
 
     def find(self, name: str) -> Port | None:
@@ -147,7 +148,7 @@ class Programs:
             rx=traffic(counters(status.rx_records)),
             ephemeral=settings is None,
             region=0 if port.region is None else port.region.id,
-            users=[_user(registration) for registration in port.registrations],
+            users=[user_status(registration) for registration in port.registrations],
             interface=None if taken is None else interface_status(taken),
         )
 
@@ -163,16 +164,3 @@ class Programs:
             tx=traffic([]),
             rx=traffic([]),
         )
-
-
-def _user(registration: Registration) -> UserStatus:
-    where = registration.selection
-    return UserStatus(
-        registration.peer.pid,
-        registration.peer.uid,
-        registration.since,
-        registration.mode.name,
-        [flag.name for flag in registration.flags if flag.name],
-        where.tx.number + where.host_tx.number,
-        where.rx.number + where.host_rx.number,
-    )

@@ -48,7 +48,8 @@ class Call:
 
     def region(self, mem_id: int) -> Region | None:
         """Return the region that the request names; 0: none. Raises RingpassError."""
-        return self.device.regions.numbered(mem_id, self.peer) if mem_id else None
+        number = mem_id or self.peer.home
+        return self.device.regions.numbered(number, self.peer) if number else None
 
     def registered(self) -> Registration:
         """Return what is registered. Raises RingpassError (ENXIO)."""

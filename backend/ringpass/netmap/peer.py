@@ -39,6 +39,11 @@ class Peer:
         """Whether it may do everything: the daemon's user or root."""
         return self.uid in (0, os.geteuid())
 
+    @property
+    def home(self) -> int:
+        """The number of the region that its ports are in by default; 0: private ones."""
+        return 0
+
     def means(self, name: str) -> str:
         """Return the name of the port that it calls `name`. Raises RingpassError."""
         return name
@@ -64,7 +69,7 @@ class Peer:
                 errno=errno.EACCES,
             )
 
-    def check_region(self, what: str, region: int) -> None:
+    def check_memory(self, what: str, region: int) -> None:
         """Raise Denied if nothing in the region of this number is for this peer."""
 
     def check_privileged(self, what: str) -> None:

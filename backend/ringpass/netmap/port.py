@@ -85,6 +85,8 @@ class Port:
     """How that is attached to a switch."""
     opened: Opened | None = None
     """The interface that it is linked to, while a program has it."""
+    guest: bool = False
+    """Whether its rings are for the guest that owns it, and for nobody else."""
     static: bool = False
     """Whether it stays without users."""
     removed: bool = False
@@ -97,6 +99,11 @@ class Port:
     def family(self) -> str:
         """The name of the port whose region this one's rings are in."""
         return self.parent or self.name
+
+    @property
+    def in_guests_memory(self) -> bool:
+        """Whether its rings are where guests may map them."""
+        return self.region is not None and self.region.guests > 0
 
     @property
     def is_monitor(self) -> bool:

@@ -9,6 +9,8 @@ configuration that programs open are no exception: the configuration only says w
 import errno
 from collections.abc import Callable, Iterator
 
+from msgspec import structs
+
 from ringpass import config
 from ringpass.dataplane import DataPlane, FrontEndKind, Full, WorkerId
 from ringpass.errors import RingpassError
@@ -19,10 +21,12 @@ from ringpass.netmap.names import PortName
 from ringpass.netmap.nics import Nics
 from ringpass.netmap.peer import Owner, Peer
 from ringpass.netmap.port import Group, Port, Registration
-from ringpass.netmap.regions import Region, Regions
+from ringpass.netmap.regions import SEATS, Region, Regions
 from ringpass.netmap.rings import Geometry
 from ringpass.netmap.switches import Switches
 
+#: Pipes of one name that there are memory for: guests that are joined in a row share a region.
+_PIPES = 4
 _MONITOR = Flag.MONITOR_TX | Flag.MONITOR_RX | Flag.ZCOPY_MON
 
 
@@ -173,6 +177,73 @@ class Ports:
         port.group.ports.remove(port)
         self._make.remove(port)
 
+    def add_guest(self, name: str, wanted: config.Port) -> Port:
+        """Make a port whose rings a guest maps, of a switch or the end of a pipe.
+
+        The other end of a pipe is made, too: a second guest gets it by this method, or programs
+        open it. Raises RingpassError.
+        """
+        parsed = names.parse(name)
+        geometry = Geometry(wanted.queues, wanted.queues, wanted.slots, wanted.slots)
+        port = self._named.get(name)
+        if port is None or port.holds or port.peer is None or not port.peer.in_guests_memory:
+            self.make_free(name)
+            port = self._make_guest(parsed, geometry, wanted)
+        elif port.geometry != geometry:
+            raise busy(name, f"{parsed.peer} has other rings or slots", "let both be alike")
+        port.static = port.guest = True
+        port.owner = name
+        return port
+
+    def remove_guest(self, name: str) -> None:
+        """Remove what `add_guest` made; the other end of a pipe stays while it is needed."""
+        port = self._named[name]
+        port.static = port.guest = False
+        port.owner = None
+        self._settle(port.group)
+
+    def _make_guest(self, parsed: PortName, geometry: Geometry, wanted: config.Port) -> Port:
+        if parsed.kind == "pipe" and parsed.peer in self._named:
+            why = f"{parsed.peer} is there, and not in memory that guests may map"
+            raise busy(parsed.text, why, "close or remove that first")
+        region = self._guest_region(parsed, wanted)
+        self._regions.hold(region)
+        try:
+            what = Wanted(geometry, region, None, wanted)
+            if parsed.kind == "pipe":
+                return self._enter_pipe(self._make.pipe(parsed, what))
+            return self._enter(self._make.vale(parsed, what))
+        finally:
+            self._regions.drop(region)
+
+    def _guest_region(self, parsed: PortName, wanted: config.Port) -> Region:
+        """Return the memory of a guest's port: what it names, or its family's, or its own."""
+        if wanted.region is not None:
+            return self._regions.named(wanted.region)
+        family = parsed.parent or parsed.text
+        for port in self._named.values():
+            if port.family == family and port.region is not None and port.region.owner == family:
+                return port.region
+        return self._regions.make_for_guests(
+            family, self._quota(parsed, wanted), SEATS if parsed.kind == "pipe" else 1
+        )
+
+    def _quota(self, parsed: PortName, wanted: config.Port) -> config.Region:
+        """Return pools that hold a guest's port and all that the guest may have beside it.
+
+        A ring that it opens comes with another one, as a rule: of the other end of its pipe.
+        """
+        rings = 2 * (wanted.queues + wanted.extra_rings)
+        if parsed.kind == "pipe":
+            rings = _PIPES * (rings + 2 * wanted.queues)
+        private = self._regions.private
+        return structs.replace(
+            private,
+            slots=max(private.slots, wanted.slots),
+            rings=rings,
+            buffers=rings * wanted.slots + wanted.extra_buffers,
+        )
+
     def attach(self, name: str, *, host: bool, peer: Peer) -> Port:
         """Make an interface a port of a switch: `vale0:eth0`. Raises RingpassError."""
         what = f"cannot attach {name}"
@@ -232,7 +303,7 @@ class Ports:
         """Make the port `name` for a program."""
         parsed = names.parse(name)
         reserved = self._reserved.get(name)
-        owner = peer.owner if reserved is None else None
+        owner = self._owner(parsed, peer, reserved)
         if region is None and reserved is not None and reserved.region is not None:
             region = self._regions.named(reserved.region)
         match parsed.kind:
@@ -260,6 +331,14 @@ class Ports:
                 nics = self._need_nics(name)
                 wanted = Wanted(nics.geometry(name), region, owner, reserved)
                 return self._enter(self._make.nic(name, wanted))
+
+    def _owner(self, parsed: PortName, peer: Peer, reserved: config.Port | None) -> Owner | None:
+        """Return whose a new port is; a pipe of a guest's port is the guest's, whoever makes it."""
+        parent = self._named.get(parsed.parent)
+        if parent is not None and parent.guest:
+            peer.check_owner(f"cannot make {parsed.text}", parent.owner)
+            return parent.owner
+        return peer.owner if reserved is None else None
 
     def _monitor(self, name: str, request: Register, peer: Peer, region: Region | None) -> Port:
         """Make a port that watches `name`, which must be open."""
@@ -346,6 +425,10 @@ class Ports:
 
     def _check_usable(self, port: Port, peer: Peer) -> None:
         peer.check_owner(f"cannot open port {port.name}", port.owner)
+        if port.region is not None:
+            peer.check_memory(f"cannot open port {port.name}", port.region.id)
+        if port.guest and peer.owner != port.owner:
+            raise busy(port.name, "a virtual machine maps it", "name another one")
         if port.front_end is FrontEndKind.VHOST:
             raise busy(port.name, "it is for a virtual machine", "name another one")
         if port.front_end is FrontEndKind.KERNEL:

@@ -8,7 +8,7 @@ parent does. Regions of the configuration are there for everybody who may connec
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import structs
 
@@ -16,6 +16,9 @@ from ringpass import config
 from ringpass.dataplane import DataPlane, Pools, RegionId, RegionSpec
 from ringpass.errors import RingpassError
 from ringpass.netmap.peer import Owner, Peer
+
+#: Guests that may map a region which ports share.
+SEATS = 16
 
 
 @dataclass(eq=False)
@@ -29,7 +32,11 @@ class Region:
     """Whose it is; None: anybody's who may connect."""
     configured: bool
     """Whether it stays without users."""
+    guests: int
+    """Records for guests that map it."""
     users: int = 0
+    seats: set[int] = field(default_factory=set)
+    """Records that guests' ports have."""
 
     @property
     def setting(self) -> str:
@@ -63,7 +70,7 @@ class Regions:
         if name == config.PRIVATE:
             self.private = wanted
         else:
-            self._add(name, wanted, None, configured=True)
+            self._add(name, wanted, None, configured=True, guests=SEATS)
 
     def forget(self, name: str) -> None:
         """Remove a region of the configuration. Raises RingpassError while ports are in it."""
@@ -95,14 +102,36 @@ class Regions:
                 errno=errno.EINVAL,
             )
         what = f"cannot use region {mem_id}"
-        peer.check_region(what, region.id)
-        peer.check_owner(what, region.owner)
+        peer.check_memory(what, region.id)
+        if region.id != peer.home:
+            peer.check_owner(what, region.owner)
         return region
 
     def make(self, name: str, buffers: int, owner: Owner | None) -> Region:
         """Make a private region for the port `name`, with room for at least `buffers` buffers."""
         wanted = structs.replace(self.private, buffers=max(buffers, self.private.buffers))
         return self._add(name, wanted, owner, configured=False)
+
+    def make_for_guests(self, name: str, wanted: config.Region, guests: int) -> Region:
+        """Make a region that as many guests may map; the first port in it has the name."""
+        return self._add(name, wanted, name, configured=False, guests=guests)
+
+    def take_seat(self, region: Region) -> int:
+        """Return the number of a guest's record; `give_seat` it back. Raises RingpassError."""
+        free = next((seat for seat in range(region.guests) if seat not in region.seats), None)
+        if free is None:
+            raise RingpassError(
+                f"no more guests can map region {region.name}",
+                f"{region.guests} of their ports are in it",
+                "let their ports be in another region",
+                errno=errno.ENOSPC,
+            )
+        region.seats.add(free)
+        return free
+
+    def give_seat(self, region: Region, seat: int) -> None:
+        """Note that a record is nobody's any more."""
+        region.seats.remove(seat)
 
     def make_exact(self, name: str, size: int, wanted: config.Region, owner: Owner) -> Region:
         """Make a region of `size` bytes, as external memory asks for.
@@ -146,6 +175,7 @@ class Regions:
         *,
         configured: bool,
         size: int = 0,
+        guests: int = 0,
     ) -> Region:
         spec = RegionSpec(
             name=name,
@@ -156,8 +186,9 @@ class Regions:
             ring_max=wanted.rings,
             buf_max=wanted.buffers,
             common=configured,
+            guests=guests,
         )
-        region = Region(self._plane.add_region(spec), name, wanted, owner, configured)
+        region = Region(self._plane.add_region(spec), name, wanted, owner, configured, guests)
         self._live[region.id] = region
         return region
 

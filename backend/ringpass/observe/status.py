@@ -81,6 +81,24 @@ class InterfaceStatus(Struct, frozen=True):
     """CPUs that do nothing but move what comes in."""
 
 
+class GuestStatus(Struct, frozen=True):
+    """The virtual machine that maps a port's rings."""
+
+    pid: int
+    """Its QEMU."""
+    uid: int
+    since: float
+    """Seconds since the epoch."""
+    peer: int
+    """Its ivshmem peer id."""
+    driver: bool
+    """Whether a driver said hello."""
+    opens: int
+    """Of the device, by the driver."""
+    extra_rings: int
+    """That it has open beside those of its own port."""
+
+
 class UserStatus(Struct, frozen=True):
     """A program that has a port open."""
 
@@ -151,6 +169,10 @@ class PortStatus(Struct, frozen=True):
     last_error_at: float = 0.0
     """Seconds since the epoch; 0: never."""
     interface: InterfaceStatus | None = None
+    guest: GuestStatus | None = None
+    """passthrough: the virtual machine that maps it."""
+    vectors: int = 0
+    """passthrough: what QEMU's device must have."""
     users: list[UserStatus] = []
     """The programs that have it open."""
     region: int = 0

@@ -4,14 +4,15 @@
 import logging
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from ringpass.errors import RingpassError
+from ringpass.history import History
+from ringpass.listener import Listener
 from ringpass.sockets import Access, peer_pid
 from ringpass.vhostuser.attachment import Plane
 from ringpass.vhostuser.device import Device
-from ringpass.vhostuser.endpoint import Connector, Listener
+from ringpass.vhostuser.endpoint import Connector
 from ringpass.vhostuser.frontend import FrontEnd, told
 from ringpass.vhostuser.session import Session
 
@@ -21,29 +22,6 @@ log = logging.getLogger(__name__)
 #: one that broke the rules. So that a hostile one costs, and logs, little.
 PAUSE_S = 0.01
 PENALTY_S = 0.1
-
-
-@dataclass
-class History:
-    """What happened on a port since it was made."""
-
-    sessions: int = 0
-    """Front ends that connected, the present ones included."""
-    refused: int = 0
-    """Front ends that were turned away because two others were there."""
-    violations: int = 0
-    """Sessions that we closed because of what the front end did."""
-    handovers: int = 0
-    """How often a standby took the port over while its holder was connected."""
-    pause_s: float = 0.0
-    """Seconds from the stop of the last ring to the start of the next in the last handover."""
-    last_error: str = ""
-    last_error_at: float = 0.0
-    """Seconds since the epoch."""
-
-    def record(self, error: str) -> None:
-        """Remember `error` as the last one."""
-        self.last_error, self.last_error_at = error, time.time()
 
 
 class VhostUserPort:

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a guest has open, and the requests of its driver: csrc/abi/rp_guest.h.
+
+A driver begins with HELLO and a number of its own, its generation. Another generation means that
+the guest rebooted, or loaded its driver again: nothing that was open before is.
+"""
+
+import errno
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+
+from ringpass.dataplane import GuestRequest
+from ringpass.errors import RingpassError
+from ringpass.netmap import attach
+from ringpass.netmap.attach import Attachment
+from ringpass.netmap.call import Device
+from ringpass.netmap.peer import Peer
+from ringpass.netmap.port import Registration
+from ringpass.netmap.session import Answer, Session, done, refused
+from ringpass.passthrough.wires import OpenWires, Wires
+
+MAX_OPENS = 64
+MAX_ANSWER_BYTES = 3840
+_OFFLOADS = Struct("<Q")
+
+
+class Op(IntEnum):
+    """`enum rp_guest_op`."""
+
+    HELLO = 1
+    CALL = 2
+    CLOSE = 3
+    RESET = 4
+    OFFLOADS = 5
+
+
+@dataclass
+class _Open:
+    session: Session
+    wires: OpenWires
+
+    def close(self) -> None:
+        self.wires.close()
+        self.session.close()
+
+
+class Guest:
+    """A guest that is connected."""
+
+    def __init__(self, device: Device, peer: Peer, wires: Wires) -> None:
+        self.peer = peer
+        self.generation: int | None = None
+        """None: its driver has not said hello."""
+        self._device = device
+        self._wires = wires
+        self._opens: dict[int, _Open] = {}
+
+    @property
+    def opens(self) -> int:
+        """How many it has, with or without rings."""
+        return len(self._opens)
+
+    @property
+    def registrations(self) -> list[Registration]:
+        """What is registered on them."""
+        found = [each.session.registration for each in self._opens.values()]
+        return [registration for registration in found if registration is not None]
+
+    def close(self) -> None:
+        """End all opens and forget the driver."""
+        self.generation = None
+        while self._opens:
+            self._opens.popitem()[1].close()
+
+    def answer(self, request: GuestRequest) -> bytes:
+        """Do what the driver asks for; return the answer."""
+        try:
+            return self._answer(request).data
+        except RingpassError as error:
+            return refused(error).data
+
+    def _answer(self, request: GuestRequest) -> Answer:
+        if request.op == Op.HELLO:
+            self.close()
+            self.generation = request.generation
+            return done(b"")
+        if request.generation != self.generation:
+            raise RingpassError(
+                "a request is refused",
+                "its driver has not said hello, or another one did later",
+                "say hello",
+                errno=errno.ESTALE,
+            )
+        match request.op:
+            case Op.CALL:
+                return self._call(request)
+            case Op.CLOSE:
+                if (gone := self._opens.pop(request.open, None)) is not None:
+                    gone.close()
+            case Op.RESET:
+                while self._opens:
+                    self._opens.popitem()[1].close()
+            case Op.OFFLOADS:
+                self._set_offloads(request)
+            case _:
+                raise _bad(errno.EPROTO, f"there is no operation {request.op}")
+        return done(b"")
+
+    def _call(self, request: GuestRequest) -> Answer:
+        number = request.open
+        if number >= MAX_OPENS:
+            raise _bad(errno.EMFILE, f"opens are numbered 0 to {MAX_OPENS - 1}")
+        if number not in self._opens:
+            self._opens[number] = self._new_open()
+        opened = self._opens[number]
+        answer = opened.session.answer(request.data)
+        if len(answer.data) > MAX_ANSWER_BYTES:
+            self._opens.pop(number).close()
+            raise _bad(errno.EMSGSIZE, f"its answer has {len(answer.data)} bytes; the open ends")
+        return answer
+
+    def _new_open(self) -> _Open:
+        wires = OpenWires(self._wires)
+
+        def describe(registration: Registration) -> Attachment:
+            try:
+                return attach.describe(
+                    self._device.plane, self._device.regions, registration, wires
+                )
+            except RingpassError:
+                wires.close()
+                raise
+
+        return _Open(Session(self._device, self.peer, describe), wires)
+
+    def _set_offloads(self, request: GuestRequest) -> None:
+        if len(request.data) != _OFFLOADS.size:
+            raise _bad(errno.EPROTO, f"offloads of {len(request.data)} bytes")
+        (features,) = _OFFLOADS.unpack(request.data)
+        if features:
+            raise _bad(errno.EOPNOTSUPP, f"there are no offloads {features:#x}")
+
+
+def _bad(number: int, why: str) -> RingpassError:
+    return RingpassError("a request is refused", why, "use a driver of this version", errno=number)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A port that a guest maps: its socket, its record, its guest of the moment."""
+
+import logging
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import structs
+
+from ringpass import config
+from ringpass.dataplane import GuestRecord
+from ringpass.errors import RingpassError
+from ringpass.history import History
+from ringpass.listener import Listener
+from ringpass.netmap.call import Device
+from ringpass.netmap.port import Port
+from ringpass.passthrough import ivshmem, peer
+from ringpass.passthrough.guest import MAX_OPENS, Guest
+from ringpass.passthrough.ivshmem import Connection, PeerIds
+from ringpass.passthrough.mailbox import Mailbox
+from ringpass.passthrough.pairs import Pairs
+from ringpass.passthrough.wires import Wires
+from ringpass.sockets import Access, peer_pid
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a port lets no QEMU come after one that left, or was turned away.
+PAUSE_S = 0.01
+#: Pairs of eventfds that are nobody's ring's.
+_MAILBOX = 1
+
+
+@dataclass
+class Seat:
+    """A QEMU that has the port, and all that is there for it."""
+
+    peer: int
+    connection: Connection
+    guest: Guest
+    wires: Wires
+    mailbox: Mailbox
+    undo: ExitStack
+
+
+class PassthroughPort:
+    """The control side of a port whose rings a guest maps. It lives in an event loop.
+
+    One QEMU at a time has the port. Its device cannot connect again: a QEMU that lost us, or that
+    we put out, goes on without, and another one may come.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        wanted: config.Port,
+        device: Device,
+        port: Port,
+        record: int,
+        ids: PeerIds,
+        access: Access,
+    ) -> None:
+        assert wanted.path is not None
+        assert port.region is not None
+        self.name = name
+        self.path = Path(wanted.path)
+        self.history = History()
+        self.port = port
+        self.seat: Seat | None = None
+        self._device = device
+        self._wanted = wanted
+        self._region = port.region
+        self.record = record
+        """Its number in the region."""
+        self._ids = ids
+        self._listener = Listener(self.path, access, self._connected)
+        self._epoch = 0
+        self._answered = 0
+        self._broken: str | None = None
+
+    @property
+    def vectors(self) -> int:
+        """Pairs of doorbell and vector that QEMU's device must have."""
+        geometry = self.port.geometry
+        return _MAILBOX + geometry.tx_rings + geometry.rx_rings + self._wanted.extra_rings
+
+    def open(self) -> None:
+        """Let a QEMU come. Raises RingpassError if the socket's path cannot be had."""
+        ivshmem.check_size(self.name, self._device.regions.pools(self._region).size)
+        self._write_record()
+        self._listener.open()
+
+    def close(self) -> None:
+        """Put the QEMU out and let no other one come."""
+        self._listener.close()
+        if self.seat is not None:
+            self._leave(self.seat)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Tell the guest of another MTU."""
+        self._wanted = structs.replace(self._wanted, mtu=mtu)
+        self._tell()
+
+    def set_access(self, access: Access) -> None:
+        """Change who may connect."""
+        self._listener.set_access(access)
+
+    def note_broken(self) -> None:
+        """Look whether the data plane stopped the port; show it to the guest as its link."""
+        broken = self._device.plane.port_status(self.port.id).broken
+        if broken == self._broken:
+            return
+        if broken is not None:
+            self.history.record(broken)
+            log.warning("event=port-broken port=%s why=%r", self.name, broken)
+        self._broken = broken
+        self._tell()
+
+    def repair(self) -> bool:
+        """Take the port back into service; return whether it was broken.
+
+        What the guest had open is closed: its cursors may be anything.
+        """
+        if self._device.plane.port_status(self.port.id).broken is None:
+            return False
+        if self.seat is not None:
+            self.seat.guest.close()
+            self._epoch += 1
+        self._device.plane.repair_port(self.port.id)
+        self.note_broken()
+        return True
+
+    def _tell(self) -> None:
+        self._write_record()
+        if self.seat is not None:
+            self.seat.mailbox.ring()
+
+    def _write_record(self) -> None:
+        geometry = self.port.geometry
+        self._device.plane.write_guest(
+            self._region.id,
+            self.record,
+            GuestRecord(
+                peer=0 if self.seat is None else self.seat.peer,
+                port=self.name,
+                mac=bytes.fromhex(str(self._wanted.mac).replace(":", "")),
+                mtu=self._wanted.mtu,
+                tx_rings=geometry.tx_rings,
+                rx_rings=geometry.rx_rings,
+                tx_slots=geometry.tx_slots,
+                rx_slots=geometry.rx_slots,
+                vectors=self.vectors,
+                opens=MAX_OPENS,
+                extra_bufs=self._wanted.extra_buffers,
+                link=int(self._broken is None),
+                epoch=self._epoch,
+            ),
+        )
+
+    def _connected(self, connected: socket.socket) -> None:
+        if self.seat is not None and self.seat.connection.gone():
+            self._ended(self.seat.connection)
+        pid = peer_pid(connected)
+        if self.seat is not None:
+            self._refuse(connected, pid, f"process {self.seat.connection.pid} has the port")
+            return
+        try:
+            self.seat = self._take(connected)
+        except (OSError, RingpassError) as error:
+            self._refuse(connected, pid, str(error))
+            return
+        self.history.sessions += 1
+        self._epoch += 1
+        self._write_record()
+        connection = self.seat.connection
+        log.info("event=guest-connected port=%s pid=%d", self.name, connection.pid)
+        connection.send()
+
+    def _take(self, connected: socket.socket) -> Seat:
+        """Return what a QEMU needs, which has the port from now on."""
+        plane, region = self._device.plane, self._region
+        with ExitStack() as undo:
+            number = self._ids.take()
+            undo.callback(self._ids.give, number)
+            pairs = Pairs(self.vectors)
+            undo.callback(pairs.close)
+            memory = self._device.regions.pools(region).fd
+            words = ivshmem.introduction(number, memory, pairs.doorbells, pairs.vectors)
+            connection = Connection(connected, words, self._ended)
+            undo.callback(connection.close)
+            who = peer.Guest(
+                connection.pid, connection.uid, self.name, region.id, self._wanted.extra_buffers
+            )
+            wires = Wires(plane, pairs, self.port)
+            guest = Guest(self._device, who, wires)
+            mailbox = Mailbox(
+                plane, region.id, self.record, self._answered, guest.answer, self._note_nonsense
+            )
+            mailbox.open(pairs.doorbells[0], pairs.vectors[0])
+            undo.callback(mailbox.close)
+            undo.callback(guest.close)
+            return Seat(number, connection, guest, wires, mailbox, undo.pop_all())
+
+    def _refuse(self, connected: socket.socket, pid: int, why: str) -> None:
+        self.history.refused += 1
+        log.warning("event=guest-refused port=%s pid=%d why=%r", self.name, pid, why)
+        connected.close()
+        self._listener.resume(PAUSE_S)
+
+    def _ended(self, _: Connection) -> None:
+        """The QEMU is gone."""
+        if self.seat is None:
+            return
+        log.info("event=guest-gone port=%s pid=%d", self.name, self.seat.connection.pid)
+        self._leave(self.seat)
+        self._listener.resume(PAUSE_S)
+
+    def _leave(self, seat: Seat) -> None:
+        """Take back all that a QEMU had. One that still runs sees that its record is nobody's."""
+        self.seat = None
+        self._answered = seat.mailbox.answered
+        self._write_record()
+        seat.mailbox.ring()
+        seat.undo.close()
+        self.note_broken()
+
+    def _note_nonsense(self, error: RingpassError) -> None:
+        self.history.violations += 1
+        self.history.record(error.why)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest that maps a port's region, and the QEMU that it runs in, played by a test.
+
+It has what a guest has and no more: the memory and the eventfds that came over the socket. Its
+driver is as simple as one can be.
+"""
+
+import array
+import mmap
+import os
+import select
+import socket
+import struct
+from pathlib import Path
+from typing import Any, Self
+
+from ringpass._dp import ffi
+from ringpass.netmap.abi import Body, LegacyRequest, Register, Request, chars
+from ringpass.netmap.session import Operation
+from ringpass.passthrough.guest import Op
+from tests.support.netmap import Answer, Ring, control, message, parse
+
+TX, RX = 1, 0
+_DIRECTORY_BYTES = 4096
+_WORD = struct.Struct("<q")
+
+
+class Refused(Exception):
+    """The server hung up."""
+
+
+class FakeQemu:
+    """A client of the ivshmem server at `path` whose device has `vectors`. A context manager."""
+
+    def __init__(self, path: Path, vectors: int) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(10)
+        self.socket.connect(os.fspath(path))
+        self.fds: list[int] = []
+        self.doorbells: list[int] = []
+        self.vectors: list[int] = []
+        try:
+            self.version, self.id = self._word()[0], self._word()[0]
+            number, memory = self._word()
+            assert (self.version, number) == (0, -1)
+            for _ in range(2 * vectors):
+                peer, fd = self._word()
+                assert peer in (0, self.id)
+                (self.doorbells if peer == 0 else self.vectors).append(fd)
+        except BaseException:
+            self.close()
+            raise
+        self.size = os.fstat(memory).st_size
+        self.memory = mmap.mmap(memory, self.size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End, as QEMU does when it is killed."""
+        self.socket.close()
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+
+    def extra_word(self, timeout: float) -> bytes:
+        """Return what else the server says within so many seconds."""
+        return self.socket.recv(4096) if select.select([self.socket], [], [], timeout)[0] else b""
+
+    def _word(self) -> tuple[int, int]:
+        data, controls, _, _ = self.socket.recvmsg(_WORD.size, socket.CMSG_SPACE(4))
+        if not data:
+            raise Refused
+        fds = array.array("i")
+        for _, _, rights in controls:
+            fds.frombytes(rights)
+        self.fds += fds
+        assert len(fds) <= 1
+        return _WORD.unpack(data)[0], fds[0] if fds else -1
+
+
+class FakeDriver:
+    """The driver of a guest in `qemu`. It says hello with `generation`."""
+
+    def __init__(self, qemu: FakeQemu, generation: int = 1) -> None:
+        self.qemu = qemu
+        self.generation = generation
+        self.base = ffi.cast("uint8_t *", ffi.from_buffer(qemu.memory))
+        directory: Any = ffi.cast("struct rp_directory *", self.base)
+        pool = directory.guest_pool
+        records: list[Any] = [
+            ffi.cast("struct rp_guest *", self.base + pool.offset + i * pool.objsize)
+            for i in range(pool.objtotal)
+        ]
+        self.csbs = directory.csb_pool
+        self.record: Any = next(row for row in records if row.peer == qemu.id)
+        self.page: Any = ffi.cast("struct rp_guest_request *", self.record + 1)
+
+    def hello(self) -> Answer:
+        """Begin."""
+        return self.ask(Op.HELLO)
+
+    def begin(self, op: int, number: int = 0, data: bytes = b"") -> None:
+        """Write a request and ring."""
+        self.page.op, self.page.open, self.page.bytes = op, number, len(data)
+        self.page.generation = self.generation
+        ffi.memmove(self.page.data, data, len(data))
+        self.page.sent = (self.record.answered + 1) % 2**32
+        self.doorbell(0)
+
+    def ask(self, op: int, number: int = 0, data: bytes = b"") -> Answer:
+        """Do a request and wait for its answer."""
+        self.begin(op, number, data)
+        while self.record.answered != self.page.sent:
+            self.wait(0)
+        return parse(bytes(ffi.buffer(self.record.answer, self.record.answer_bytes)))
+
+    def control(
+        self,
+        kind: int,
+        name: str,
+        body: Body | bytes | None = None,
+        options: bytes = b"",
+        number: int = 0,
+    ) -> Answer:
+        """Do an ioctl(NIOCCTRL) on the open `number`."""
+        data = message(Operation.CTRL, control(kind, name, body, options))
+        return self.ask(Op.CALL, number, data)
+
+    def register(
+        self, name: str = "rp0", number: int = 0, options: bytes = b"", **fields: int
+    ) -> Answer:
+        """Register rings; all of them unless `mode` says otherwise."""
+        body = Register(**{"mode": 1, **fields})
+        return self.control(Request.REGISTER, name, body, options, number)
+
+    def legacy(self, name: str, op: Operation = Operation.REGIF, **fields: int) -> Answer:
+        """Do an ioctl with the older `struct nmreq`."""
+        return self.ask(Op.CALL, 0, message(op, LegacyRequest(chars(name), **fields).pack()))
+
+    def close(self, number: int = 0) -> Answer:
+        """End the open `number`."""
+        return self.ask(Op.CLOSE, number)
+
+    def doorbell(self, vector: int) -> None:
+        """Write (0, `vector`) to the device's doorbell register."""
+        os.eventfd_write(self.qemu.doorbells[vector], 1)
+
+    def wait(self, vector: int, timeout: float = 10.0) -> None:
+        """Wait for an interrupt."""
+        fd = self.qemu.vectors[vector]
+        assert select.select([fd], [], [], timeout)[0], f"no interrupt on vector {vector}"
+        os.eventfd_read(fd)
+
+    def ring(self, ring: Ring) -> "FakeRing":
+        """Return a ring of an attachment."""
+        return FakeRing(self, ring)
+
+
+class FakeRing:
+    """A ring that a guest has open: netmap's words, and its communication block."""
+
+    def __init__(self, driver: FakeDriver, told: Ring) -> None:
+        self.told = told
+        self._driver = driver
+        self.ring: Any = ffi.cast("struct netmap_ring *", driver.base + told.ring_offset)
+        self.csb: Any = ffi.cast("struct rp_csb *", driver.base + driver.csbs.offset) + told.csb
+
+    def send(self, *frames: bytes) -> None:
+        """Put frames into a tx ring that the backend syncs, and kick."""
+        head = self.csb.atok.head
+        for frame in frames:
+            assert head != self.csb.ktoa.hwtail, "the ring is full"
+            slot = self.ring.slot[head]
+            ffi.memmove(self._buffer(slot), frame, len(frame))
+            slot.len, slot.flags = len(frame), 0
+            head = (head + 1) % self.ring.num_slots
+        self.csb.atok.cur = head
+        self.csb.atok.head = head
+        self._driver.doorbell(self.told.kick)
+
+    def receive(self, timeout: float = 10.0) -> list[bytes]:
+        """Wait for frames in an rx ring, and return all that are there."""
+        self.csb.atok.appl_need_kick = 1
+        if self.csb.ktoa.hwtail == self.csb.atok.head:
+            self._driver.wait(self.told.call, timeout)
+        self.csb.atok.appl_need_kick = 0
+        head, tail, frames = self.csb.atok.head, self.csb.ktoa.hwtail, []
+        while head != tail:
+            slot = self.ring.slot[head]
+            frames.append(bytes(ffi.buffer(self._buffer(slot), slot.len)))
+            head = (head + 1) % self.ring.num_slots
+        self.csb.atok.head = head
+        return frames
+
+    def _buffer(self, slot: Any) -> Any:
+        at = ffi.cast("uint8_t *", self.ring) + self.ring.buf_ofs
+        return at + slot.buf_idx * self.ring.nr_buf_size
