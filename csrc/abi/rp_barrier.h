@@ -29,29 +29,25 @@
  * a local variable; the variable is checked and used, the word never again.
  */
 #ifdef __KERNEL__
+/*
+ * The other party runs on another processor, whatever this kernel knows of: virt_*(),
+ * and the compiler's atomic operations, which no kernel for one processor weakens.
+ */
 #include <asm/barrier.h>
-#include <linux/atomic.h>
 #include <linux/compiler.h>
 #include <linux/processor.h>
 #define rp_load(p)	       READ_ONCE(*(p))
 #define rp_store(p, v)	       WRITE_ONCE(*(p), (v))
-#define rp_load_acquire(p)     smp_load_acquire(p)
-#define rp_store_release(p, v) smp_store_release((p), (v))
-#define rp_fence_full()	       smp_mb()
+#define rp_load_acquire(p)     virt_load_acquire(p)
+#define rp_store_release(p, v) virt_store_release((p), (v))
+#define rp_fence_full()	       virt_mb()
 #define rp_cpu_relax()	       cpu_relax()
-#define rp_claim(p)	       (xchg((p), 1) == 0)
-#define rp_replace(p, old, v)  (cmpxchg((p), (old), (v)) == (old))
-#define rp_add_fetch(p, n)     atomic64_add_return((n), (atomic64_t *)(void *)(p)) /* 64 bits */
 #else
 #define rp_load(p)	       __atomic_load_n((p), __ATOMIC_RELAXED)
 #define rp_store(p, v)	       __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define rp_load_acquire(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define rp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define rp_fence_full()	       __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define rp_claim(p)	       (__atomic_exchange_n((p), 1, __ATOMIC_ACQ_REL) == 0)
-#define rp_replace(p, old, v)  __sync_bool_compare_and_swap((p), (old), (v))
-#define rp_add_fetch(p, n)     __atomic_add_fetch((p), (n), __ATOMIC_SEQ_CST)
-#define rp_set_bits(p, mask)   ((void)__atomic_fetch_or((p), (mask), __ATOMIC_SEQ_CST))
 #if defined(__x86_64__) || defined(__i386__)
 #define rp_cpu_relax()	     __builtin_ia32_pause()
 /* Bring a line near, to be written: compilers use this instruction only if told that it exists. */
@@ -61,5 +57,10 @@
 #define rp_prefetch_write(p) __builtin_prefetch((p), 1)
 #endif
 #endif
+
+#define rp_claim(p)	      (__atomic_exchange_n((p), 1, __ATOMIC_ACQ_REL) == 0)
+#define rp_replace(p, old, v) __sync_bool_compare_and_swap((p), (old), (v))
+#define rp_add_fetch(p, n)    __atomic_add_fetch((p), (n), __ATOMIC_SEQ_CST)
+#define rp_set_bits(p, mask)  ((void)__atomic_fetch_or((p), (mask), __ATOMIC_SEQ_CST))
 
 #endif

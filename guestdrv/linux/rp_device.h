@@ -17,8 +17,10 @@
  * matters is read once, checked, and kept.
  *
  * Locks, outermost first: rtnl, rp_device.opens_lock, rp_open.lock,
- * rp_device.vectors_lock, rp_mailbox.lock. Calls that may sleep say so.
+ * rp_mailbox.lock, rp_device.vectors_lock; then rp_vector.lock, rp_ring.arm_lock,
+ * which interrupts take. Calls that may sleep say so.
  */
+#include <linux/interrupt.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -35,6 +37,7 @@
 
 #define RP_DRIVER_NAME "ringpass"
 #define RP_MAX_VECTORS 1024
+#define RP_MAX_RINGS   64 /* of a direction */
 
 struct rp_device;
 struct rp_open;
@@ -100,7 +103,7 @@ struct rp_open {
 struct rp_vector {
 	spinlock_t lock;
 	struct list_head rings; /* under lock */
-	char name[24];
+	char name[48];
 };
 
 struct rp_mailbox {
@@ -108,9 +111,9 @@ struct rp_mailbox {
 	wait_queue_head_t wait;
 	u32 sent;
 	u64 generation;
-	bool silent;	 /* said already that the backend does not answer */
-	u8 *answer;	 /* RP_GUEST_DATA_BYTES, a copy; under lock */
-	u8 *request;	 /* RP_GUEST_DATA_BYTES, for who puts a request together; under lock */
+	bool waiting; /* somebody does, for an answer */
+	bool failed;  /* said already that the backend does not answer, or nonsense */
+	u8 *answer;   /* RP_GUEST_DATA_BYTES, a copy; under lock */
 };
 
 /* A PCI device with a region of ours behind it. */
@@ -118,7 +121,7 @@ struct rp_device {
 	struct kref refs;
 	struct list_head all; /* of the devices of this driver */
 	struct pci_dev *pdev;
-	void __iomem *regs;  /* NULL when the device is gone; see rp_doorbell() */
+	void __iomem *regs;
 	u8 *base;	     /* the region, write-back; valid until the last reference goes */
 	u64 bytes;
 	phys_addr_t phys;    /* of the region, for mappings of programs */
@@ -127,7 +130,7 @@ struct rp_device {
 	const struct rp_guest *record;
 	struct rp_guest_request *request;
 	u32 peer; /* our id */
-	struct rp_port_info info; /* as of the last hello, but link, mtu and mac: as of the last look */
+	struct rp_port_info info; /* as of the last hello; link and mtu as of the last look */
 
 	struct rp_mailbox mailbox;
 	struct mutex vectors_lock;
@@ -135,12 +138,16 @@ struct rp_device {
 	u16 nvectors;
 	struct mutex opens_lock;
 	struct rp_open *opens[RP_GUEST_OPENS];
-	bool gone;	/* removed: no doorbell, no request any more */
-	struct work_struct changed; /* vector 0: look at the record */
+	bool gone;   /* removed: no doorbell, no request any more */
+	bool stale;  /* the backend knows our generation no more */
+	bool nudged; /* vector 0 came, and nobody waits for an answer */
+	struct work_struct look; /* at the record */
 	struct net_device *netdev;
 };
 
 /* --- the device: rp_pci.c ------------------------------------------------ */
+
+extern struct pci_driver rp_pci_driver;
 
 /**
  * rp_device_get() - find the device of a name
@@ -161,6 +168,33 @@ static inline bool rp_device_gone(const struct rp_device *d)
 
 /* rp_doorbell() - ring doorbell @vector of the backend; -1: there is none */
 void rp_doorbell(struct rp_device *d, int vector);
+
+/* --- what the backend says about the port: rp_record.c ------------------- */
+
+/**
+ * rp_device_find_record() - read and check the directory, and find our record
+ * Return: 0; -ENODEV when the memory has no directory of ours; -EPROTO with a message
+ * in the log
+ */
+int rp_device_find_record(struct rp_device *d);
+
+/**
+ * rp_device_read_info() - read and check the backend's record
+ * Return: 0, or -EPROTO with a message in the log
+ */
+int rp_device_read_info(struct rp_device *d, struct rp_port_info *info);
+
+/* --- vectors: rp_vector.c ------------------------------------------------ */
+
+int rp_vectors_init(struct rp_device *d);
+void rp_vectors_exit(struct rp_device *d);
+
+/* rp_vector_add() - have @r called on its vector, if it has one. May sleep */
+int rp_vector_add(struct rp_device *d, struct rp_ring *r);
+/* rp_vector_remove() - no call comes any more when this returns. May sleep */
+void rp_vector_remove(struct rp_device *d, struct rp_ring *r);
+/* rp_vectors_nudge() - as if all calls came, and kick the backend for all rings: it may have restarted */
+void rp_vectors_nudge(struct rp_device *d);
 
 /* --- opens and their rings: rp_open.c ------------------------------------ */
 
@@ -206,6 +240,8 @@ struct rp_ring *rp_open_ring(const struct rp_open *o, u16 dir, u16 index);
 /* rp_device_lose_opens() - all opens are dead from now on. May sleep */
 void rp_device_lose_opens(struct rp_device *d);
 
+/* --- rings: rp_ring.c ----------------------------------------------------- */
+
 /**
  * rp_ring_sync() - netmap's txsync or rxsync, but that it never waits
  *
@@ -220,6 +256,12 @@ void rp_device_lose_opens(struct rp_device *d);
  * be; -ENXIO when the open is dead. Any context, one caller a ring at a time
  */
 int rp_ring_sync(struct rp_ring *r);
+
+/**
+ * rp_ring_tail() - how far the other side has come, without a sync
+ * Return: false when it says something that cannot be
+ */
+bool rp_ring_tail(const struct rp_ring *r, u32 *tail);
 
 /* rp_ring_sent() - did the other side take all slots that the last sync gave it? */
 bool rp_ring_sent(const struct rp_ring *r);
@@ -247,20 +289,31 @@ static inline u8 *rp_buffer(const struct rp_device *d, u32 index)
 
 /* --- requests: rp_mailbox.c ---------------------------------------------- */
 
+/* What an answer consists of: a checked copy, valid until the mailbox's lock is given up. */
+struct rp_answer {
+	int error; /* the backend's: 0 or a negative errno */
+	const u8 *payload;
+	u32 bytes;
+	const u8 *attachment;
+	u32 attachment_bytes;
+};
+
+int rp_mailbox_init(struct rp_device *d);
+void rp_mailbox_exit(struct rp_device *d);
+irqreturn_t rp_mailbox_interrupt(int irq, void *device);
+
 /**
  * rp_mailbox_ask() - send one request and wait for its answer
  * @op:		enum rp_guest_op
  * @open:	number of the open, if it is about one
  * @head:	first part of the data; may be NULL
  * @data:	second part
- * @answer:	rp_nm_answer and what follows it, a checked copy; valid until the
- *		mailbox's lock is given up
  *
- * The caller holds d->mailbox.lock. Return: 0, or the backend's error, or -EPROTO,
- * -ETIMEDOUT, -ENODEV. May sleep
+ * The caller holds d->mailbox.lock. Return: 0, and @answer says what the backend did;
+ * -EMSGSIZE, -EPROTO, -ETIMEDOUT or -ENODEV when there is no answer. May sleep
  */
 int rp_mailbox_ask(struct rp_device *d, u32 op, u32 open, const void *head, u32 head_bytes,
-		   const void *data, u32 bytes, const struct rp_nm_answer **answer);
+		   const void *data, u32 bytes, struct rp_answer *answer);
 
 /* rp_mailbox_tell() - a request whose answer is only whether it was done. May sleep */
 int rp_mailbox_tell(struct rp_device *d, u32 op, u32 open, const void *data, u32 bytes);
@@ -283,8 +336,12 @@ void rp_netdev_suspend_rings(struct rp_device *d);
 /* rp_netdev_resume_rings() - give them back. May sleep; takes rtnl */
 void rp_netdev_resume_rings(struct rp_device *d);
 
-/* The record changed, or all opens died and the backend knows us again. Take rtnl. */
+/*
+ * The record changed; all opens died; the backend knows us again. rtnl is held.
+ * Between halt and restart the interface is detached.
+ */
 void rp_netdev_changed(struct rp_device *d);
+void rp_netdev_halt(struct rp_device *d);
 void rp_netdev_restart(struct rp_device *d);
 
 #endif

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The module. */
+#include <linux/module.h>
+
+#include "rp_device.h"
+
+static int __init rp_init(void)
+{
+	return pci_register_driver(&rp_pci_driver);
+}
+module_init(rp_init);
+
+static void __exit rp_exit(void)
+{
+	pci_unregister_driver(&rp_pci_driver);
+}
+module_exit(rp_exit);
+
+MODULE_DESCRIPTION("Ringpass ports: netmap rings of the host as interface and netmap device");
+MODULE_LICENSE("Dual BSD/GPL");

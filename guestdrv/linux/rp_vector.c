@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Vectors: interrupts that say that a ring moved. An interrupt is requested while a
+ * ring uses its vector, so what is not open costs the guest's processors none.
+ */
+#include <linux/slab.h>
+
+#include "rp_device.h"
+
+int rp_vectors_init(struct rp_device *d)
+{
+	mutex_init(&d->vectors_lock);
+	d->vector = kvcalloc(d->nvectors, sizeof(*d->vector), GFP_KERNEL);
+	if (!d->vector)
+		return -ENOMEM;
+	for (u16 i = 0; i < d->nvectors; i++) {
+		spin_lock_init(&d->vector[i].lock);
+		INIT_LIST_HEAD(&d->vector[i].rings);
+		snprintf(d->vector[i].name, sizeof(d->vector[i].name), "%s-%s-%u", RP_DRIVER_NAME,
+			 pci_name(d->pdev), i);
+	}
+	return 0;
+}
+
+void rp_vectors_exit(struct rp_device *d)
+{
+	kvfree(d->vector);
+	d->vector = NULL;
+}
+
+static void call(struct rp_ring *r)
+{
+	void (*called)(struct rp_ring *r) = smp_load_acquire(&r->called);
+
+	if (called)
+		called(r);
+	else
+		wake_up(&r->wait);
+}
+
+static void call_all(struct rp_vector *v)
+{
+	struct rp_ring *r;
+
+	list_for_each_entry(r, &v->rings, on_vector)
+		call(r);
+}
+
+static irqreturn_t vector_interrupt(int irq, void *vector)
+{
+	struct rp_vector *v = vector;
+
+	spin_lock(&v->lock);
+	call_all(v);
+	spin_unlock(&v->lock);
+	return IRQ_HANDLED;
+}
+
+int rp_vector_add(struct rp_device *d, struct rp_ring *r)
+{
+	struct rp_vector *v;
+	int ret = 0;
+
+	if (r->call < 0)
+		return 0;
+	v = &d->vector[r->call];
+	mutex_lock(&d->vectors_lock);
+	if (list_empty(&v->rings))
+		ret = request_irq(pci_irq_vector(d->pdev, r->call), vector_interrupt, 0, v->name,
+				  v);
+	if (!ret) {
+		spin_lock_irq(&v->lock);
+		list_add_tail(&r->on_vector, &v->rings);
+		spin_unlock_irq(&v->lock);
+	}
+	mutex_unlock(&d->vectors_lock);
+	return ret;
+}
+
+void rp_vector_remove(struct rp_device *d, struct rp_ring *r)
+{
+	struct rp_vector *v;
+
+	if (list_empty(&r->on_vector))
+		return;
+	v = &d->vector[r->call];
+	mutex_lock(&d->vectors_lock);
+	spin_lock_irq(&v->lock);
+	list_del_init(&r->on_vector);
+	spin_unlock_irq(&v->lock);
+	if (list_empty(&v->rings))
+		free_irq(pci_irq_vector(d->pdev, r->call), v);
+	mutex_unlock(&d->vectors_lock);
+}
+
+void rp_vectors_nudge(struct rp_device *d)
+{
+	struct rp_ring *r;
+
+	mutex_lock(&d->vectors_lock);
+	for (u16 i = 1; i < d->nvectors; i++) {
+		struct rp_vector *v = &d->vector[i];
+
+		spin_lock_irq(&v->lock);
+		list_for_each_entry(r, &v->rings, on_vector)
+			rp_doorbell(d, r->kick);
+		call_all(v);
+		spin_unlock_irq(&v->lock);
+	}
+	mutex_unlock(&d->vectors_lock);
+}
