@@ -72,7 +72,7 @@ struct rp_ring {
 	int peer_call; /* doorbell that wakes the other end of a pipe; -1: none */
 
 	spinlock_t arm_lock;
-	u32 armed; /* sleepers, under arm_lock */
+	u32 armed;		/* sleepers, under arm_lock */
 	wait_queue_head_t wait; /* woken by every call */
 	/* Instead of waking up @wait; in interrupt context, not after rp_open_close(). */
 	void (*called)(struct rp_ring *r);
@@ -122,14 +122,14 @@ struct rp_device {
 	struct list_head all; /* of the devices of this driver */
 	struct pci_dev *pdev;
 	void __iomem *regs;
-	u8 *base;	     /* the region, write-back; valid until the last reference goes */
+	u8 *base; /* the region, write-back; valid until the last reference goes */
 	u64 bytes;
-	phys_addr_t phys;    /* of the region, for mappings of programs */
+	phys_addr_t phys; /* of the region, for mappings of programs */
 	struct rp_view view;
 	struct rp_pool_info if_pool; /* checked, as the pools of the view */
 	const struct rp_guest *record;
 	struct rp_guest_request *request;
-	u32 peer; /* our id */
+	u32 peer;		  /* our id */
 	struct rp_port_info info; /* as of the last hello; link and mtu as of the last look */
 
 	struct rp_mailbox mailbox;
@@ -138,9 +138,9 @@ struct rp_device {
 	u16 nvectors;
 	struct mutex opens_lock;
 	struct rp_open *opens[RP_GUEST_OPENS];
-	bool gone;   /* removed: no doorbell, no request any more */
-	bool stale;  /* the backend knows our generation no more */
-	bool nudged; /* vector 0 came, and nobody waits for an answer */
+	bool gone;		 /* removed: no doorbell, no request any more */
+	bool stale;		 /* the backend knows our generation no more */
+	bool nudged;		 /* vector 0 came, and nobody waits for an answer */
 	struct work_struct look; /* at the record */
 	struct net_device *netdev;
 };

@@ -356,8 +356,8 @@ static void describe(struct net_device *netdev)
 	netdev->min_mtu = ETH_MIN_MTU;
 	netdev->max_mtu = info->mtu;
 	netdev->mtu = min_t(unsigned int, info->mtu, ETH_DATA_LEN);
-	netdev->features = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA |
-			   features_of(n->features);
+	netdev->features =
+		NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA | features_of(n->features);
 	netdev->hw_features = netdev->features & ~NETIF_F_RXCSUM & ~NETIF_F_HIGHDMA;
 	netdev->vlan_features = netdev->features;
 	netif_set_tso_max_size(netdev, GSO_LEGACY_MAX_SIZE);
@@ -365,9 +365,9 @@ static void describe(struct net_device *netdev)
 
 int rp_netdev_add(struct rp_device *d)
 {
-	struct net_device *netdev = alloc_netdev_mqs(sizeof(struct rp_netdev), "rp%d",
-						     NET_NAME_ENUM, ether_setup,
-						     d->info.tx_rings, d->info.rx_rings);
+	struct net_device *netdev =
+		alloc_netdev_mqs(sizeof(struct rp_netdev), "rp%d", NET_NAME_ENUM, ether_setup,
+				 d->info.tx_rings, d->info.rx_rings);
 	struct rp_netdev *n;
 	int ret;
 

@@ -39,7 +39,8 @@ struct rp_device *rp_device_get(const char *name, size_t len)
 	struct rp_device *d, *found = NULL;
 
 	mutex_lock(&devices_lock);
-	list_for_each_entry(d, &devices, all) {
+	list_for_each_entry(d, &devices, all)
+	{
 		if (!has_name(d, name, len))
 			continue;
 		found = d;
@@ -309,8 +310,7 @@ static int __maybe_unused rp_resume(struct device *device)
 static SIMPLE_DEV_PM_OPS(rp_pm_ops, rp_suspend, rp_resume);
 
 static const struct pci_device_id ids[] = {
-	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, PCI_DEVICE_ID_IVSHMEM) },
-	{}
+	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, PCI_DEVICE_ID_IVSHMEM) }, {}
 };
 MODULE_DEVICE_TABLE(pci, ids);
 

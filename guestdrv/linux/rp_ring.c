@@ -3,7 +3,7 @@
  * The syncs of a ring, with the backend or with the other end of a pipe, and how to
  * sleep until it moves. abi/rp_barrier.h draws the fences.
  */
-#include <linux/timekeeping.h>
+#include <linux/ktime.h>
 
 #include "pipe.h"
 #include "rp_device.h"

@@ -35,7 +35,7 @@ struct register_request {
 };
 
 static_assert(offsetof(struct register_request, offset) == 96, "header and sizes");
-static_assert(sizeof(struct register_request) == 96 + 64, "and the body");
+static_assert(sizeof(struct register_request) == 96 + 56, "and the body");
 
 int rp_wire_register(struct rp_open *o, const char *name)
 {
