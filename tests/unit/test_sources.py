@@ -15,7 +15,7 @@ SOURCES = sorted(
     if path.stat().st_size
 )
 
-LICENCE = re.compile(r"(/\* |# )SPDX-License-Identifier: (.+?)( \*/)?$")
+LICENCE = re.compile(r"(/\* |// |# )SPDX-License-Identifier: (.+?)( \*/)?$")
 
 
 def licence(source: Path) -> str | None:
