@@ -70,7 +70,7 @@ int rp_book_new(struct rp_book *b, const struct rp_book_head *head, struct rp_er
 		return rp_fail(err, errno, "no memory for a region's book of %llu bytes: %s",
 			       (unsigned long long)b->bytes, strerror(errno));
 	ret = map(b, &h, err);
-	if (ret == 0)
+	if (b->base)
 		memcpy(b->base, &h, sizeof(h));
 	return ret;
 }
@@ -90,7 +90,7 @@ int rp_book_resume(struct rp_book *b, const struct rp_book_head *head, int fd, s
 		return rp_fail(err, EINVAL, "the region's book has %llu bytes, not %llu",
 			       (unsigned long long)st.st_size, (unsigned long long)b->bytes);
 	ret = map(b, &h, err);
-	if (ret == 0 && memcmp(b->base, &h, sizeof(h)) != 0)
+	if (b->base && memcmp(b->base, &h, sizeof(h)) != 0)
 		ret = rp_fail(err, EINVAL, "the region's book is of another layout");
 	return ret;
 }

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 # are paths below csrc/, a file is of the first layer that matches. The facade's header is the
 # vocabulary of all layers (limits, configurations, reasons); what it declares is defined on top.
 PARTS = """
-    batch call copy csb csum dirty endpoint err guestmem idle kring lock offload partial pipe pool
-    quiet region relay sigbus state stats virtq virtq_resume virtq_used vnet zcopy
+    batch book call copy csb csum dirty endpoint err guestmem idle kring lock offload partial pipe
+    pool quiet region relay sigbus state stats virtq virtq_resume virtq_used vnet zcopy
 """
 C_LAYERS: Mapping[str, Sequence[str]] = {
     "abi": ["abi/*"],
