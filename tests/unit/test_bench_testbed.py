@@ -139,11 +139,12 @@ def test_cpu_seconds_are_those_of_all_threads() -> None:
 
 
 def test_the_difference_of_two_usages_is_what_lies_between() -> None:
-    first = Usage(1.0, 0.5, 100, 6000, 6000, drops=Counter(full=2))
-    second = Usage(3.0, 0.75, 300, 18000, 18000, drops=Counter(full=5, mtu=1))
+    first = Usage(1.0, 0.5, 100, 6000, 6000, kicks=7, calls=1, drops=Counter(full=2))
+    second = Usage(3.0, 0.75, 300, 18000, 18000, kicks=9, calls=2, drops=Counter(full=5, mtu=1))
     between = second - first
     assert (between.at_s, between.cpu_s, between.frames) == (2.0, 0.25, 200)
     assert (between.bytes, between.copied) == (12000, 12000)
+    assert (between.kicks, between.calls) == (2, 1)
     assert between.drops == {"full": 3, "mtu": 1}
 
 

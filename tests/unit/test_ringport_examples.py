@@ -13,7 +13,7 @@ import pytest
 import ringpass
 from ringport import Port
 from ringport.bridge import Bridge
-from ringport.examples import bridge, counter, generator, responder, sink
+from ringport.examples import bridge, counter, flood, generator, responder, sink
 from ringport.examples import filter as udp_filter
 
 HOST = socket.inet_aton("10.0.0.9")
@@ -172,3 +172,38 @@ def test_both_directions_of_a_bridge_are_counted(backend: ringpass.Backend) -> N
         assert len(receive(b)) == 3
         assert [len(frame) for frame in receive(a)] == [100]
         assert [(way.slots, way.bytes) for way in joined.directions] == [(3, 180), (1, 100)]
+
+
+def test_a_flood_is_counted_by_its_receiver(backend: ringpass.Backend) -> None:
+    with backend.open("vale0:a") as a, backend.open("vale0:b") as b:
+        sender, receiver = flood.Sender(a, 64, b"\xff" * 6), flood.Receiver(b)
+        for _ in range(5):  # several times around the rings
+            while sender.step(300):
+                receiver.step()
+                if sender.sent % 1500 == 0:
+                    break
+        receiver.step()
+        send(a, echo(1))  # which is none of them
+        assert receiver.step() == 0
+        assert (receiver.frames, receiver.expected, receiver.late) == (7500, 7500, 0)
+        sender.sent = 7510  # ten of them never leave
+        assert sender.step(1) == 1
+        assert receiver.step() == 1
+        assert receiver.expected - receiver.frames == 10
+
+
+def test_a_flood_says_what_it_did(
+    backend: ringpass.Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = flood.parse(["send", "vale0:a", "--count", "3000", "--size", "100"])
+    with backend.open("vale0:p{1") as a, backend.open("vale0:p}1") as b:
+        taker = threading.Thread(target=lambda: sums.update(flood.receive(b, options)))
+        sums: dict[str, float] = {}
+        taker.start()
+        sent = flood.send(a, options)
+        taker.join(10)
+    assert sent["frames"] == sums["frames"] == 3000
+    assert (sums["missing"], sums["late"]) == (0, 0)
+    with pytest.raises(SystemExit):
+        flood.parse(["send", "vale0:a", "--size", "29"])
+    assert "30 to 2048" in capsys.readouterr().err

@@ -21,6 +21,8 @@ class Bench(NamedTuple):
     """How long each of these takes, likewise."""
     counts: bool = False
     """It counts what repeats exactly: once is enough, and there is nothing to wait for."""
+    guests: bool = False
+    """It measures between guests, which are linked in several ways."""
 
 
 BENCHES = (
@@ -68,10 +70,11 @@ BENCHES = (
     ),
     Bench(
         name="g2g",
-        summary="From a real guest to a real guest through a daemon: flood, TCP, RTT, idle.",
+        summary="From a real guest to a real guest, each way: flood, TCP, UDP, RTT, idle.",
         module="ringpass.bench.g2g",
         runs=5,
         seconds=1.0,
+        guests=True,
     ),
     Bench(
         name="instructions",

@@ -17,6 +17,8 @@ class Options:
     """Shell patterns of case names."""
     sizes: Sequence[int] = ()
     cores: Sequence[int] = ()
+    ways: Sequence[str] = ()
+    """Between guests, whole or words of them: `vhost-vale`, `pipe`."""
 
     def want(self, case: str, size: int, cores: int) -> bool:
         """Tell whether to measure `case` with frames of `size` bytes on so many cores."""

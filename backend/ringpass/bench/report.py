@@ -93,7 +93,7 @@ class Row(msgspec.Struct, kw_only=True):
     retransmits: int | None = None
     """Of TCP, in all runs."""
     rtt_us: dict[str, float] | None = None
-    """min, median and p99 of every round trip of all runs."""
+    """min, median, p90 and p99 of every round trip of all runs."""
     drops: dict[str, int] | None = None
     """Frames that a daemon did not deliver, by reason, in all runs."""
     kicks: float | None = None
@@ -102,6 +102,12 @@ class Row(msgspec.Struct, kw_only=True):
     """Notifications a frame of front ends."""
     backend_cores: float | None = None
     """CPU time of a daemon divided by time."""
+    guest_cores: float | None = None
+    """CPU time of the processes that guests run in, together, divided by time."""
+    kicks_per_frame: float | None = None
+    """Notifications of a daemon by front ends, for each frame that it delivered."""
+    calls_per_frame: float | None = None
+    """Notifications of front ends by a daemon, likewise."""
 
 
 class Report(msgspec.Struct, kw_only=True):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -75,6 +76,12 @@ class Testbed:
     def status(self) -> Status:
         """Ask the daemon for its status."""
         return self.client.ask(Status, "status")
+
+    def set_policy(self, policy: str) -> None:
+        """Let the daemon's one worker do as `policy` says when it has no work."""
+        tables = tomllib.loads(self._toml)
+        tables["daemon"]["workers"] = [{"policy": policy}]
+        self.client.call("apply", config=tables, source=CONFIG, dry_run=False)
 
     def boot(self, guests: Sequence[Guest], timeout: float = 90.0) -> None:
         """Start `guests` at the same time and wait until each has a shell."""

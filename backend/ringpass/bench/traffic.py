@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ringpass.bench.tools import PACKET, SINK_FILE, Tool
 from ringpass.errors import RingpassError
 from ringpass.vm.guest import Guest
 
-SINK_FILE = "/tmp/sink.json"  # noqa: S108  in the guest
 #: Seconds that a program in a guest may take longer than it was told to: guests are slow.
 SLACK_S = 60.0
+
+#: Bytes of payload of a datagram: an Ethernet frame of 1500 bytes beside its header.
+UDP_BYTES = 1472
 
 _TIME = re.compile(r"time=([0-9.]+) ms")
 
@@ -31,8 +34,6 @@ class Sunk(msgspec.Struct):
     frames: int
     pps: float
     missing: int
-    late: int
-    mode: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,18 @@ def tcp(
     )
 
 
+def udp(guest: Guest, address: str, seconds: float) -> float:
+    """Send by UDP from `guest` as fast as it can; return the Gbit/s of payload that arrive.
+
+    The server at `address` has been started; iperf3 knows whole seconds only.
+    """
+    whole = math.ceil(seconds)
+    command = f"iperf3 -J -i 0 -u -b 0 -l {UDP_BYTES} -c {address} -t {whole}"
+    output = guest.check(command, whole + SLACK_S)
+    end = msgspec.json.decode(output[output.index("{") :])["end"]
+    return float(end["sum_received"]["bits_per_second"]) / 1e9
+
+
 def flood(
     sender: Guest,
     receiver: Guest,
@@ -103,25 +116,43 @@ def flood(
     seconds: float,
     sender_nic: str = "eth0",
     receiver_nic: str = "eth0",
+    tool: Tool = PACKET,
+    counter: Tool | None = None,
 ) -> Flood:
-    """Send frames of `size` bytes for `seconds`; the receiver counts them where they enter it."""
+    """Send frames of `size` bytes for `seconds`; the receiver counts them where they enter it.
+
+    It counts with `tool`, too, unless there is a `counter`.
+    """
     mac = hardware_address(receiver, receiver_nic)
-    receiver.check(f"rp-sink --background {SINK_FILE} --idle 0.3 {shlex.quote(receiver_nic)}")
-    sent = flood_to(sender, mac, size=size, seconds=seconds, nic=sender_nic)
-    sunk = msgspec.json.decode(
-        receiver.check(
-            f"until [ -e {SINK_FILE} ]; do sleep 0.1; done; cat {SINK_FILE}; rm {SINK_FILE}",
-            SLACK_S,
-        ),
-        type=Sunk,
-    )
+    begin_count(receiver, receiver_nic, counter or tool)
+    sent = flood_to(sender, mac, size=size, seconds=seconds, nic=sender_nic, tool=tool)
+    sunk = end_count(receiver)
     return Flood(sent.frames, sent.pps, sunk.frames, sunk.pps, sunk.missing)
 
 
-def flood_to(sender: Guest, mac: str, *, size: int, seconds: float, nic: str = "eth0") -> Flooded:
+def flood_to(
+    sender: Guest,
+    mac: str,
+    *,
+    size: int,
+    seconds: float,
+    nic: str = "eth0",
+    tool: Tool = PACKET,
+) -> Flooded:
     """Send frames of `size` bytes to `mac` for `seconds`, whoever receives them."""
-    command = f"rp-flood --size {size} --seconds {seconds:g} --dst {mac} {shlex.quote(nic)}"
+    command = tool.send.format(nic=shlex.quote(nic), mac=mac, size=size, seconds=seconds)
     return msgspec.json.decode(sender.check(command, seconds + SLACK_S), type=Flooded)
+
+
+def begin_count(receiver: Guest, nic: str, tool: Tool) -> None:
+    """Begin to count the frames of a flood that come to `nic`."""
+    receiver.check(tool.receive.format(nic=shlex.quote(nic)), SLACK_S)
+
+
+def end_count(receiver: Guest) -> Sunk:
+    """Return what has been counted, when the flood is over."""
+    command = f"until [ -e {SINK_FILE} ]; do sleep 0.1; done; cat {SINK_FILE}; rm {SINK_FILE}"
+    return msgspec.json.decode(receiver.check(command, SLACK_S), type=Sunk)
 
 
 def hardware_address(guest: Guest, nic: str) -> str:

@@ -23,6 +23,10 @@ class Usage:
     """Of these frames."""
     copied: int
     """Bytes of payload that were copied."""
+    kicks: int
+    """Notifications from front ends."""
+    calls: int
+    """Notifications to front ends."""
     drops: Counter[str]
     """Frames that were not delivered, by reason."""
 
@@ -40,6 +44,8 @@ class Usage:
             frames=sum(ring.frames for ring in delivered),
             bytes=sum(ring.bytes for ring in delivered),
             copied=sum(ring.copied for ring in rings),
+            kicks=sum(ring.kicks for ring in rings),
+            calls=sum(ring.calls for ring in rings),
             drops=drops,
         )
 
@@ -50,6 +56,8 @@ class Usage:
             frames=self.frames - other.frames,
             bytes=self.bytes - other.bytes,
             copied=self.copied - other.copied,
+            kicks=self.kicks - other.kicks,
+            calls=self.calls - other.calls,
             drops=self.drops - other.drops,
         )
 

@@ -38,27 +38,48 @@ Case = Annotated[
 ]
 
 
+Runs = Annotated[int, typer.Option(min=1, help="Take so many samples of each case.")]
+Seconds = Annotated[float, typer.Option(min=0.001, help="Let each sample take so long.")]
+Size = Annotated[list[int] | None, typer.Option(help="Only frames of so many bytes.")]
+Cores = Annotated[list[int] | None, typer.Option(help="Only cases that use so many cores.")]
+Via = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this way between the guests: passthrough-vale, chain, pipe, qemu, ..."),
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print a table of ways, in Markdown.")]
+
+
 def _timed(chosen: bench.Bench) -> Callable[..., None]:
     def command(
         json: output.Json = False,
         plot: Plot = None,
-        runs: Annotated[
-            int, typer.Option(min=1, help="Take so many samples of each case.")
-        ] = chosen.runs,
-        seconds: Annotated[
-            float, typer.Option(min=0.001, help="Let each sample take so long.")
-        ] = chosen.seconds,
+        runs: Runs = chosen.runs,
+        seconds: Seconds = chosen.seconds,
         case: Case = None,
-        size: Annotated[
-            list[int] | None, typer.Option(help="Only frames of so many bytes.")
-        ] = None,
-        cores: Annotated[
-            list[int] | None, typer.Option(help="Only cases that use so many cores.")
-        ] = None,
+        size: Size = None,
+        cores: Cores = None,
     ) -> None:
         enter_own_session(output.say)
         options = Options(runs, seconds, case or (), size or (), cores or ())
         _run(chosen, options, plot, json, _print)
+
+    return command
+
+
+def _between_guests(chosen: bench.Bench) -> Callable[..., None]:
+    def command(
+        json: output.Json = False,
+        markdown: Markdown = False,
+        plot: Plot = None,
+        runs: Runs = chosen.runs,
+        seconds: Seconds = chosen.seconds,
+        case: Case = None,
+        via: Via = None,
+        size: Size = None,
+    ) -> None:
+        enter_own_session(output.say)
+        options = Options(runs, seconds, case or (), size or (), ways=via or ())
+        _run(chosen, options, plot, json, _print_markdown if markdown else _print)
 
     return command
 
@@ -71,7 +92,8 @@ def _counted(chosen: bench.Bench) -> Callable[..., None]:
 
 
 for _bench in bench.BENCHES:
-    app.command(_bench.name, help=_bench.summary)((_counted if _bench.counts else _timed)(_bench))
+    _make = _counted if _bench.counts else _between_guests if _bench.guests else _timed
+    app.command(_bench.name, help=_bench.summary)(_make(_bench))
 
 
 def _run(
@@ -91,6 +113,12 @@ def _run(
         output.print_json(report)
     else:
         print_table(report)
+
+
+def _print_markdown(report: Report) -> None:
+    from ringpass.bench.g2g.table import markdown
+
+    typer.echo(markdown(report.rows))
 
 
 def _print_counted(report: Report) -> None:

@@ -1,26 +1,31 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`bench g2g`: from a real guest to a real guest, through a daemon's VALE switches.
+"""`bench g2g`: from a real guest to a real guest, through ports of a daemon.
 
     vm1                                                        vm2
     eth0 --- vale0:vm1 ====== switch ====== vale0:vm2 ------- eth0
     eth1 --- valenull:vm1, which throws frames away: a reference
     ...      more links, each with a switch of its own, or a network of QEMU's
+    rp0 ---- a port that is passed through: its rings are the guest's memory
 
-One pair of guests has all the links that are wanted, so it boots once. What is compared is
-measured in turn: all cases of one metric and size, and their references, make a round.
+`ways` has the ways to link guests, `cases` what is measured on each. One pair of guests has all the
+links that are wanted, so it boots once. What is compared is measured in turn: all cases of one
+metric and size, and their references, make a round.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 
 from ringpass.bench.g2g.cases import CASES, Case
-from ringpass.bench.g2g.pair import Pair, booted, tap_network
+from ringpass.bench.g2g.link import Link
+from ringpass.bench.g2g.pair import Pair, booted
 from ringpass.bench.g2g.rounds import measure_round
+from ringpass.bench.g2g.ways import LINKS
 from ringpass.bench.machine import two_cpus
 from ringpass.bench.measure import Options
 from ringpass.bench.report import Row
 from ringpass.errors import RingpassError
+from ringpass.netlink import private_network
 
 Talk = Callable[[str], None]
 
@@ -29,27 +34,51 @@ def measure(options: Options, talk: Talk) -> list[Row]:
     """Measure all wanted cases with guests of User-mode Linux, then with QEMU's."""
     rows: list[Row] = []
     for label, cases in groupby(CASES, lambda case: case.label):
-        wanted = [case for case in cases if options.want(case.name, case.size, 2)]
+        wanted = [
+            case
+            for case in cases
+            if options.want(case.name, case.size, 2) and case.passes(options.ways)
+        ]
         if wanted:
             rows += with_guests(label, wanted, options, talk)
     return rows
 
 
 def with_guests(label: str, wanted: Sequence[Case], options: Options, talk: Talk) -> list[Row]:
-    """Boot a pair of guests and measure the cases `wanted` between them."""
+    """Boot guests and measure the cases `wanted` between them."""
+    names = {name for case in wanted for name in (case.link, *case.refs)}
+    links = [link for link in LINKS.values() if link.name in names]
     with ExitStack() as stack:
-        if any(case.ref == "tap" for case in wanted):
+        if any(link.private_network for link in links):
             try:
-                stack.enter_context(tap_network())
+                stack.enter_context(devices(links))
             except RingpassError as error:
-                talk(f"leaving out what needs tap devices: {error}")
-                wanted = [case for case in wanted if case.ref != "tap"]
+                talk(f"leaving out what needs devices of the host: {error}")
+                links = [link for link in links if not link.private_network]
+                wanted = measurable(wanted, links)
         if not wanted:
             return []
-        talk(f"booting two guests ({label})")
-        links = {name for case in wanted for name in (case.link, case.ref)}
+        talk(f"booting guests ({label})")
         pair = stack.enter_context(booted(label, links, two_cpus()))
         return all_rows(pair, wanted, options, talk)
+
+
+@contextmanager
+def devices(links: Sequence[Link]) -> Iterator[None]:
+    """Make what `links` need of the host's kernel, in a network namespace of our own.
+
+    Raises RingpassError if this process may not.
+    """
+    with private_network():
+        for link in links:
+            link.make_devices()
+        yield
+
+
+def measurable(cases: Sequence[Case], links: Sequence[Link]) -> list[Case]:
+    """Return those of `cases` that can be measured on `links`, beside some of their references."""
+    there = {link.name for link in links}
+    return [case for case in cases if case.link in there and there.intersection(case.refs)]
 
 
 def all_rows(pair: Pair, wanted: Sequence[Case], options: Options, talk: Talk) -> list[Row]:

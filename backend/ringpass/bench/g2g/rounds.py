@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A round: cases of one metric and size and their references, measured in turn.
 
-What a row's ns is the time of: a frame for a flood, 1000 bytes of payload for TCP, a round trip,
-CPU time in a second for the idle daemon. So the ratio is that of times for each: half the
+What a row's ns is the time of: a frame for a flood, 1000 bytes of payload for TCP and UDP, a round
+trip, CPU time in a second for the idle daemon. So the ratio is that of times for each: half the
 throughput of its reference is a ratio of 2.
 """
 
@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from statistics import median, quantiles
 
 from ringpass.bench import traffic
-from ringpass.bench.g2g.cases import REFERENCES, TCP_UNIT, Case
+from ringpass.bench.g2g.cases import REFERENCES, STREAM_UNIT, Case
+from ringpass.bench.g2g.link import Link
 from ringpass.bench.g2g.pair import Pair
+from ringpass.bench.g2g.ways import LIMIT, LINKS
 from ringpass.bench.measure import Options, in_turn
 from ringpass.bench.report import Row, rounded, row
+from ringpass.bench.tools import Tool
 from ringpass.bench.usage import Usage
 
-#: Behind the null port: a locally administered address that nobody has.
-NOBODY = "02:00:00:00:00:09"
 PINGS = 200
 IDLE_S = 5.0
 IDLE_LIMIT_NS = 5e6
@@ -31,32 +32,42 @@ def measure_round(pair: Pair, cases: Sequence[Case], options: Options) -> dict[C
     In a flood vm1 has a core for itself, vm2 and the daemon have the other. Else all of them run
     where the scheduler puts them.
     """
-    kind = KINDS[cases[0].metric]
-    threads = pair.apart() if cases[0].metric == "flood" else pair.anywhere()
-    links = dict.fromkeys(name for case in cases for name in (case.link, case.ref))
-    meters = {link: kind(pair, link, cases[0], options) for link in links}
-    samples = dict(zip(meters, in_turn(options.runs, *meters.values()), strict=True))
-    return {
-        case: meters[case.link].row(case, threads, samples[case.link], samples[case.ref])
-        for case in cases
+    first = cases[0]
+    threads = pair.apart() if first.metric == "flood" else pair.anywhere()
+    there = {link.name for link in pair.links}
+    refs = {case: [(name, case.ref_tool) for name in case.refs if name in there] for case in cases}
+    wanted = dict.fromkeys(what for case in cases for what in [(case.link, case.tool), *refs[case]])
+    meters = {
+        what: KINDS[first.metric](pair, LINKS[what[0]], what[1], first, options) for what in wanted
     }
+    with pair.policy(first.policy):
+        samples = dict(zip(meters, in_turn(options.runs, *meters.values()), strict=True))
+    rows = {}
+    for case in cases:
+        mine = case.link, case.tool
+        best = min((samples[ref] for ref in refs[case]), key=median)
+        rows[case] = meters[mine].row(case, threads, samples[mine], best)
+    return rows
 
 
 class Meter:
     """Takes samples of one link, in ns, and adds up what the daemon did and used meanwhile."""
 
-    def __init__(self, pair: Pair, link: str, case: Case, options: Options) -> None:
+    def __init__(self, pair: Pair, link: Link, tool: Tool, case: Case, options: Options) -> None:
         self.pair = pair
         self.link = link
+        self.tool = tool
         self.size = case.size
         self.streams = case.streams
         self.options = options
         self.used: list[Usage] = []
+        self.guests_cpu_s = 0.0
 
     def __call__(self) -> float:
-        before = self.pair.bed.usage()
+        before, guests_before = self.pair.bed.usage(), self.pair.guests_cpu_s()
         ns = self.sample()
         self.used.append(self.pair.bed.usage() - before)
+        self.guests_cpu_s += self.pair.guests_cpu_s() - guests_before
         return ns
 
     def sample(self) -> float:
@@ -76,9 +87,9 @@ class Meter:
     ) -> Row:
         """Return the row of `case`, whose link this is."""
         drops = sum((usage.drops for usage in self.used), Counter[str]())
-        bits = 8 * case.size if case.metric in ("flood", "tcp") else 0
-        cpu_s = sum(usage.cpu_s for usage in self.used)
+        bits = 8 * case.size if case.metric in ("flood", "tcp", "udp") else 0
         seconds = sum(usage.at_s for usage in self.used)
+        frames = sum(usage.frames for usage in self.used)
         return row(
             case.name,
             case.size,
@@ -87,34 +98,27 @@ class Meter:
             ref_samples=ref_samples,
             goal=case.goal,
             threads=threads,
-            via="vhost-vale",
+            via=case.via,
             label=case.label,
             metric=case.metric,
             gbps=rounded(bits / median(samples)) if bits else None,
             ref_gbps=rounded(bits / median(ref_samples)) if bits else None,
             drops={reason: n for reason, n in drops.items() if reason != "discard"},
-            backend_cores=rounded(cpu_s / seconds),
+            backend_cores=rounded(sum(usage.cpu_s for usage in self.used) / seconds),
+            guest_cores=rounded(self.guests_cpu_s / seconds),
+            kicks_per_frame=each(sum(usage.kicks for usage in self.used), frames),
+            calls_per_frame=each(sum(usage.calls for usage in self.used), frames),
             **self.more(),
         )
 
 
 class Flood(Meter):
-    """A flood, which the receiver counts in its driver; into the null port, the sender does."""
+    """A flood, which the receiver counts where frames enter it."""
 
     lost = 0
 
     def sample(self) -> float:
-        pair, nic, seconds = self.pair, self.pair.nic(self.link), self.options.seconds
-        if self.link == "null":
-            sent = traffic.flood_to(pair.vm1, NOBODY, size=self.size, seconds=seconds, nic=nic)
-            return 1e9 / sent.pps
-        done = traffic.flood(
-            *(pair.vm1, pair.vm2),
-            size=self.size,
-            seconds=seconds,
-            sender_nic=nic,
-            receiver_nic=nic,
-        )
+        done = self.link.flood(self.pair, self.tool, self.size, self.options.seconds)
         self.lost += done.missing
         return 1e9 / done.pps
 
@@ -130,35 +134,45 @@ class Tcp(Meter):
     def sample(self) -> float:
         done = traffic.tcp(
             self.pair.vm1,
-            self.pair.address(self.link),
+            self.link.address(self.pair),
             self.options.seconds,
             streams=self.streams,
         )
         self.retransmits += done.retransmits
-        return TCP_UNIT * 8 / done.gbps
+        return STREAM_UNIT * 8 / done.gbps
 
     def more(self) -> dict[str, object]:
         return {"retransmits": self.retransmits}
 
 
+class Udp(Meter):
+    """A stream of datagrams to the other guest, as fast as they go."""
+
+    def sample(self) -> float:
+        address = self.link.address(self.pair)
+        return STREAM_UNIT * 8 / traffic.udp(self.pair.vm1, address, self.options.seconds)
+
+
 class Rtt(Meter):
     """Pings of the other guest, or of the sender itself."""
 
-    def __init__(self, pair: Pair, link: str, case: Case, options: Options) -> None:
-        super().__init__(pair, link, case, options)
+    def __init__(self, pair: Pair, link: Link, tool: Tool, case: Case, options: Options) -> None:
+        super().__init__(pair, link, tool, case, options)
         self.times: list[float] = []
 
     def sample(self) -> float:
-        times = traffic.ping(self.pair.vm1, self.pair.address(self.link), PINGS)
+        times = traffic.ping(self.pair.vm1, self.link.address(self.pair), PINGS)
         self.times += times
         return median(times) * 1e3
 
     def more(self) -> dict[str, object]:
+        percents = quantiles(self.times, n=100, method="inclusive")
         return {
             "rtt_us": {
                 "min": rounded(min(self.times)),
                 "median": rounded(median(self.times)),
-                "p99": rounded(quantiles(self.times, n=100, method="inclusive")[98]),
+                "p90": rounded(percents[89]),
+                "p99": rounded(percents[98]),
             }
         }
 
@@ -167,7 +181,7 @@ class Idle(Meter):
     """The CPU time of the daemon while nobody sends anything; its limit is a constant."""
 
     def sample(self) -> float:
-        if self.link == "limit":
+        if self.link is LIMIT:
             return IDLE_LIMIT_NS
         before = self.pair.bed.usage()
         time.sleep(IDLE_S / self.options.runs)
@@ -175,4 +189,15 @@ class Idle(Meter):
         return max(usage.cpu_s / usage.at_s * 1e9, 1.0)
 
 
-KINDS: dict[str, type[Meter]] = {"flood": Flood, "tcp": Tcp, "rtt": Rtt, "idle": Idle}
+KINDS: dict[str, type[Meter]] = {
+    "flood": Flood,
+    "tcp": Tcp,
+    "udp": Udp,
+    "rtt": Rtt,
+    "idle": Idle,
+}
+
+
+def each(total: int, frames: int) -> float | None:
+    """Return `total` for each of `frames`, None if there were none."""
+    return rounded(total / frames) if frames else None

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a way to link guests is. Each kind has a file in `ways`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from ringpass.bench import traffic
+from ringpass.bench.tools import Tool
+
+if TYPE_CHECKING:
+    from ringpass.bench.g2g.pair import Pair
+
+
+class Card(NamedTuple):
+    """A network card of a guest: on a port of the daemon, or on a network of QEMU's own."""
+
+    port: str = ""
+    """The port."""
+    netdev: str = ""
+    """That network: options of QEMU's -netdev. {directory} stands for one of the bench."""
+    passthrough: bool = False
+    """Whether the port's memory itself is the card, and not virtio."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A way from guest vm1 to guest vm2: a card of each. Other ways change what differs."""
+
+    name: str
+    via: str
+    """The front end and the kind of port that frames pass, as rows have it."""
+    cards: tuple[Card | None, ...] = (None, None)
+    """That of vm1, of vm2, ..."""
+    tables: str = ""
+    """What the daemon's configuration has for it, in TOML."""
+
+    private_network: ClassVar[bool] = False
+    """Whether it needs devices of the host's kernel, in a network namespace of our own."""
+
+    def make_devices(self) -> None:
+        """Make these devices, in that namespace; they vanish with it."""
+
+    def address(self, pair: "Pair") -> str:
+        """Return where the receiver is, for the sender's stack."""
+        return pair.address(self, 2)
+
+    def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
+        """Flood the receiver, which counts."""
+        return traffic.flood(
+            *(pair.vm1, pair.vm2),
+            size=size,
+            seconds=seconds,
+            sender_nic=pair.nic(self, 1),
+            receiver_nic=pair.nic(self, 2),
+            tool=tool,
+        )

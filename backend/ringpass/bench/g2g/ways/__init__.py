@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The ways to link guests, by name."""
+
+from ringpass.bench.g2g.link import Link
+from ringpass.bench.g2g.ways import netdevs, vhost
+
+
+class Loopback(Link):
+    """No way to another guest: the sender's own."""
+
+    def address(self, _pair: object) -> str:
+        return "127.0.0.1"
+
+
+#: No way at all: what is measured has a constant limit.
+LIMIT = Link("limit", "limit")
+
+LINKS: dict[str, Link] = {
+    link.name: link
+    for link in (*vhost.LINKS, *netdevs.LINKS, Loopback("loopback", "loopback"), LIMIT)
+}

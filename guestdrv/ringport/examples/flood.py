@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Flood a port, `... flood send vale0:a`, or count what does: `... flood receive vale0:b`.
+
+The frames are those of the guest image's rp-flood, so either counts what the other sends. At the
+end there is a line of JSON: frames, frames a second (pps), and what is missing by their numbers.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import ringport
+
+ETHERTYPE = 0x88B5
+HEADER_BYTES = 30
+#: Where in a frame its kind is, and its number.
+TYPE_AT, NUMBER_AT = 12, 14
+MOST = 1024
+
+
+class Sender:
+    """Sends numbered frames, all of one size, as many at a time as there is room for."""
+
+    def __init__(self, port: ringport.Port, size: int, to: bytes) -> None:
+        self.port = port
+        self.size = size
+        self.sent = 0
+        head = to + bytes.fromhex("020000000001") + ETHERTYPE.to_bytes(2)
+        # Number 0; the length; stream 0; a payload of zeros, which does not vary.
+        self.frame = np.frombuffer((head + bytes(8) + size.to_bytes(4)).ljust(size, b"\0"), "u1")
+        self.numbers = np.arange(MOST, dtype=">u8")
+        #: Buffers that hold a frame already: only its number changes.
+        self.written = np.zeros(port.tx[0].num_bufs, np.bool_)
+
+    def step(self, most: int = MOST) -> int:
+        """Send what there is room for, at most so many frames; return how many those were."""
+        batch = self.port.tx[0].batch(min(most, MOST))
+        count = len(batch)
+        if count:
+            buffers = batch.buf_idx
+            if not self.written[buffers].all():
+                batch.set_rows(self.frame)
+                self.written[buffers] = True
+            batch.set_field(NUMBER_AT, self.numbers[:count] + self.sent, ">u8")
+            batch.lengths = self.size
+            batch.flags = 0
+            batch.advance()
+            self.sent += count
+        self.port.txsync()
+        return count
+
+
+class Receiver:
+    """Counts frames of senders, by what they say of themselves, and gives them back."""
+
+    def __init__(self, port: ringport.Port) -> None:
+        self.port = port
+        self.frames = 0
+        self.late = 0
+        self.expected = 0
+
+    def step(self) -> int:
+        """Take what has come; return how many frames of senders that were."""
+        self.port.rxsync()
+        batch = self.port.rx[0].batch(MOST)
+        if not len(batch):
+            return 0
+        numbers = batch.field(NUMBER_AT, ">u8")
+        ours = batch.field(TYPE_AT, ">u2") == ETHERTYPE
+        if not ours.all():
+            numbers = numbers[ours]
+        batch.advance()
+        if len(numbers):
+            before = np.concatenate(([self.expected - 1], numbers[:-1].astype(np.int64)))
+            self.late += int((numbers.astype(np.int64) <= before).sum())
+            self.expected = max(self.expected, int(numbers.max()) + 1)
+            self.frames += len(numbers)
+        return len(numbers)
+
+
+def send(port: ringport.Port, options: argparse.Namespace) -> dict[str, float]:
+    """Send until `count` frames or `seconds` are over; return what was sent."""
+    sender = Sender(port, options.size, bytes.fromhex(options.dst.replace(":", "")))
+    begun = time.monotonic()
+    while time.monotonic() - begun < options.seconds and sender.sent < options.count:
+        if not sender.step(options.count - sender.sent):
+            port.wait_writable(timeout=0.1)
+    seconds = time.monotonic() - begun
+    drain(port)
+    return {"frames": sender.sent, "pps": sender.sent / seconds}
+
+
+def drain(port: ringport.Port) -> None:
+    """Wait until what was sent has been taken, for a second at most: closing gives up the rest."""
+    ring = port.tx[0]
+    end = time.monotonic() + 1.0
+    while len(ring) < ring.num_slots - 1 and time.monotonic() < end:
+        port.txsync()
+        time.sleep(0.001)
+
+
+def receive(port: ringport.Port, options: argparse.Namespace) -> dict[str, float]:
+    """Count frames until there are `count`, or none for `idle` seconds after the first."""
+    receiver = Receiver(port)
+    begun = time.monotonic()
+    first = last = 0.0
+    while receiver.frames < options.count:
+        if receiver.step():
+            last = time.monotonic()
+            first = first or last
+        elif not port.wait_readable(timeout=options.idle) and (
+            first or time.monotonic() - begun > options.seconds
+        ):
+            break
+    seconds = last - first
+    return {
+        "frames": receiver.frames,
+        "pps": receiver.frames / seconds if seconds else 0.0,
+        "missing": receiver.expected - receiver.frames,
+        "late": receiver.late,
+    }
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Send numbered frames, or count them.")
+    parser.add_argument("role", choices=["send", "receive"])
+    parser.add_argument("port", help="vale0:a, netmap:rp0, netmap:rp0{1, ...")
+    parser.add_argument("--size", type=int, default=60, help="bytes of a frame (60)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="at most so long (60)")
+    parser.add_argument("--count", type=int, default=sys.maxsize, help="at most so many frames")
+    parser.add_argument("--dst", default="ff:ff:ff:ff:ff:ff", help="destination's MAC address")
+    parser.add_argument("--idle", type=float, default=1.0, help="end so long after the last (1)")
+    parser.add_argument(
+        "--background", help="return when it counts, and write this file at the end"
+    )
+    options = parser.parse_args(argv)
+    if not HEADER_BYTES <= options.size <= 2048:
+        parser.error(f"frames have {HEADER_BYTES} to 2048 bytes")
+    return options
+
+
+def go_to_background() -> None:
+    """Go on in a child; the parent ends, which tells the caller that the port is open."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+
+
+def main() -> None:
+    options = parse(sys.argv[1:])
+    with ringport.open(options.port) as port:
+        if options.background:
+            go_to_background()
+        result = json.dumps(
+            send(port, options) if options.role == "send" else receive(port, options)
+        )
+    if options.background:
+        partial = Path(f"{options.background}.partial")
+        partial.write_text(result)
+        partial.rename(options.background)
+    else:
+        print(result)
+
+
+if __name__ == "__main__":
+    main()
