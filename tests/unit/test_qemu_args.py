@@ -37,6 +37,9 @@ TUNED = Nic(
     tx_queue_size=1024,
     mtu=9000,
 )
+PASSTHROUGH = Nic(
+    socket=Path("/run/ringpass/vale0.vm2.sock"), vectors=11, address="10.0.1.1/24", mtu=9000
+)
 
 
 def machine(accel: qemu.Accel, *nics: Nic) -> qemu.Machine:
@@ -55,6 +58,7 @@ CASES = {
     "qemu-kvm": qemu.command(machine("kvm", PLAIN)),
     "qemu-tcg-tuned": qemu.command(machine("tcg", PLAIN, TUNED)),
     "qemu-kvm-tuned": qemu.command(machine("kvm", PLAIN, TUNED)),
+    "qemu-passthrough": qemu.command(machine("tcg", PASSTHROUGH, PLAIN)),
     "uml": uml.command(
         uml.Machine(
             name="u1",
@@ -127,6 +131,7 @@ def test_uml_management_socket_must_fit_too() -> None:
     [
         (Nic(socket=Path("/s"), server=True), "only connects"),
         (Nic(socket=Path("/s"), queues=2), "2 queue pairs"),
+        (Nic(socket=Path("/s"), vectors=11), "no PCI"),
     ],
 )
 def test_uml_refuses_cards_that_it_cannot_have(nic: Nic, message: str) -> None:

@@ -206,6 +206,8 @@ def nic_of(port: str, seat: Seat | None) -> Nic:
             "the daemon connects to the socket of one QEMU, so a second one has no place",
             'set mode = "server", which needs a restart of the guest',
         )
+    if status.kind == "passthrough":
+        return passthrough_nic(status, seat)
     present = status.standby if seat == "standby" else status.front_end
     if seat and present is not None:
         raise RingpassError(
@@ -220,6 +222,23 @@ def nic_of(port: str, seat: Seat | None) -> Nic:
         server=status.mode == "client",
         host_mtu=status.mtu if status.mtu != DEFAULT_MTU else 0,
     )
+
+
+def passthrough_nic(status: PortStatus, seat: Seat | None) -> Nic:
+    """Return the device of a passthrough port. Raises RingpassError if a guest has it."""
+    if seat == "standby":
+        raise ConfigError(
+            f"no guest can migrate to {status.name}",
+            "its guest maps memory of this host",
+            "use a port of kind vhost-user for guests that migrate",
+        )
+    if seat and status.guest is not None:
+        raise RingpassError(
+            f"cannot attach a guest to {status.name}",
+            f"process {status.guest.pid} maps it, and a port has one guest",
+            "stop that, or add another port: ringpass port add",
+        )
+    return Nic(socket=Path(status.path), vectors=status.vectors)
 
 
 def with_addresses(nics: list[Nic], addresses: list[str]) -> list[Nic]:

@@ -13,6 +13,9 @@ from ringpass.paths import MAX_SOCKET_PATH
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
     """A virtio network card whose back end is behind the vhost-user socket `socket`.
 
+    Or, if `vectors` are not 0, an ivshmem-doorbell device that has so many: its memory is a
+    passthrough port's, and all else here but the address and the MTU is the port's own business.
+
     `mac` is empty for one chosen by the front end (UML always takes the back end's). `queues`
     counts queue pairs. `server` means that the front end listens and the back end connects; else
     it connects, and `reconnect` is the seconds between its attempts after a disconnect, 0 for
@@ -34,6 +37,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     tx_queue_size: int = 0
     address: str = ""
     mtu: int = 0
+    vectors: int = 0
 
     def __post_init__(self) -> None:
         check_socket_path(self.socket)
@@ -82,10 +86,19 @@ def check_guest_name(name: str) -> None:
 
 def guest_parameters(name: str, nics: tuple[Nic, ...]) -> list[str]:
     """Return the kernel parameters by which a guest's init learns its name and addresses."""
+    cards = [nic for nic in nics if not nic.vectors]
+    ports = [nic for nic in nics if nic.vectors]
     parameters = [f"rp.hostname={name}"]
+    parameters += _interface_parameters(cards, "rp.ip", "rp.mtu")
+    return parameters + _interface_parameters(ports, "rp.port", "rp.portmtu")
+
+
+def _interface_parameters(nics: list[Nic], address: str, mtu: str) -> list[str]:
+    """Return the parameters of interfaces of one kind, which the guest counts from 0."""
+    parameters = []
     for index, nic in enumerate(nics):
         if nic.address:
-            parameters.append(f"rp.ip{index}={nic.address}")
+            parameters.append(f"{address}{index}={nic.address}")
         if nic.mtu:
-            parameters.append(f"rp.mtu{index}={nic.mtu}")
+            parameters.append(f"{mtu}{index}={nic.mtu}")
     return parameters

@@ -106,7 +106,18 @@ def memory_args(mebibytes: int, accel: Accel) -> list[str]:
 
 
 def nic_args(nic: Nic, index: int) -> list[str]:
-    """Return the three parts of a vhost-user network card: chardev, netdev, device."""
+    """Return the parts of a vhost-user network card: chardev, netdev, device.
+
+    A passthrough port has no netdev. Its chardev must not reconnect: QEMU would spin for ever.
+    """
+    if nic.vectors:
+        return [
+            *("-chardev", f"socket,id=chr{index},path={escaped(str(nic.socket))}"),
+            *(
+                "-device",
+                f"ivshmem-doorbell,id=port{index},vectors={nic.vectors},chardev=chr{index}",
+            ),
+        ]
     return [
         *("-chardev", chardev(nic, index)),
         *("-netdev", netdev(nic, index)),
