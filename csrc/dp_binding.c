@@ -274,6 +274,7 @@ static void drop(rp_dataplane *dp, int binding)
 
 	dp->binding[binding] = NULL;
 	let_all_go(dp, b);
+	rp_vnet_leave(dp, b->port);
 	rp_region_del_extra(b->region, rp_load(&rp_region_if_at(b->region, b->nifp)->ni_bufs_head));
 	rp_region_del_if(b->region, b->nifp);
 	if (--b->region->opens == 0)

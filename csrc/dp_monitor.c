@@ -94,6 +94,11 @@ static int check_zcopy(const struct rp_port *monitor, const struct rp_port *pare
 			"%.63s and %.63s have no region in common, so they can't swap buffers: "
 			"let the monitor copy",
 			monitor->name, parent->name);
+	if (parent->net_header)
+		return rp_fail(err, EINVAL,
+			       "frames of %.63s have virtio-net headers, which a zero-copy monitor "
+			       "would show: let it copy",
+			       parent->name);
 	if (!monitor->csb)
 		return rp_fail(err, EINVAL, "zero-copy monitor %.63s needs CSBs", monitor->name);
 	return 0;

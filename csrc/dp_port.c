@@ -397,6 +397,7 @@ int rp_port_status(rp_dataplane *dp, int port, struct rp_port_status *out, struc
 			.rx_rings = p->nrx,
 			.tx_live = live_mask(p->tx, p->ntx),
 			.rx_live = live_mask(p->rx, p->nrx),
+			.net_header = p->net_header,
 		};
 		if (out->state == RP_PORT_BROKEN)
 			memcpy(out->reason, p->reason, sizeof(out->reason));

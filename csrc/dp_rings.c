@@ -56,7 +56,10 @@ static struct rp_ring_info describe(const struct rp_port *p, int dir, uint32_t i
 static int check_offsets(const struct rp_port *p, uint64_t mask, uint64_t max, uint64_t initial,
 			 struct rp_err *err)
 {
-	if (max >= p->region->bufs.objsize || max > mask || initial > max)
+	const uint64_t least = p->net_header ? p->net_header + RP_ETH_MIN : 1;
+
+	if (max >= p->region->bufs.objsize || max + least > p->region->bufs.objsize || max > mask ||
+	    initial > max)
 		return rp_fail(err, EINVAL,
 			       "offsets up to %llu, at first %llu: they must fit their bits, and "
 			       "buffers of %u bytes",

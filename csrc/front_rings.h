@@ -32,6 +32,16 @@ void rp_front_rings_restart(struct rp_endpoint *ep);
 /* rp_front_rings_offsets() - let slots say where frames begin; nobody may use the ring now */
 void rp_front_rings_offsets(struct rp_endpoint *ep, uint64_t mask, uint32_t max, uint32_t initial);
 
+/* rp_front_rings_slot_bytes() - those that every slot has room for, whatever offset it says */
+uint32_t rp_front_rings_slot_bytes(const struct rp_endpoint *ep);
+
+/*
+ * rp_front_rings_header() - the port's net_header changed; nobody may use the ring now
+ *
+ * Frames of this ring that wait for a receiver are dropped.
+ */
+void rp_front_rings_header(struct rp_endpoint *ep);
+
 /**
  * rp_front_rings_call() - call the ring's user on an eventfd from now on
  *

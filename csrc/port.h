@@ -46,7 +46,9 @@ struct rp_port {
 
 	uint64_t hold_ns;	  /* 0: drop when full */
 	uint32_t longest;	  /* frame, by the port's MTU; UINT32_MAX: any */
-	uint64_t features;	  /* vhost: negotiated virtio features; others take no offload */
+	uint64_t features;	  /* negotiated virtio features; 0: it takes no offload */
+	uint32_t net_header;	  /* rings: bytes of the virtio-net header before each frame */
+	bool net_header_leaves;	  /* with the last open */
 	struct rp_guestmem *mem;  /* vhost; replaced, never changed */
 	uint32_t mem_gen;	  /* grows when mem is replaced */
 	struct rp_dirty *log;	  /* vhost: NULL: the guest does not migrate; replaced, too */

@@ -118,6 +118,7 @@ struct rp_port_status {
 	uint32_t rx_live;
 	uint32_t tx_record[16]; /* index into rp_counters.rings */
 	uint32_t rx_record[16];
+	uint32_t net_header; /* netmap rings: see rp_port_vnet() */
 };
 
 /* 0 in a field: its default. */
@@ -291,6 +292,15 @@ int rp_port_rings(rp_dataplane *dp, int port, struct rp_port_rings *out, struct 
  */
 int rp_port_offsets(rp_dataplane *dp, int port, uint32_t bits, uint64_t max, uint64_t initial,
 		    struct rp_err *err);
+/*
+ * Put a virtio-net header of @header_bytes (0: none, 10, 12) before every frame in a port's rings,
+ * in its first slot, in both directions; @features are virtio's bits of the offloads agreed on.
+ * Frames that wait in the rings stay as they are. What is set while the port is open goes with its
+ * last open. Both ends of a pipe within a region have the same header, and nobody converts.
+ */
+int rp_port_vnet(rp_dataplane *dp, int port, uint32_t header_bytes, uint64_t features,
+		 struct rp_err *err);
+uint64_t rp_vnet_offered(void); /* every bit that @features may have */
 /* Join two ports of kind LINK. Undone when one of them is removed. */
 int rp_port_link(rp_dataplane *dp, int a, int b, struct rp_err *err);
 

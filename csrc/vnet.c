@@ -29,6 +29,39 @@ static bool has(uint64_t features, uint64_t need)
 	return need && (features & need) == need;
 }
 
+/* What one side may send, and the bit with which the other one takes it. */
+static const struct {
+	uint64_t send;
+	uint64_t take;
+} pairs[] = {
+	{ RP_FEATURE(VIRTIO_NET_F_CSUM), RP_FEATURE(VIRTIO_NET_F_GUEST_CSUM) },
+	{ RP_FEATURE(VIRTIO_NET_F_HOST_TSO4), RP_FEATURE(VIRTIO_NET_F_GUEST_TSO4) },
+	{ RP_FEATURE(VIRTIO_NET_F_HOST_TSO6), RP_FEATURE(VIRTIO_NET_F_GUEST_TSO6) },
+	{ RP_FEATURE(VIRTIO_NET_F_HOST_ECN), RP_FEATURE(VIRTIO_NET_F_GUEST_ECN) },
+};
+
+enum { PAIRS = sizeof(pairs) / sizeof(pairs[0]) };
+
+uint64_t rp_vnet_turned(uint64_t features)
+{
+	uint64_t turned = 0;
+
+	for (unsigned i = 0; i < PAIRS; i++) {
+		turned |= features & pairs[i].send ? pairs[i].take : 0;
+		turned |= features & pairs[i].take ? pairs[i].send : 0;
+	}
+	return turned;
+}
+
+bool rp_vnet_suits(uint64_t sender, uint64_t receiver)
+{
+	for (unsigned i = 0; i < PAIRS; i++) {
+		if ((sender & pairs[i].send) && !(receiver & pairs[i].take))
+			return false;
+	}
+	return true;
+}
+
 bool rp_vnet_check_offload(struct virtio_net_hdr *h, uint64_t features, uint32_t len)
 {
 	h->flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;

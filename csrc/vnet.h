@@ -17,6 +17,17 @@
 	 RP_FEATURE(VIRTIO_NET_F_GUEST_ECN) | RP_FEATURE(VIRTIO_NET_F_HOST_TSO4) |   \
 	 RP_FEATURE(VIRTIO_NET_F_HOST_TSO6) | RP_FEATURE(VIRTIO_NET_F_HOST_ECN))
 
+/* Those of them that a receiver needs room for. */
+#define RP_VNET_LARGE_RECEIVE                                                        \
+	(RP_FEATURE(VIRTIO_NET_F_GUEST_TSO4) | RP_FEATURE(VIRTIO_NET_F_GUEST_TSO6) | \
+	 RP_FEATURE(VIRTIO_NET_F_GUEST_ECN))
+
+/* rp_vnet_turned() - what the other side must take, and may send, to suit @features exactly */
+uint64_t rp_vnet_turned(uint64_t features);
+
+/* rp_vnet_suits() - does a receiver take all that a sender may send? Each by its own bits. */
+bool rp_vnet_suits(uint64_t sender, uint64_t receiver);
+
 /* rp_vnet_check_offload() - rp_vnet_check() for a header that asks for something */
 bool rp_vnet_check_offload(struct virtio_net_hdr *h, uint64_t features, uint32_t len);
 

@@ -476,7 +476,7 @@ def test_the_list_goes_through_all_ports_of_switches(device: Device) -> None:
         (Request.VALE_DETACH, "vale0:here", ValeDetach(), errno.EINVAL),
         (Request.PORT_HDR_SET, "vale0:no", PortHeader(12), errno.ENXIO),
         (Request.PORT_HDR_SET, "vale0:here", PortHeader(11), errno.EINVAL),
-        (Request.PORT_HDR_SET, "vale0:here", PortHeader(12), errno.EOPNOTSUPP),
+        (Request.PORT_HDR_SET, "vale0:here", PortHeader(12), errno.EBUSY),
         (Request.PORT_HDR_SET, "vale0:here", PortHeader(0), 0),
         (Request.PORT_HDR_GET, "vale0:here", PortHeader(7), 0),
         (Request.PORT_HDR_GET, "vale0:no", PortHeader(), errno.ENXIO),
@@ -504,6 +504,63 @@ def test_each_request_has_netmaps_errno(
     reply = control(new(device), kind, name, body)
     assert number(reply) == expected
     assert bool(reply.body) == (expected == 0), "a body comes back only on success"
+
+
+def header(each: Open, name: str = "vale0:h") -> int:
+    """Return how long the virtio-net header of a port is."""
+    told: PortHeader = each.request(Request.PORT_HDR_GET, name, PortHeader())
+    return told.hdr_len
+
+
+def set_header(each: Open, length: int, name: str = "vale0:h") -> int:
+    """Set how long it is; return the errno."""
+    return number(control(each, Request.PORT_HDR_SET, name, PortHeader(length)))
+
+
+def test_a_virtio_net_header_lasts_as_long_as_the_port_is_open(device: Device) -> None:
+    own, _ = register(device, "vale0:h")
+    for length in (10, 0, 12):
+        assert set_header(own, length) == 0
+        assert header(new(device)) == length
+    other, _ = register(device, "vale0:h", flags=Flag.ACCEPT_VNET_HDR)
+    own.close()
+    assert header(new(device)) == 12
+    assert set_header(new(device), 10) == 0, "who has the port open knows of headers"
+    other.close()
+    with pytest.raises(RingpassError):
+        header(new(device))
+    again, _ = register(device, "vale0:h")
+    assert header(again) == 0
+
+
+def test_older_programs_set_the_header_as_qemu_does(device: Device) -> None:
+    own, _ = register(device, "vale0:h")
+    request = LegacyRequest(name=abi.chars("vale0:h"), version=abi.API_MAX)
+    request.cmd, request.arg1 = LegacyCommand.VNET_HDR, 10
+    legacy.register(own, request.pack())
+    request.cmd, request.arg1 = LegacyCommand.VNET_HDR_GET, 0
+    assert LegacyRequest.unpack(legacy.register(own, request.pack())).arg1 == 10
+
+
+def test_who_knows_of_no_header_does_not_get_one(device: Device) -> None:
+    own, _ = register(device, "vale0:h")
+    set_header(own, 12)
+    error = refused(device, "vale0:h")
+    assert error.errno == errno.EIO
+    assert "12 bytes" in error.why
+    assert "NR_ACCEPT_VNET_HDR" in error.fix
+    register(device, "vale0:h", flags=Flag.MONITOR_TX)
+    zero_copy = refused(device, "vale0:h", flags=Flag.ZCOPY_MON)
+    assert "let it copy" in zero_copy.why
+    register(device, "vale0:plain")
+    assert set_header(new(device), 12, "vale0:plain") == errno.EBUSY
+
+
+def test_pipes_have_no_header(device: Device) -> None:
+    own, _ = register(device, "vale0:p{1")
+    assert set_header(own, 12, "vale0:p{1") == errno.EOPNOTSUPP
+    assert set_header(own, 0, "vale0:p{1") == 0
+    assert header(own, "vale0:p{1") == 0
 
 
 @pytest.mark.parametrize("changes", [0, 13, 16, 0xFFFF])

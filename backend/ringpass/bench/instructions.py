@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
 
 #: The verbs by which the switch reaches a ring: what they take is the ring's.
-RINGS_TX, RINGS_RX = ("rings_pull", "rings_complete"), ("rings_lease", "rings_publish")
+RINGS_TX, RINGS_RX = ("rp_rings_pull", "rings_complete"), ("rp_rings_lease", "rings_publish")
 VHOST_TX, VHOST_RX = ("vhost_pull", "vhost_complete"), ("vhost_lease", "vhost_publish")
 
 PARTS = (

@@ -133,6 +133,8 @@ class PortStatus(NamedTuple):
     rx_live: int
     tx_records: tuple[int, ...]
     rx_records: tuple[int, ...]
+    net_header: int = 0
+    """Bytes of the virtio-net header before each frame in netmap rings."""
 
 
 class RegionInfo(NamedTuple):
@@ -455,6 +457,7 @@ class DataPlane:
             out.rx_live,
             tuple(out.tx_record[0 : out.tx_rings]),
             tuple(out.rx_record[0 : out.rx_rings]),
+            out.net_header,
         )
 
     def repair_port(self, port: PortId) -> None:
@@ -485,6 +488,17 @@ class DataPlane:
         """
         what = "cannot set the offsets of"
         self._port_call(what, port, lib.rp_port_offsets, bits, largest, initial)
+
+    def vnet(self, port: PortId, header_bytes: int, features: int) -> None:
+        """Put a virtio-net header of 10 or 12 bytes (0: none) before every frame in a port's rings.
+
+        `features` are the feature bits of VIRTIO on which the rings' user and the data plane agree,
+        of `vnet_features`; 0 without a header. What other ports did not agree to is done in
+        software. Set while the port is open, it goes with its last open. The ends of a pipe in one
+        region have the same header: refused (EBUSY) while the other one is open and does not suit.
+        """
+        what = "cannot have virtio-net headers in the rings of"
+        self._port_call(what, port, lib.rp_port_vnet, header_bytes, features)
 
     def link_ports(self, one: PortId, other: PortId) -> None:
         """Join two ports of kind LINK: what one sends the other receives.
@@ -810,6 +824,11 @@ class Caller:
 def vhost_features() -> int:
     """Return the mask of every virtio feature bit that the data plane serves."""
     return int(lib.rp_vhost_offered())
+
+
+def vnet_features() -> int:
+    """Return the mask of every feature bit that netmap rings with a virtio-net header serve."""
+    return int(lib.rp_vnet_offered())
 
 
 def _worker_config(policy: Policy, sleep_us: int, cpu: int | None) -> Any:

@@ -127,6 +127,7 @@ class Open:
             where = select(port.name, port.geometry, request.mode, request.ringid, request.flags)
             for other in port.registrations:
                 other.check_compatible(where, request.flags)
+            vale.check_header(call, port, request.flags)
             memory.set_offsets(call, port, request.flags)
             kloop.check_csb(call, request.flags, where)
             call.options.check_understood()

@@ -4,10 +4,11 @@
 import errno
 import os
 
-from ringpass.dataplane import FrontEndKind
+from ringpass.dataplane import FrontEndKind, Kind, vnet_features
 from ringpass.errors import RingpassError
 from ringpass.netmap import abi
 from ringpass.netmap.abi import (
+    Flag,
     Mode,
     PortHeader,
     Register,
@@ -64,24 +65,39 @@ def list_(call: Call, request: ValeList) -> ValeList:
 
 
 def set_header(call: Call, request: PortHeader) -> PortHeader:
-    """Say how long virtio-net headers are; here there are none."""
+    """Say how long the virtio-net header before each frame is; 0: there is none.
+
+    Who wants one knows all offloads there are: netmap has nothing to choose some of them.
+    """
     port = _vale_port(call)
     if request.hdr_len not in _HEADER_LENGTHS:
         why = f"a virtio-net header has no {request.hdr_len} bytes"
         call.fail(errno.EINVAL, why, "write 0, 10 or 12")
-    if request.hdr_len:
-        call.fail(
-            errno.EOPNOTSUPP,
-            f"frames in the rings of {port.name} have no virtio-net header",
-            "use frames without one (length 0), or a vhost-user port",
-        )
+    if request.hdr_len and port.kind is not Kind.VALE:
+        why = f"{port.name} is no port of a switch, and nobody would convert its frames"
+        call.fail(errno.EOPNOTSUPP, why, "use frames without a header (length 0)")
+    if request.hdr_len == call.device.plane.port_status(port.id).net_header:
+        return request
+    for other in port.registrations:
+        if other is not call.registration and not other.flags & Flag.ACCEPT_VNET_HDR:
+            why = f"process {other.peer.pid} has it open and knows of no virtio-net headers"
+            call.fail(errno.EBUSY, why, "close it there first")
+    call.device.plane.vnet(port.id, request.hdr_len, vnet_features() if request.hdr_len else 0)
     return request
+
+
+def check_header(call: Call, port: Port, flags: int) -> None:
+    """Refuse a program that does not know of a port's virtio-net headers. Raises RingpassError."""
+    header = call.device.plane.port_status(port.id).net_header
+    if header and not flags & Flag.ACCEPT_VNET_HDR:
+        why = f"its frames have a virtio-net header of {header} bytes"
+        fix = "open it with NR_ACCEPT_VNET_HDR, or do without the header: PORT_HDR_SET to 0"
+        call.fail(errno.EIO, why, fix)
 
 
 def get_header(call: Call, request: PortHeader) -> PortHeader:
     """Tell how long virtio-net headers are."""
-    _vale_port(call)
-    request.hdr_len = 0
+    request.hdr_len = call.device.plane.port_status(_vale_port(call).id).net_header
     return request
 
 
