@@ -18,6 +18,7 @@ from ringpass._dp import ffi
 from ringpass.netmap.abi import Body, LegacyRequest, Register, Request, chars
 from ringpass.netmap.session import Operation
 from ringpass.passthrough.guest import Op
+from tests.support.daemon import Daemon
 from tests.support.netmap import Answer, Ring, control, message, parse
 
 TX, RX = 1, 0
@@ -69,6 +70,11 @@ class FakeQemu:
     def extra_word(self, timeout: float) -> bytes:
         """Return what else the server says within so many seconds."""
         return self.socket.recv(4096) if select.select([self.socket], [], [], timeout)[0] else b""
+
+    @staticmethod
+    def signalled(eventfd: int) -> bool:
+        """Return whether an eventfd was signalled."""
+        return bool(select.select([eventfd], [], [], 0)[0])
 
     def _word(self) -> tuple[int, int]:
         data, controls, _, _ = self.socket.recvmsg(_WORD.size, socket.CMSG_SPACE(4))
@@ -185,7 +191,7 @@ class FakeRing:
     def receive(self, timeout: float = 10.0) -> list[bytes]:
         """Wait for frames in an rx ring, and return all that are there."""
         self.csb.atok.appl_need_kick = 1
-        if self.csb.ktoa.hwtail == self.csb.atok.head:
+        if not self.pending():
             self._driver.wait(self.told.call, timeout)
         self.csb.atok.appl_need_kick = 0
         head, tail, frames = self.csb.atok.head, self.csb.ktoa.hwtail, []
@@ -196,6 +202,29 @@ class FakeRing:
         self.csb.atok.head = head
         return frames
 
+    def pending(self) -> bool:
+        """Return whether an rx ring has frames."""
+        return bool(self.csb.ktoa.hwtail != self.csb.atok.head)
+
     def _buffer(self, slot: Any) -> Any:
         at = ffi.cast("uint8_t *", self.ring) + self.ring.buf_ofs
         return at + slot.buf_idx * self.ring.nr_buf_size
+
+
+def held(daemon: Daemon) -> tuple[int, list[str], int]:
+    """Return what the daemon has: descriptors, ports, regions."""
+    status = daemon.call("status")
+    fds = len(list(Path(f"/proc/{status['pid']}/fd").iterdir()))
+    return fds, [port["name"] for port in status["ports"]], len(status["regions"])
+
+
+def qemu(daemon: Daemon, port: str) -> FakeQemu:
+    """Return a QEMU that is connected to a port."""
+    return FakeQemu(daemon.socket(port), daemon.call("port.show", name=port)["vectors"])
+
+
+def booted(client: FakeQemu, generation: int = 1) -> FakeDriver:
+    """Return a driver that said hello."""
+    driver = FakeDriver(client, generation)
+    assert driver.hello().error == 0
+    return driver

@@ -3,7 +3,6 @@
 
 import errno
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from ringpass._dp import ffi
 from ringpass.passthrough.guest import Op
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
-from tests.support.passthrough import RX, TX, FakeDriver, FakeQemu, Refused
+from tests.support.passthrough import RX, TX, FakeDriver, Refused, booted, held, qemu
 
 CONFIG = """
 [switch.vale0]
@@ -41,25 +40,6 @@ def _nothing_left(daemon: Daemon) -> Iterator[None]:
     before = held(daemon)
     yield
     wait_for(lambda: held(daemon) == before, "everything given back")
-
-
-def held(daemon: Daemon) -> tuple[int, list[str], int]:
-    """Return what the daemon has: descriptors, ports, regions."""
-    status = daemon.call("status")
-    fds = len(list(Path(f"/proc/{status['pid']}/fd").iterdir()))
-    return fds, [port["name"] for port in status["ports"]], len(status["regions"])
-
-
-def qemu(daemon: Daemon, port: str) -> FakeQemu:
-    """Return a QEMU that is connected to a port."""
-    return FakeQemu(daemon.socket(port), daemon.call("port.show", name=port)["vectors"])
-
-
-def booted(client: FakeQemu, generation: int = 1) -> FakeDriver:
-    """Return a driver that said hello."""
-    driver = FakeDriver(client, generation)
-    assert driver.hello().error == 0
-    return driver
 
 
 def test_a_qemu_gets_memory_and_two_peers(daemon: Daemon) -> None:

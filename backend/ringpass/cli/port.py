@@ -192,7 +192,10 @@ def _print(port: PortStatus) -> None:
         ("mtu", port.mtu),
         ("mac", port.mac),
     ]
-    if port.region or port.kind == "netmap":
+    if port.kind == "passthrough":
+        fields += [*_guest(port)]
+        fields += [("from guest", _traffic(port.tx)), ("to guest", _traffic(port.rx))]
+    elif port.region or port.kind == "netmap":
         fields += [("region", f"@{port.region}" if port.region else None)]
         fields += [("program", _user(user)) for user in port.users]
         fields += [("sent", _traffic(port.tx)), ("received", _traffic(port.rx))]
@@ -207,13 +210,35 @@ def _print(port: PortStatus) -> None:
     output.print_fields(fields)
 
 
+def _guest(port: PortStatus) -> list[tuple[str, object]]:
+    """Return what there is to say of the guest that maps a port."""
+    guest, fields = port.guest, [*_history(port)]
+    fields += [("region", f"@{port.region}"), ("vectors", port.vectors)]
+    if guest is None:
+        return [*fields, ("guest", "none")]
+    driver = f"{guest.opens} opens, {guest.extra_rings} extra rings" if guest.driver else "none"
+    return [
+        *fields,
+        ("guest", f"process {guest.pid} of user {guest.uid}, peer {guest.peer}"),
+        ("connected", moment(guest.since)),
+        ("driver", driver),
+        *(("open", _user(user)) for user in port.users),
+    ]
+
+
 def _sessions(port: PortStatus) -> list[tuple[str, object]]:
+    return [
+        *_history(port),
+        ("handovers", f"{port.handovers}, the last in {port.pause_s * 1000:.1f} ms"),
+    ]
+
+
+def _history(port: PortStatus) -> list[tuple[str, object]]:
     return [
         ("socket", f"{port.path} ({port.mode})"),
         ("sessions", f"{port.sessions}, refused {port.refused}, violations {port.violations}"),
         ("last error", port.last_error),
         ("", moment(port.last_error_at)),
-        ("handovers", f"{port.handovers}, the last in {port.pause_s * 1000:.1f} ms"),
     ]
 
 

@@ -95,6 +95,8 @@ def print_ports(ports: list[PortStatus]) -> None:
 
 def front_ends(port: PortStatus) -> str | None:
     """Return the processes, or the interface, at the other side of `port`."""
+    if port.guest is not None:
+        return f"process {port.guest.pid}" + ("" if port.guest.driver else ", no driver")
     found = [f"process {user.pid}" for user in port.users]
     if port.interface is not None:
         found.append(f"{port.interface.name} {port.interface.mode}".rstrip())

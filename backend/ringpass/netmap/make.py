@@ -258,5 +258,5 @@ class Maker:
 def explained(error: RingpassError, region: Region | None) -> RingpassError:
     """Return `error` with the setting to change, if it tells that `region` is full."""
     if error.errno == errno.ENOMEM and region is not None:
-        error.fix = f"raise it in {region.setting} of the configuration: ringpass apply"
+        error.fix = f"raise {region.setting} in the configuration: ringpass apply"
     return error

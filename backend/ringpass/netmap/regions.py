@@ -40,8 +40,10 @@ class Region:
 
     @property
     def setting(self) -> str:
-        """The table of the configuration that says how large it is."""
-        return f"[region.{self.name if self.configured else config.PRIVATE}]"
+        """What says in the configuration how large it is."""
+        if self.guests and not self.configured:
+            return f"extra_rings or extra_buffers of the ports of {self.name}"
+        return f"it in [region.{self.name if self.configured else config.PRIVATE}]"
 
 
 class Regions:

@@ -120,12 +120,17 @@ class OpenWires:
         self._taken: dict[RingKey, int] = {}
 
     def numbers(self, place: Place, wakers: Wakers) -> Wakers:
-        """Return the pair of a ring wherever there is something to wake."""
+        """Return the pair of a ring wherever there is something to wake.
+
+        Its doorbell wakes the backend, or the other end of a pipe, which needs no backend.
+        """
         key = RingKey(place.port.id, place.dir, place.ring)
         pair = self._taken.get(key)
         if pair is None:
             pair = self._taken[key] = self._wires.take(key, wakers)
-        return Wakers(*(pair if fd >= 0 else -1 for fd in wakers))
+        if wakers.peer_call >= 0:
+            return Wakers(kick=-1, call=pair, peer_call=pair)
+        return Wakers(kick=pair if wakers.kick >= 0 else -1, call=pair, peer_call=-1)
 
     def close(self) -> None:
         """Give all of them back."""
