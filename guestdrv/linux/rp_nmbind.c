@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* From a name to bound rings: which device, what the backend answers, whose the rings are then. */
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "rp_netmap.h"
+
+#define PREFIX "netmap:"
+
+/*
+ * The device that a name means: of the interface or the port that it begins with, or the
+ * only one. What follows (pipes, monitors, rings) the backend knows.
+ */
+static struct rp_device *device_of(const char *name)
+{
+	const char *base = str_has_prefix(name, PREFIX) ? name + strlen(PREFIX) : name;
+	struct rp_device *d = NULL;
+
+	if (*base)
+		d = rp_device_get(base, strcspn(base, "{}/@^*"));
+	if (!d && *base) /* "-2" may be a ring, or belong to the name */
+		d = rp_device_get(base, strcspn(base, "{}/@^*-"));
+	return d ? d : rp_device_get("", 0);
+}
+
+/* The rings of the open, TX rings first; their calls come to us. */
+static int take_seats(struct rp_file *f, struct rp_open *o)
+{
+	u32 n = 0;
+
+	f->seat = kvcalloc(max(o->nrings, 1u), sizeof(*f->seat), GFP_KERNEL);
+	if (!f->seat)
+		return -ENOMEM;
+	for (int dir = NETMAP_DIR_TX; dir >= NETMAP_DIR_RX; dir--) {
+		for (u32 i = 0; i < o->nrings; i++) {
+			struct rp_ring *r = &o->ring[i];
+
+			if (r->dir != dir)
+				continue;
+			f->seat[n++].ring = r;
+			r->owner = f;
+			smp_store_release(&r->called, rp_seat_called);
+		}
+		if (dir == NETMAP_DIR_TX)
+			f->ntx = n;
+	}
+	f->nseats = n;
+	return 0;
+}
+
+/* The open died. What the region holds stays the program's, unless there is no region any more. */
+static void lost(struct rp_open *o)
+{
+	struct rp_file *f = o->owner;
+
+	if (rp_device_gone(o->dev))
+		rp_file_unmap(f);
+	rp_file_wake(f);
+}
+
+static void give_back(struct rp_file *f, struct rp_open *o)
+{
+	struct rp_device *d = o->dev;
+
+	rp_open_close(o);
+	if (f->has_port)
+		rp_netdev_resume_rings(d);
+	f->has_port = false;
+	kvfree(f->seat);
+	f->seat = NULL;
+	f->nseats = 0;
+	f->ntx = 0;
+	rp_device_put(d);
+}
+
+static int call(struct rp_open *o, struct rp_ask *ask)
+{
+	return rp_open_call(o, ask->op, ask->data, ask->bytes, ask->data, ask->room, &ask->got);
+}
+
+/* Ask with a new open, which lasts as long as the rings that it registers. */
+static int ask_anew(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
+{
+	struct rp_open *o = rp_open_new(d);
+	int err;
+
+	if (IS_ERR(o)) {
+		rp_device_put(d);
+		return PTR_ERR(o);
+	}
+	o->owner = f;
+	o->lost = lost;
+	if (ask->binds && ask->own) {
+		rp_netdev_suspend_rings(d);
+		f->has_port = true;
+	}
+	err = call(o, ask);
+	if (!err && ask->binds)
+		err = take_seats(f, o);
+	if (!err && ask->binds && ask->enable)
+		err = ask->enable(f, ask->arg);
+	if (err || !ask->binds) {
+		give_back(f, o);
+		return err;
+	}
+	f->reg_flags = o->reg_flags;
+	f->open = o;
+	smp_store_release(&f->bound, 1);
+	return 0;
+}
+
+int rp_file_ask(struct rp_file *f, struct rp_ask *ask)
+{
+	struct rp_device *d = device_of(ask->name);
+	int err;
+
+	ask->got = 0;
+	if (f->open && (!d || d == f->open->dev || ask->binds)) {
+		err = call(f->open, ask);
+		if (d)
+			rp_device_put(d);
+		return err;
+	}
+	return d ? ask_anew(f, ask, d) : -ENXIO;
+}
+
+void rp_file_unbind(struct rp_file *f)
+{
+	for (u32 i = 0; i < f->nseats; i++)
+		rp_seat_disarm(f, &f->seat[i]);
+	give_back(f, f->open);
+	f->open = NULL;
+}
