@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rp-nmflood: sends numbered frames through a netmap port as fast as it takes them,
+ * or counts them. It is a netmap program like any other.
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "port.h"
+#include "tool.h"
+
+static const char USAGE[] =
+	"usage: rp-nmflood [options] send|receive PORT\n"
+	"Send numbered frames through a netmap port, or count them; print one line of JSON.\n"
+	"PORT is netmap:rp0, or a pipe such as netmap:rp0{1.\n"
+	"  --seconds S        at most so long (1; receive: 60)\n"
+	"  --count N          at most so many frames\n"
+	"  --spin             never sleep: sync all the time\n"
+	"  --background FILE  return when the port is open, write the JSON to FILE at the end\n"
+	"send:\n"
+	"  --size BYTES       of a frame, without its checksum (60)\n"
+	"  --batch N          frames between two syncs, at most (256)\n"
+	"  --dst MAC          destination (ff:ff:ff:ff:ff:ff)\n"
+	"  --src MAC          source (02:00:00:00:00:01)\n"
+	"receive:\n"
+	"  --idle S           end so long after the last frame, once one has come (1)\n";
+
+enum { WAIT_MS = 100, LONGEST = 65535, MOST = 65536 };
+
+struct options {
+	bool sends;
+	const char *port;
+	const char *background;
+	double seconds;
+	double idle;
+	uint64_t count;
+};
+
+static _Noreturn void usage(int status)
+{
+	fputs(USAGE, status == 0 ? stdout : stderr);
+	exit(status);
+}
+
+static void parse_mac(const char *text, uint8_t mac[static ETH_ALEN])
+{
+	const char *at = text;
+
+	for (int i = 0; i < ETH_ALEN; i++) {
+		char *end = NULL;
+		unsigned long byte = isxdigit((unsigned char)*at) ? strtoul(at, &end, 16) : 0;
+
+		if (end == NULL || end - at > 2 || *end != (i < ETH_ALEN - 1 ? ':' : '\0'))
+			usage(2);
+		mac[i] = (uint8_t)byte;
+		at = end + 1;
+	}
+}
+
+static struct options parse(int argc, char **argv, struct traffic *t)
+{
+	static const struct option NAMES[] = {
+		{ "seconds", required_argument, NULL, 't' },
+		{ "count", required_argument, NULL, 'n' },
+		{ "spin", no_argument, NULL, 'p' },
+		{ "background", required_argument, NULL, 'g' },
+		{ "size", required_argument, NULL, 's' },
+		{ "batch", required_argument, NULL, 'b' },
+		{ "dst", required_argument, NULL, 'd' },
+		{ "src", required_argument, NULL, 'r' },
+		{ "idle", required_argument, NULL, 'i' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct options o = { .seconds = -1, .idle = 1, .count = UINT64_MAX };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", NAMES, NULL)) != -1) {
+		switch (option) {
+		case 't':
+			o.seconds = tool_number(optarg, 0, 1e6);
+			break;
+		case 'n':
+			o.count = (uint64_t)tool_number(optarg, 1, 1e15);
+			break;
+		case 'p':
+			t->spin = true;
+			break;
+		case 'g':
+			o.background = optarg;
+			break;
+		case 's':
+			t->size = (uint32_t)tool_number(optarg, 30, LONGEST);
+			break;
+		case 'b':
+			t->batch = (uint32_t)tool_number(optarg, 1, MOST);
+			break;
+		case 'd':
+			parse_mac(optarg, t->dst);
+			break;
+		case 'r':
+			parse_mac(optarg, t->src);
+			break;
+		case 'i':
+			o.idle = tool_number(optarg, 0, 1e6);
+			break;
+		default:
+			usage(option == 'h' ? 0 : 2);
+		}
+	}
+	if (optind != argc - 2)
+		usage(2);
+	o.sends = strcmp(argv[optind], "send") == 0;
+	if (!o.sends && strcmp(argv[optind], "receive") != 0)
+		usage(2);
+	o.port = argv[optind + 1];
+	if (o.seconds < 0)
+		o.seconds = o.sends ? 1 : 60;
+	return o;
+}
+
+/* Go on in a child; the parent ends, which tells the caller that the port is open. */
+static void go_to_background(void)
+{
+	pid_t child = fork();
+	int nothing;
+
+	if (child < 0)
+		tool_fail("fork");
+	if (child > 0)
+		_exit(0);
+	setsid();
+	nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd <= 2; fd++)
+		dup2(nothing, fd);
+}
+
+/* Return: seconds that it took */
+static double send_all(struct port *port, struct traffic *t, const struct options *o)
+{
+	const double start = tool_now();
+	double now = start;
+
+	while (!tool_stopped && now < start + o->seconds && t->frames < o->count) {
+		port_send(port, t, o->count - t->frames, WAIT_MS);
+		now = tool_now();
+	}
+	return now - start;
+}
+
+/* Return: seconds from the first frame to the last */
+static double receive_all(struct port *port, struct traffic *t, const struct options *o)
+{
+	const double end = tool_now() + o->seconds;
+	double now = tool_now(), first = 0, last = HUGE_VAL;
+
+	while (!tool_stopped && now < end && now < last + o->idle && t->frames < o->count) {
+		const uint64_t before = t->frames;
+
+		port_receive(port, t, WAIT_MS);
+		now = tool_now();
+		if (t->frames == before)
+			continue;
+		if (before == 0)
+			first = now;
+		last = now;
+	}
+	return t->frames ? last - first : 0;
+}
+
+static void report(FILE *out, const struct traffic *t, const struct options *o, double seconds)
+{
+	fprintf(out,
+		"{\"frames\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"pps\": %.0f, "
+		"\"syncs\": %llu",
+		(unsigned long long)t->frames, (unsigned long long)t->bytes, seconds,
+		seconds > 0 ? (double)t->frames / seconds : 0.0, (unsigned long long)t->syncs);
+	if (o->sends)
+		fprintf(out, ", \"size\": %u", t->size);
+	else
+		fprintf(out, ", \"missing\": %llu, \"corrupt\": %llu",
+			(unsigned long long)t->missing, (unsigned long long)t->corrupt);
+	fputs("}\n", out);
+}
+
+/* The file appears when it is complete: who waits for it needs to look at nothing else. */
+static void report_to_file(const struct traffic *t, const struct options *o, double seconds)
+{
+	char partial[PATH_MAX];
+	FILE *out;
+
+	snprintf(partial, sizeof(partial), "%s.partial", o->background);
+	out = fopen(partial, "w");
+	if (out != NULL) {
+		report(out, t, o, seconds);
+		if (fclose(out) == 0 && rename(partial, o->background) == 0)
+			return;
+	}
+	tool_fail("%s", o->background);
+}
+
+int main(int argc, char **argv)
+{
+	struct traffic t = {
+		.size = 60,
+		.batch = 256,
+		.dst = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+		.src = { 0x02, 0, 0, 0, 0, 0x01 },
+	};
+	struct options o = parse(argc, argv, &t);
+	struct port *port = port_open(o.port, &t);
+	double seconds;
+
+	tool_catch_signals();
+	if (o.background != NULL) {
+		unlink(o.background);
+		go_to_background();
+	}
+	seconds = o.sends ? send_all(port, &t, &o) : receive_all(port, &t, &o);
+	port_close(port);
+	if (o.background != NULL)
+		report_to_file(&t, &o, seconds);
+	else
+		report(stdout, &t, &o, seconds);
+	return 0;
+}
