@@ -126,8 +126,6 @@ int rp_file_ask(struct rp_file *f, struct rp_ask *ask)
 
 void rp_file_unbind(struct rp_file *f)
 {
-	for (u32 i = 0; i < f->nseats; i++)
-		rp_seat_disarm(f, &f->seat[i]);
 	give_back(f, f->open);
 	f->open = NULL;
 }

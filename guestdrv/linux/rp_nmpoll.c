@@ -4,8 +4,8 @@
  * unless the port was registered with NO_TX_POLL, and what came is fetched.
  *
  * Who finds nothing arms its rings and looks again, so that it either sees what came or is
- * called. Nobody says when a sleep ends: a ring stays armed until its call comes, or until
- * somebody who does not sleep finds it ready.
+ * called. Nobody says when a sleep ends, and files may share a ring: it stays armed until
+ * its call comes, to all of them.
  */
 #include "rp_netmap.h"
 #include "rp_nmreq.h"
@@ -149,8 +149,5 @@ __poll_t rp_netmap_poll(struct file *file, poll_table *pt)
 			rp_file_wake(f);
 		return revents;
 	}
-	revents = look(f, events);
-	if (revents && !(events & EPOLLET))
-		for_wanted(f, events, rp_seat_disarm);
-	return revents;
+	return look(f, events);
 }
