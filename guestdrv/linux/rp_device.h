@@ -152,7 +152,7 @@ extern struct pci_driver rp_pci_driver;
 /**
  * rp_device_get() - find the device of a name
  * @name:	of the interface ("rp0"), or of the port on the host ("vale0:vm1")
- * @len:	bytes of it; only these are compared
+ * @len:	bytes of it; only these are compared. 0: the device, if there is but one
  *
  * Return: the device with one reference more, or NULL. May sleep
  */

@@ -3,16 +3,25 @@
 #include <linux/module.h>
 
 #include "rp_device.h"
+#include "rp_netmap.h"
 
 static int __init rp_init(void)
 {
-	return pci_register_driver(&rp_pci_driver);
+	int ret = rp_netmap_init();
+
+	if (ret)
+		return ret;
+	ret = pci_register_driver(&rp_pci_driver);
+	if (ret)
+		rp_netmap_exit();
+	return ret;
 }
 module_init(rp_init);
 
 static void __exit rp_exit(void)
 {
 	pci_unregister_driver(&rp_pci_driver);
+	rp_netmap_exit();
 }
 module_exit(rp_exit);
 

@@ -39,6 +39,10 @@ struct rp_device *rp_device_get(const char *name, size_t len)
 	struct rp_device *d, *found = NULL;
 
 	mutex_lock(&devices_lock);
+	if (!len && list_is_singular(&devices)) {
+		found = list_first_entry(&devices, struct rp_device, all);
+		rp_device_hold(found);
+	}
 	list_for_each_entry(d, &devices, all)
 	{
 		if (!has_name(d, name, len))
