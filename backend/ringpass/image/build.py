@@ -334,7 +334,8 @@ def compile_tools(inputs: Inputs, tree: Tree, report: Progress) -> None:
 def compile_command(images: Path, tool: str) -> list[str]:
     """Return the command for a tool: all C files of its directory and of tools/common."""
     tools = images / "tools"
-    includes = [f"-I{directory}" for directory in (tools / "common", abi_dir(images))]
+    headers = (tools / "common", abi_dir(images), netmap_dir(images))
+    includes = [f"-I{directory}" for directory in headers]
     sources = sorted([*(tools / tool).glob("*.c"), *(tools / "common").glob("*.c")])
     return [COMPILER, *COMPILE_FLAGS, *includes, *map(str, sources)]
 
@@ -349,6 +350,11 @@ def tool_inputs(images: Path, tool: str) -> list[Path]:
 def abi_dir(images: Path) -> Path:
     """Return where the headers are that host, guest and tools share: beside images/."""
     return images.parent / "csrc/abi"
+
+
+def netmap_dir(images: Path) -> Path:
+    """Return where netmap's headers for programs are."""
+    return images.parent / "csrc/netmap_shim/include"
 
 
 def link_busybox(root: Path, tree: Tree) -> None:

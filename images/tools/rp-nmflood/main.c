@@ -19,25 +19,26 @@
 #include "tool.h"
 
 static const char USAGE[] =
-	"usage: rp-nmflood [options] send|receive PORT\n"
+	"usage: rp-nmflood [options] PORT\n"
 	"Send numbered frames through a netmap port, or count them; print one line of JSON.\n"
 	"PORT is netmap:rp0, or a pipe such as netmap:rp0{1.\n"
-	"  --seconds S        at most so long (1; receive: 60)\n"
+	"  --receive          count\n"
+	"  --seconds S        at most so long (1; with --receive 60)\n"
 	"  --count N          at most so many frames\n"
 	"  --spin             never sleep: sync all the time\n"
 	"  --background FILE  return when the port is open, write the JSON to FILE at the end\n"
-	"send:\n"
+	"sending:\n"
 	"  --size BYTES       of a frame, without its checksum (60)\n"
 	"  --batch N          frames between two syncs, at most (256)\n"
 	"  --dst MAC          destination (ff:ff:ff:ff:ff:ff)\n"
 	"  --src MAC          source (02:00:00:00:00:01)\n"
-	"receive:\n"
+	"counting:\n"
 	"  --idle S           end so long after the last frame, once one has come (1)\n";
 
 enum { WAIT_MS = 100, LONGEST = 65535, MOST = 65536 };
 
 struct options {
-	bool sends;
+	bool receives;
 	const char *port;
 	const char *background;
 	double seconds;
@@ -69,6 +70,7 @@ static void parse_mac(const char *text, uint8_t mac[static ETH_ALEN])
 static struct options parse(int argc, char **argv, struct traffic *t)
 {
 	static const struct option NAMES[] = {
+		{ "receive", no_argument, NULL, 'c' },
 		{ "seconds", required_argument, NULL, 't' },
 		{ "count", required_argument, NULL, 'n' },
 		{ "spin", no_argument, NULL, 'p' },
@@ -86,6 +88,9 @@ static struct options parse(int argc, char **argv, struct traffic *t)
 
 	while ((option = getopt_long(argc, argv, "h", NAMES, NULL)) != -1) {
 		switch (option) {
+		case 'c':
+			o.receives = true;
+			break;
 		case 't':
 			o.seconds = tool_number(optarg, 0, 1e6);
 			break;
@@ -117,14 +122,11 @@ static struct options parse(int argc, char **argv, struct traffic *t)
 			usage(option == 'h' ? 0 : 2);
 		}
 	}
-	if (optind != argc - 2)
+	if (optind != argc - 1)
 		usage(2);
-	o.sends = strcmp(argv[optind], "send") == 0;
-	if (!o.sends && strcmp(argv[optind], "receive") != 0)
-		usage(2);
-	o.port = argv[optind + 1];
+	o.port = argv[optind];
 	if (o.seconds < 0)
-		o.seconds = o.sends ? 1 : 60;
+		o.seconds = o.receives ? 60 : 1;
 	return o;
 }
 
@@ -180,15 +182,16 @@ static double receive_all(struct port *port, struct traffic *t, const struct opt
 static void report(FILE *out, const struct traffic *t, const struct options *o, double seconds)
 {
 	fprintf(out,
-		"{\"frames\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"pps\": %.0f, "
+		"{\"mode\": \"netmap\", \"frames\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"pps\": %.0f, "
 		"\"syncs\": %llu",
 		(unsigned long long)t->frames, (unsigned long long)t->bytes, seconds,
 		seconds > 0 ? (double)t->frames / seconds : 0.0, (unsigned long long)t->syncs);
-	if (o->sends)
-		fprintf(out, ", \"size\": %u", t->size);
+	if (o->receives)
+		fprintf(out, ", \"missing\": %llu, \"late\": %llu, \"others\": %llu",
+			(unsigned long long)t->missing, (unsigned long long)t->late,
+			(unsigned long long)t->others);
 	else
-		fprintf(out, ", \"missing\": %llu, \"corrupt\": %llu",
-			(unsigned long long)t->missing, (unsigned long long)t->corrupt);
+		fprintf(out, ", \"size\": %u", t->size);
 	fputs("}\n", out);
 }
 
@@ -225,7 +228,7 @@ int main(int argc, char **argv)
 		unlink(o.background);
 		go_to_background();
 	}
-	seconds = o.sends ? send_all(port, &t, &o) : receive_all(port, &t, &o);
+	seconds = o.receives ? receive_all(port, &t, &o) : send_all(port, &t, &o);
 	port_close(port);
 	if (o.background != NULL)
 		report_to_file(&t, &o, seconds);

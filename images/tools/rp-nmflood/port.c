@@ -162,14 +162,16 @@ static void take(struct port *p, struct traffic *t, const struct netmap_ring *ri
 
 	if (slot->len < sizeof(*frame) || frame->ethertype != htobe16(RP_ETHERTYPE) ||
 	    be32toh(frame->length) != slot->len) {
-		t->corrupt++;
+		t->others++;
 		return;
 	}
 	seq = be64toh(frame->seq);
-	if (seq > p->next)
+	if (seq >= p->next) {
 		t->missing += seq - p->next;
-	if (seq >= p->next)
 		p->next = seq + 1;
+	} else {
+		t->late++;
+	}
 	t->frames++;
 	t->bytes += slot->len;
 }

@@ -16,7 +16,8 @@
  * @dst, @src, @stream: what is written into the frames
  * @frames, @bytes: moved
  * @missing: received: numbers that did not come, before the highest one that did
- * @corrupt: received: frames that are none of ours
+ * @late: received: came after one with a higher number
+ * @others: received: frames that are none of ours
  * @syncs: system calls
  */
 struct traffic {
@@ -30,7 +31,8 @@ struct traffic {
 	uint64_t frames;
 	uint64_t bytes;
 	uint64_t missing;
-	uint64_t corrupt;
+	uint64_t late;
+	uint64_t others;
 	uint64_t syncs;
 };
 
