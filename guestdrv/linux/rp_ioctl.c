@@ -133,7 +133,8 @@ static int do_register(struct rp_file *f, struct call *c)
 	};
 
 	if (!err && extmem) {
-		pr_notice_ratelimited("ringpass: option EXTMEM is refused: a guest's region is the memory of its device; map that\n");
+		pr_notice_ratelimited(
+			"ringpass: option EXTMEM is refused: a guest's region is the memory of its device; map that\n");
 		return -EOPNOTSUPP;
 	}
 	if (!err && csb)

@@ -30,7 +30,7 @@ struct duty {
 
 	struct eventfd_ctx *tell; /* NULL: the program is not told */
 	struct eventfd_ctx *kick; /* NULL: nobody kicks, the loop sleeps between rounds */
-	wait_queue_entry_t wait; /* on kick's queue */
+	wait_queue_entry_t wait;  /* on kick's queue */
 	poll_table table;
 };
 
@@ -201,8 +201,8 @@ static int run_sleeping(struct rp_file *f, struct duty *d, u32 n, u32 sleep_us)
 		if (signal_pending(current))
 			return -EINTR;
 		if (sleep_us)
-			wait_event_interruptible_hrtimeout(f->wait, is_stopped(f),
-							   ns_to_ktime((u64)sleep_us * NSEC_PER_USEC));
+			wait_event_interruptible_hrtimeout(
+				f->wait, is_stopped(f), ns_to_ktime((u64)sleep_us * NSEC_PER_USEC));
 		cond_resched();
 	}
 	return min(ret, 0);

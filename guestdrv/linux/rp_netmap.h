@@ -31,7 +31,7 @@
 struct rp_seat {
 	struct rp_ring *ring;
 	unsigned long busy; /* bit 0: somebody syncs it */
-	bool armed; /* under rp_file.arm_lock: the ring is armed for us */
+	bool armed;	    /* under rp_file.arm_lock: the ring is armed for us */
 };
 
 struct rp_file {
@@ -70,7 +70,7 @@ struct rp_ask {
 	u16 op; /* enum rp_nm_op */
 	const char *name;
 	bool binds; /* it is about to register rings */
-	bool own; /* those of the port itself, not a pipe's or a monitor's */
+	bool own;   /* those of the port itself, not a pipe's or a monitor's */
 	void *data;
 	u32 bytes;
 	u32 room;

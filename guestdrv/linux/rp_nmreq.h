@@ -41,10 +41,10 @@ enum {
 };
 
 struct nmreq_option {
-	u64 nro_next; /* address of the next option */
+	u64 nro_next;	 /* address of the next option */
 	u32 nro_reqtype; /* NETMAP_REQ_OPT_* */
-	u32 nro_status; /* out: 0 or a positive errno */
-	u64 nro_size; /* of options of no fixed size, header included */
+	u32 nro_status;	 /* out: 0 or a positive errno */
+	u64 nro_size;	 /* of options of no fixed size, header included */
 };
 
 enum {
@@ -56,7 +56,7 @@ enum {
 };
 
 struct nmreq_register {
-	u64 nr_offset; /* out: of the netmap_if in the region */
+	u64 nr_offset;	/* out: of the netmap_if in the region */
 	u64 nr_memsize; /* out: bytes of the region */
 	u32 nr_tx_slots;
 	u32 nr_rx_slots;
@@ -94,7 +94,7 @@ struct nmreq_opt_sync_kloop_eventfds {
 	struct nmreq_option nro_opt;
 	struct {
 		s32 ioeventfd; /* the program kicks the loop; -1: it does not */
-		s32 irqfd; /* the loop tells the program; -1: it does not */
+		s32 irqfd;     /* the loop tells the program; -1: it does not */
 	} eventfds[];
 };
 
