@@ -5,7 +5,7 @@
 #include "rp_netdev.h"
 
 static const char *const tx_names[] = { "packets", "bytes", "drops", "errors", "stops" };
-static const char *const rx_names[] = { "packets", "bytes", "drops", "errors", "calls" };
+static const char *const rx_names[] = { "packets", "bytes", "drops", "errors", "polls" };
 
 enum { COUNTERS = ARRAY_SIZE(tx_names) };
 

@@ -27,7 +27,7 @@ struct rp_queue_stats {
 	u64_stats_t bytes;
 	u64_stats_t drops;  /* there was no memory, or no port */
 	u64_stats_t errors; /* frames that cannot be */
-	u64_stats_t events; /* tx: times that the queue stopped; rx: calls */
+	u64_stats_t events; /* tx: times that the queue stopped; rx: polls */
 };
 
 /* One ring as its queue uses it: cursors of its own, which nobody else writes. */

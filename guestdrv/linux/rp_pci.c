@@ -231,17 +231,50 @@ static struct rp_device *new_device(struct pci_dev *pdev)
 	return NULL;
 }
 
+/* Other programs use devices of this kind, too. */
+static bool is_ours(struct pci_dev *pdev)
+{
+	const resource_size_t bytes = pci_resource_len(pdev, BAR_MEMORY);
+	struct rp_directory *directory;
+	bool ours;
+
+	if (!(pci_resource_flags(pdev, BAR_MEMORY) & IORESOURCE_MEM) || bytes < sizeof(*directory))
+		return false;
+	directory = memremap(pci_resource_start(pdev, BAR_MEMORY), sizeof(*directory), MEMREMAP_WB);
+	if (!directory)
+		return false;
+	ours = rp_load(&directory->magic) == RP_DIRECTORY_MAGIC;
+	memunmap(directory);
+	return ours;
+}
+
+/*
+ * On x86 the firmware makes memory below 4 GiB that is not RAM uncachable (MTRR), which no
+ * mapping can better; above, there is nothing of the kind. So a region that it put below
+ * moves up, if there is a place. Nobody uses it yet.
+ */
+static int move_above_4g(struct pci_dev *pdev)
+{
+	const struct resource *bar = &pdev->resource[BAR_MEMORY];
+
+	if (!IS_ENABLED(CONFIG_X86_64) || !(bar->flags & IORESOURCE_MEM_64) ||
+	    upper_32_bits(bar->start))
+		return 0;
+	pci_release_resource(pdev, BAR_MEMORY);
+	return pci_assign_resource(pdev, BAR_MEMORY);
+}
+
 static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct rp_device *d;
 	int ret;
 
-	if (!(pci_resource_flags(pdev, BAR_MEMORY) & IORESOURCE_MEM) ||
-	    !pci_resource_len(pdev, BAR_MEMORY))
-		return -ENODEV;
 	ret = pci_enable_device_mem(pdev);
 	if (ret)
 		return ret;
+	ret = is_ours(pdev) ? move_above_4g(pdev) : -ENODEV;
+	if (ret)
+		goto disable;
 	ret = pci_request_regions(pdev, RP_DRIVER_NAME);
 	if (ret)
 		goto disable;

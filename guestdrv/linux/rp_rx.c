@@ -202,6 +202,7 @@ int rp_rx_poll(struct napi_struct *napi, int budget)
 
 	if (!budget)
 		return 0;
+	rp_count(&rx->stats, &rx->stats.events, 1);
 	done = take_frames(rx, budget);
 	if (done == budget || !napi_complete_done(napi, done))
 		return done;
