@@ -25,6 +25,7 @@ RECIPE = """
 description = "tiny"
 packages = ["hello"]
 tools = ["answer"]
+python = ["ours"]
 drop = ["usr/share/*"]
 [links]
 "usr/bin/hi" = "hello"
@@ -125,6 +126,8 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tree/csrc/abi").mkdir(parents=True)
     (tmp_path / "tree/csrc/abi/answer.h").write_text("#define ANSWER 42\n")
     (tmp_path / "tree/csrc/abi/other.h").write_text("#define OTHER 1\n")
+    (tmp_path / "tree/guestdrv/ours").mkdir(parents=True)
+    (tmp_path / "tree/guestdrv/ours/__init__.py").write_text("ANSWER = 42\n")
     (images / "tiny.toml").write_text(RECIPE)
     monkeypatch.setenv("RINGPASS_IMAGES_DIR", str(images))
     return images
@@ -167,6 +170,8 @@ def test_image_holds_what_the_recipe_says(tmp_path: Path) -> None:
     assert (root / "usr/bin/hi").readlink() == Path("hello")
     assert not (root / "usr/share").exists()
     assert subprocess.run([root / "usr/bin/answer"], check=False).returncode == 42
+    python = root / "usr/lib/python3/dist-packages"
+    assert (python / "ours/__init__.py").read_text() == "ANSWER = 42\n"
     assert (root / "lib/modules/6.1/modules.dep").exists()
     assert (root / "lib/modules/6.0/ringpass.load").read_text() == "virtio\n"
 
@@ -191,7 +196,9 @@ def test_second_call_builds_nothing(tmp_path: Path) -> None:
     assert steps == ["resolving packages", "image is ready"]
 
 
-@pytest.mark.parametrize("change", ["recipe", "tool", "header", "rootfs", "mode", "package"])
+@pytest.mark.parametrize(
+    "change", ["recipe", "tool", "header", "rootfs", "mode", "python", "package"]
+)
 def test_every_input_changes_the_key(
     archive: Archive, images: Path, tmp_path: Path, change: str
 ) -> None:
@@ -204,6 +211,8 @@ def test_every_input_changes_the_key(
         (images / "../csrc/abi/answer.h").write_text("#define ANSWER 43\n")
     elif change == "rootfs":
         (images / "rootfs/init").write_text("#!/bin/sh\n:\n")
+    elif change == "python":
+        (images / "../guestdrv/ours/__init__.py").write_text("ANSWER = 43\n")
     elif change == "mode":
         (images / "rootfs/init").chmod(0o755)
     else:
@@ -277,6 +286,18 @@ def test_missing_library_is_an_error_with_its_name(archive: Archive, tmp_path: P
     archive.add("hello", "1.2", {"bin/hello": Path("/bin/ls").read_bytes()})
     with pytest.raises(ConfigError, match=r"usr/bin/hello needs lib\w+\.so"):
         ensure(tmp_path / "cache")
+
+
+def test_python_package_that_is_nowhere_is_named(images: Path, tmp_path: Path) -> None:
+    (images / "tiny.toml").write_text(RECIPE.replace('["ours"]', '["ours", "nosuch"]'))
+    with pytest.raises(ConfigError, match="'nosuch'"):
+        ensure(tmp_path / "cache")
+
+
+def test_installed_python_package_serves_as_well(images: Path, tmp_path: Path) -> None:
+    (images / "tiny.toml").write_text(RECIPE.replace('["ours"]', '["ringport"]'))
+    root = unpacked(ensure(tmp_path / "cache"), tmp_path / "root")
+    assert (root / "usr/lib/python3/dist-packages/ringport/examples/bridge.py").exists()
 
 
 def test_tool_that_does_not_compile_shows_the_compiler_s_words(

@@ -8,6 +8,7 @@ An image in the cache is therefore never stale, and building one twice gives the
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -73,7 +74,7 @@ class Inputs:
         base = self.directory.parent
         sources = [path for tool in self.recipe.tools for path in tool_inputs(self.directory, tool)]
         rootfs = [path for path in (self.directory / "rootfs").rglob("*") if path.is_file()]
-        copied = [path for _to, path in copied_files(self.recipe, base)]
+        python = [pair for name in self.recipe.python for pair in python_files(name, base)]
         with_driver = any(kernel.driver for kernel in self.recipe.kernel.values())
         return {
             "name": self.name,
@@ -84,7 +85,7 @@ class Inputs:
             },
             "tools": hashes(list(set(sources)), base),
             "rootfs": hashes(rootfs, base),
-            "copies": hashes(copied, base),
+            "python": {path: debian.sha256_of(file) for path, file in python},
             "driver": driver.source_files(self.directory) if with_driver else {},
             "builder": hashes([*Path(__file__).parent.glob("*.py")], Path(__file__).parent),
             "programs": {
@@ -270,19 +271,29 @@ def userland(inputs: Inputs, debs: dict[str, Path], report: Progress) -> Tree:
         report(f"unpacking {name}", 0.5)
         unpack(debs[name], tree, dropped)
     tree.copy_from(inputs.directory / "rootfs")
-    for to, source in copied_files(inputs.recipe, inputs.directory.parent):
-        tree.file(to, source.read_bytes())
+    for name in inputs.recipe.python:
+        for path, file in python_files(name, inputs.directory.parent):
+            tree.file(f"usr/lib/python3/dist-packages/{path}", file.read_bytes())
     for path, target in inputs.recipe.links.items():
         tree.link(path, target)
     return tree
 
 
-def copied_files(recipe: Recipe, base: Path) -> list[tuple[str, Path]]:
-    """Return the path in the image and the file of all that `copies` names: Python's sources."""
+def python_files(name: str, base: Path) -> list[tuple[str, Path]]:
+    """Return path below dist-packages and file of each module: the tree's, or the installed ones."""
+    directory = base / "guestdrv" / name
+    if not directory.is_dir():
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ConfigError(
+                f"the image is to have the Python package {name!r}",
+                "there is none, neither beside images/ nor installed",
+                "correct `python` in the recipe",
+            )
+        directory = Path(spec.origin).parent
     return [
-        (f"{to}/{path.relative_to(base / source).as_posix()}", path)
-        for to, source in recipe.copies.items()
-        for path in sorted((base / source).rglob("*.py"))
+        (f"{name}/{path.relative_to(directory).as_posix()}", path)
+        for path in sorted(directory.rglob("*.py"))
     ]
 
 

@@ -46,7 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
-    copies: dict[str, str] = {}
+    python: tuple[str, ...] = ()
     links: dict[str, str] = {}
     kernel: dict[str, Kernel] = {}
 
@@ -61,7 +61,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             packages=merged(self.packages, other.packages),
             tools=merged(self.tools, other.tools),
             drop=merged(self.drop, other.drop),
-            copies={**self.copies, **other.copies},
+            python=merged(self.python, other.python),
             links={**self.links, **other.links},
             kernel=kernels,
         )
