@@ -32,7 +32,7 @@ test: packages-test packages-bench dev ## the whole suite: C, C with sanitizers,
 test-quick: packages-test dev ## all but the guests, under two minutes
 	@$(BIN)/pytest $(PARALLEL) -m "not guest and not slow"
 
-lint: packages-lint dev ## ruff, mypy, clang-format, clang-tidy, cppcheck, shellcheck
+lint: packages-lint dev ## ruff, mypy, clang-format, clang-tidy, cppcheck, shellcheck, sparse, checkpatch
 	@scripts/lint.sh
 
 format: packages-lint dev ## rewrite Python and C files in the project's format

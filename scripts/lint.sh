@@ -40,6 +40,7 @@ check "cppcheck" cppcheck --quiet --std=c11 --enable=warning,performance,portabi
 # Two files at a time. The analyzer takes the flags of our own build; gcc's it does not know are fine.
 check "clang-tidy" xargs -r -P2 -n1 clang-tidy --quiet -p build/cp311 \
 	--extra-arg=-Wno-unknown-warning-option < <(printf '%s\n' "${units[@]}")
+check "guest driver" python scripts/check_module.py
 
 if [ "${#failed[@]}" -gt 0 ]; then
 	echo "failed: $(printf '%s, ' "${failed[@]}" | sed 's/, $//')" >&2
