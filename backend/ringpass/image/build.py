@@ -280,7 +280,7 @@ def userland(inputs: Inputs, debs: dict[str, Path], report: Progress) -> Tree:
 
 
 def python_files(name: str, base: Path) -> list[tuple[str, Path]]:
-    """Return path below dist-packages and file of each module: the tree's, or the installed ones."""
+    """Return path below dist-packages and file of each module, of the tree's or the installed."""
     directory = base / "guestdrv" / name
     if not directory.is_dir():
         spec = importlib.util.find_spec(name)
