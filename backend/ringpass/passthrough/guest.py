@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 
-from ringpass.dataplane import GuestRequest
+from ringpass.dataplane import GuestRequest, Kind
 from ringpass.errors import RingpassError
 from ringpass.netmap import attach
 from ringpass.netmap.attach import Attachment
 from ringpass.netmap.call import Device
 from ringpass.netmap.peer import Peer
-from ringpass.netmap.port import Registration
+from ringpass.netmap.port import Port, Registration
 from ringpass.netmap.session import Answer, Session, done, refused
+from ringpass.passthrough.offloads import HEADER_BYTES
 from ringpass.passthrough.wires import OpenWires, Wires
 
 MAX_OPENS = 64
@@ -39,6 +40,8 @@ class Op(IntEnum):
 class _Open:
     session: Session
     wires: OpenWires
+    features: int = 0
+    """Offloads that the driver wants; with any, its frames have a header."""
 
     def close(self) -> None:
         self.wires.close()
@@ -48,12 +51,15 @@ class _Open:
 class Guest:
     """A guest that is connected."""
 
-    def __init__(self, device: Device, peer: Peer, wires: Wires) -> None:
+    def __init__(self, device: Device, peer: Peer, own: Port, wires: Wires, offered: int) -> None:
+        """`own` is the port that it is the guest of, `offered` are offloads that it may have."""
         self.peer = peer
         self.generation: int | None = None
         """None: its driver has not said hello."""
         self._device = device
+        self._own = own
         self._wires = wires
+        self._offered = offered
         self._opens: dict[int, _Open] = {}
 
     @property
@@ -108,17 +114,28 @@ class Guest:
         return done(b"")
 
     def _call(self, request: GuestRequest) -> Answer:
-        number = request.open
+        opened = self._open(request.open)
+        if not self._own.registrations:
+            self._set_header(opened.features)
+        answer = opened.session.answer(request.data)
+        if len(answer.data) > MAX_ANSWER_BYTES:
+            self._opens.pop(request.open).close()
+            raise _bad(errno.EMSGSIZE, f"its answer has {len(answer.data)} bytes; the open ends")
+        return answer
+
+    def _open(self, number: int) -> _Open:
+        """Return an open, which begins if it is not there."""
         if number >= MAX_OPENS:
             raise _bad(errno.EMFILE, f"opens are numbered 0 to {MAX_OPENS - 1}")
         if number not in self._opens:
             self._opens[number] = self._new_open()
-        opened = self._opens[number]
-        answer = opened.session.answer(request.data)
-        if len(answer.data) > MAX_ANSWER_BYTES:
-            self._opens.pop(number).close()
-            raise _bad(errno.EMSGSIZE, f"its answer has {len(answer.data)} bytes; the open ends")
-        return answer
+        return self._opens[number]
+
+    def _set_header(self, features: int) -> None:
+        """Let frames of the guest's port begin as who opens it first wants it."""
+        if self._own.kind is Kind.VALE:
+            header = HEADER_BYTES if features else 0
+            self._device.plane.vnet(self._own.id, header, features)
 
     def _new_open(self) -> _Open:
         wires = OpenWires(self._wires)
@@ -138,8 +155,11 @@ class Guest:
         if len(request.data) != _OFFLOADS.size:
             raise _bad(errno.EPROTO, f"offloads of {len(request.data)} bytes")
         (features,) = _OFFLOADS.unpack(request.data)
-        if features:
-            raise _bad(errno.EOPNOTSUPP, f"there are no offloads {features:#x}")
+        if features & ~self._offered:
+            raise _bad(errno.EOPNOTSUPP, f"offloads {features:#x}; {self._offered:#x} are offered")
+        if features and self._own.registrations:
+            raise _bad(errno.EBUSY, "the port is open, and its frames are as they are")
+        self._open(request.open).features = features
 
 
 def _bad(number: int, why: str) -> RingpassError:

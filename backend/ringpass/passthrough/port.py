@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import structs
 
 from ringpass import config
-from ringpass.dataplane import GuestRecord
+from ringpass.dataplane import GuestRecord, GuestRequest
 from ringpass.errors import RingpassError
 from ringpass.history import History
 from ringpass.listener import Listener
@@ -20,6 +20,7 @@ from ringpass.passthrough import ivshmem, peer
 from ringpass.passthrough.guest import MAX_OPENS, Guest
 from ringpass.passthrough.ivshmem import Connection, PeerIds
 from ringpass.passthrough.mailbox import Mailbox
+from ringpass.passthrough.offloads import offered
 from ringpass.passthrough.pairs import Pairs
 from ringpass.passthrough.wires import Wires
 from ringpass.sockets import Access, peer_pid
@@ -78,6 +79,7 @@ class PassthroughPort:
         self._epoch = 0
         self._answered = 0
         self._broken: str | None = None
+        self._offered = offered(port.kind, wanted.offloads)
 
     @property
     def vectors(self) -> int:
@@ -155,6 +157,7 @@ class PassthroughPort:
                 extra_bufs=self._wanted.extra_buffers,
                 link=int(self._broken is None),
                 epoch=self._epoch,
+                offloads=self._offered,
             ),
         )
 
@@ -193,9 +196,16 @@ class PassthroughPort:
                 connection.pid, connection.uid, self.name, region.id, self._wanted.extra_buffers
             )
             wires = Wires(plane, pairs, self.port)
-            guest = Guest(self._device, who, wires)
+            guest = Guest(self._device, who, self.port, wires, self._offered)
+
+            def answer(request: GuestRequest) -> bytes:
+                found = guest.answer(request)
+                if self._broken is not None:
+                    self.note_broken()  # the last to close a broken port leaves it whole
+                return found
+
             mailbox = Mailbox(
-                plane, region.id, self.record, self._answered, guest.answer, self._note_nonsense
+                plane, region.id, self.record, self._answered, answer, self._note_nonsense
             )
             mailbox.open(pairs.doorbells[0], pairs.vectors[0])
             undo.callback(mailbox.close)
