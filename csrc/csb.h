@@ -44,6 +44,35 @@ bool rp_view_open(struct rp_view *v, void *base, uint64_t bytes);
  */
 bool rp_csb_ring_open(struct rp_csb_ring *r, const struct rp_view *v, uint32_t csb);
 
+/* What a front end remembers of its last kick: where hwcur was; or that there was none. */
+#define RP_NOT_KICKED UINT32_MAX
+
+/**
+ * rp_csb_send() - publish the slots before @head of a tx ring to the backend
+ * @kicked_at:	RP_NOT_KICKED at first, then this function's own
+ *
+ * A kick for slots that were not taken is pending until hwcur moves: a worker that wakes
+ * up looks at the ring before it sleeps again, and so at everything that was published
+ * meanwhile. More kicks would only cost. Return: true to kick the backend
+ */
+static inline bool rp_csb_send(const struct rp_csb_ring *r, uint32_t head, uint32_t *kicked_at)
+{
+	uint32_t hwcur;
+
+	rp_store(&r->csb->atok.cur, head);
+	rp_store_release(&r->csb->atok.head, head);
+	rp_fence_full();
+	hwcur = rp_load(&r->csb->ktoa.hwcur);
+	if (hwcur == head || !rp_load(&r->csb->ktoa.kern_need_kick)) {
+		*kicked_at = RP_NOT_KICKED;
+		return false;
+	}
+	if (hwcur == *kicked_at)
+		return false;
+	*kicked_at = hwcur;
+	return true;
+}
+
 static inline uint32_t rp_slot_add(uint32_t i, uint32_t n, uint32_t slots)
 {
 	return i + n >= slots ? i + n - slots : i + n;

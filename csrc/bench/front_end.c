@@ -15,7 +15,7 @@ int front_end_open(struct front_end *f, rp_dataplane *dp, int port, int peer, st
 {
 	int ret;
 
-	*f = (struct front_end){ .end.binding = -1 };
+	*f = (struct front_end){ .end.binding = -1, .kicked_at = RP_NOT_KICKED };
 	ret = bench_end_open(&f->end, dp, port, peer, err);
 	if (ret < 0)
 		return ret;

@@ -26,8 +26,9 @@ struct front_end {
 	struct bench_ring rx;
 	const struct client_ring *out;
 	const struct client_ring *in;
-	int out_bell;	/* whom to tell: the worker's or the other end's eventfd */
-	int in_bell;	/* of a pipe */
+	int out_bell; /* whom to tell: the worker's or the other end's eventfd */
+	int in_bell;  /* of a pipe */
+	uint32_t kicked_at;
 	uint64_t kicks; /* of the worker, or of the other end of a pipe */
 	uint64_t calls; /* by either */
 };
@@ -44,16 +45,21 @@ void front_end_close(struct front_end *f, rp_dataplane *dp);
 /* front_end_sleep() - wait until @ring changes. Return: false when nobody called for long */
 bool front_end_sleep(struct front_end *f, const struct client_ring *ring);
 
-static inline void front_end_kick(struct front_end *f, const uint32_t *asked, int fd)
+static inline void front_end_kick(struct front_end *f, int fd)
 {
 	const uint64_t one = 1;
 
-	rp_fence_full();
-	if (!rp_load(asked))
-		return;
 	f->kicks++;
 	if (write(fd, &one, sizeof(one)) < 0)
 		return; /* the counter is full: a kick is pending */
+}
+
+/* What the other end of a pipe waits for happened. */
+static inline void front_end_call(struct front_end *f, const struct client_ring *r, int fd)
+{
+	rp_fence_full();
+	if (rp_load(&r->peer.csb->atok.appl_need_kick))
+		front_end_kick(f, fd);
 }
 
 /* front_end_push() - publish what the program filled, and show it the slots that are free now */
@@ -66,14 +72,11 @@ static inline void front_end_push(struct front_end *f)
 		const struct rp_pipe pipe = { r->at, r->peer };
 
 		if (rp_pipe_txsync(&pipe) > 0)
-			front_end_kick(f, &r->peer.csb->atok.appl_need_kick, f->out_bell);
+			front_end_call(f, r, f->out_bell);
 		return;
 	}
-	if (head != rp_load(&r->at.csb->atok.head)) {
-		rp_store(&r->at.csb->atok.cur, head);
-		rp_store_release(&r->at.csb->atok.head, head);
-		front_end_kick(f, &r->at.csb->ktoa.kern_need_kick, f->out_bell);
-	}
+	if (head != rp_load(&r->at.csb->atok.head) && rp_csb_send(&r->at, head, &f->kicked_at))
+		front_end_kick(f, f->out_bell);
 	rp_store(&r->at.ring->tail, rp_load_acquire(&r->at.csb->ktoa.hwtail));
 }
 
@@ -84,7 +87,7 @@ static inline void front_end_pull(struct front_end *f)
 	const int given = rp_pipe_rxsync(&r->at, r->peer.ring ? &r->peer : NULL);
 
 	if (given > 0 && r->peer.ring)
-		front_end_kick(f, &r->peer.csb->atok.appl_need_kick, f->in_bell);
+		front_end_call(f, r, f->in_bell);
 }
 
 #endif

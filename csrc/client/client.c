@@ -17,7 +17,9 @@ static bool take_fd(const int *fds, uint32_t nfds, int16_t number, int *fd)
 
 static bool open_ring(struct rp_client *c, struct client_ring *r, const struct rp_nm_ring *in)
 {
-	*r = (struct client_ring){ .dir = in->dir, .index = in->index, .flags = in->flags };
+	*r = (struct client_ring){
+		.dir = in->dir, .index = in->index, .flags = in->flags, .kicked_at = RP_NOT_KICKED
+	};
 	if (!rp_csb_ring_open(&r->at, &c->view, in->csb) || in->dir > NETMAP_DIR_TX ||
 	    in->ring_offset != (uint64_t)((uint8_t *)r->at.ring - c->view.base))
 		return false;

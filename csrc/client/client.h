@@ -16,7 +16,8 @@ struct client_ring {
 	int kick_fd;
 	int call_fd;
 	int peer_call_fd;
-	uint32_t armed; /* threads that wait for it */
+	uint32_t armed;	    /* threads that wait for it */
+	uint32_t kicked_at; /* see rp_csb_send() */
 };
 
 struct rp_client {

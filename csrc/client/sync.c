@@ -118,10 +118,7 @@ static int backend_txsync(const struct rp_client *c, struct client_ring *r)
 		return -EINVAL;
 	if (head != sent) {
 		client_take_indirect(c, r, sent, head);
-		rp_store(&mine->cur, head);
-		rp_store_release(&mine->head, head);
-		rp_fence_full();
-		if (rp_load(&its->kern_need_kick))
+		if (rp_csb_send(&r->at, head, &r->kicked_at))
 			client_wake(r->kick_fd);
 	}
 	if (!done(r, head))

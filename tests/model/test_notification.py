@@ -14,7 +14,7 @@ import pytest
 
 HERE = Path(__file__).parent
 #: A small ring, enough frames to go around it twice, and stores that may wait for a while.
-SIZES = ("-DSLOTS=3", "-DFRAMES=4", "-DDEPTH=3")
+SIZES = ("-DSLOTS=3", "-DFRAMES=7", "-DDEPTH=3")
 PATIENCE_S = 60
 
 TX_RING, PIPE, RX_RING = ("tx_ring.pml",), ("rx_ring.pml",), ("rx_ring.pml", "-DWORKER")
@@ -67,6 +67,10 @@ def test_each_fence_and_each_recheck_is_needed(
     model: tuple[str, ...], without: str, tmp_path: Path
 ) -> None:
     assert errors(tmp_path, model, f"-D{without}") == 1
+
+
+def test_a_kick_of_an_earlier_round_is_not_pending(tmp_path: Path) -> None:
+    assert errors(tmp_path, TX_RING, "-DNO_FORGETTING_OF_KICKS") == 1
 
 
 @pytest.mark.parametrize("model", [TX_RING, PIPE], ids="-".join)

@@ -6,8 +6,9 @@
  *    worker (receiver)    csrc/worker.c        sync_one(), sleep_until_kick(), arm()
  *                         csrc/front_rings.c   rings_complete(), wants_call(), rings_arm()
  *
- * The front end kicks only if kern_need_kick is set, the worker calls only if
- * appl_need_kick is, and then once for many frames. Claim: whatever the interleaving,
+ * The front end kicks only if kern_need_kick is set, and not while an earlier kick is
+ * pending: hwcur has not moved since. The worker calls only if appl_need_kick is set,
+ * and then once for many frames. Claim: whatever the interleaving,
  * all frames arrive in order, and the front end never waits for a worker that sleeps.
  * In the end the front end is done and the worker sleeps.
  */
@@ -20,12 +21,19 @@
 #define NEED_CALL 3 /* atok.appl_need_kick */
 #define SLOT      4
 #define WORDS     (SLOT + SLOTS)
+#define NOWHERE   SLOTS
 
 #include "tso.pml"
 
+#ifdef NO_FORGETTING_OF_KICKS
+#define forget_kick skip
+#else
+#define forget_kick kicked_at = NOWHERE
+#endif
+
 active proctype front_end()
 {
-	byte head, sent;
+	byte head, sent, seen, kicked_at = NOWHERE;
 
 	do
 	:: sent < FRAMES && next(head) != memory[HWCUR] ->
@@ -37,12 +45,19 @@ active proctype front_end()
 			sent++
 		:: sent > 0 -> break
 		od;
-		/* and backend_txsync() publishes them. */
+		/* and backend_txsync() publishes them: rp_csb_send(). */
 		store(SENDER, HEAD, head);
 		sender_publish_fence;
+		seen = memory[HWCUR];
 		if
-		:: memory[NEED_KICK] -> signal(SENDER, RECEIVER)
-		:: else
+		:: seen == head || !memory[NEED_KICK] -> forget_kick
+		:: else ->
+			if
+			:: seen != kicked_at ->
+				kicked_at = seen;
+				signal(SENDER, RECEIVER)
+			:: else
+			fi
 		fi
 	:: sent == FRAMES -> break
 	:: memory[HWCUR] != head ->
