@@ -13,7 +13,13 @@
  *   WORKING ---------> spin, look again ---------------------> sleep
  *      ^                      |                                   |
  *      +---- work: learn from the gap ---------- kick ------------+
+ *
+ * A sender that waits for each of its frames to be taken sleeps when the worker does:
+ * then both wait for each other's waking, and the gaps are long because of that alone.
+ * So where gaps are not very long the worker spins through one of them once in a while,
+ * the more rarely the more often that was in vain.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ringpass.h"
@@ -23,6 +29,9 @@ struct rp_idle {
 	uint64_t sleep_ns;    /* of RP_POLICY_SLEEP */
 	uint64_t since_ns;    /* when work ran out; 0: there is work */
 	uint64_t mean_gap_ns; /* of recent gaps, exponentially weighted */
+	uint32_t slept;	      /* gaps since the last one that was spun through on trial */
+	uint32_t try_after;   /* so many */
+	bool trial;
 };
 
 enum rp_idle_step {

@@ -90,6 +90,56 @@ TEST(an_adaptive_worker_spins_through_short_gaps_and_sleeps_through_long_ones)
 	}
 }
 
+/*
+ * A sender waits for each frame to be taken: it sends the next one 1 us later if the worker
+ * was awake. If not it sleeps, too, and needs a wake-up; a worker that sleeps then needs one more.
+ */
+static unsigned frames_of_a_waiting_sender(unsigned n)
+{
+	const uint64_t wake_up = 25 * US;
+	unsigned sleeps = 0;
+	bool asleep = false;
+
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t sends = now + (asleep ? wake_up : US);
+
+		for (asleep = false; now < sends && !asleep; now += 100)
+			asleep = rp_idle_none(&idle, now) == RP_IDLE_SLEEP;
+		now = asleep ? sends + wake_up : sends;
+		rp_idle_work(&idle, now);
+		sleeps += asleep;
+	}
+	return sleeps;
+}
+
+TEST(an_adaptive_worker_does_not_sleep_because_it_did)
+{
+	start(RP_POLICY_ADAPTIVE);
+	frames_of_a_waiting_sender(100); /* learn */
+	EXPECT_EQ(frames_of_a_waiting_sender(1000), 0);
+	frames_every(50 * MS, 10); /* a pause */
+	frames_of_a_waiting_sender(100);
+	EXPECT_EQ(frames_of_a_waiting_sender(1000), 0);
+}
+
+TEST(what_is_tried_in_vain_costs_little)
+{
+	uint64_t spun = 0, began;
+
+	start(RP_POLICY_ADAPTIVE);
+	frames_every(70 * US, 1000);
+	began = now;
+	for (unsigned i = 0; i < 1000; i++) {
+		const uint64_t next = now + 70 * US;
+
+		rp_idle_work(&idle, now);
+		for (; rp_idle_none(&idle, now) == RP_IDLE_SPIN; now += 100)
+			spun += 100;
+		now = next;
+	}
+	EXPECT(spun <= (now - began) / 50);
+}
+
 TEST(an_adaptive_worker_sleeps_when_traffic_stops)
 {
 	uint64_t stopped;
