@@ -37,6 +37,7 @@ int rp_guest_write(rp_dataplane *dp, int region, uint32_t guest, const struct rp
 	pthread_mutex_lock(&dp->lock);
 	g = find(dp, region, guest, err);
 	if (g) {
+		rp_region_describe(dp->region[region]);
 		/* The peer's id makes it valid: it comes last. */
 		memcpy((uint8_t *)g + sizeof(g->peer), (const uint8_t *)record + sizeof(g->peer),
 		       head - sizeof(g->peer));

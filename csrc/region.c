@@ -137,9 +137,12 @@ static int take_memory(struct rp_region *r, int fd, struct rp_err *err)
 	return map(r, err);
 }
 
-static void describe(struct rp_region *r)
+/*
+ * Write what differs: others read it meanwhile. A user may have written there, which harms nobody
+ * who has the region open already, but the next one.
+ */
+void rp_region_describe(const struct rp_region *r)
 {
-	/* Not word by word in place: a guest may be reading what is there already. */
 	struct rp_directory d = {
 		.magic = RP_DIRECTORY_MAGIC,
 		.version = RP_DIRECTORY_VERSION,
@@ -150,9 +153,15 @@ static void describe(struct rp_region *r)
 		.buf_pool = rp_pool_describe(&r->bufs),
 		.guest_pool = { RP_DIRECTORY_BYTES, r->guests, RP_GUEST_BYTES },
 	};
+	uint64_t word[sizeof(d) / sizeof(uint64_t)], *at = (uint64_t *)(void *)r->base;
+
+	static_assert(sizeof(word) == sizeof(d), "a directory is whole words");
 	memcpy(d.name, r->name, sizeof(d.name));
-	memcpy(r->base, &d, sizeof(d));
-	r->view = (struct rp_view){ r->base, r->bytes, d.csb_pool, d.ring_pool, d.buf_pool };
+	memcpy(word, &d, sizeof(d));
+	for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++) {
+		if (rp_load(&at[i]) != word[i])
+			rp_store(&at[i], word[i]);
+	}
 }
 
 static struct rp_book_head layout(const struct rp_region *r)
@@ -269,7 +278,9 @@ static struct rp_region *finish(struct rp_region *r, int ret)
 		rp_region_free(r);
 		return NULL;
 	}
-	describe(r);
+	rp_region_describe(r);
+	r->view = (struct rp_view){ r->base, r->bytes, rp_pool_describe(&r->csbs),
+				    rp_pool_describe(&r->rings), rp_pool_describe(&r->bufs) };
 	return r;
 }
 

@@ -70,6 +70,9 @@ struct rp_region *rp_region_take_up(const struct rp_region_config *cfg, int fd, 
 void rp_region_drop_old(struct rp_region *r);
 void rp_region_free(struct rp_region *r);
 
+/* rp_region_describe() - write the directory, again where a user wrote something else */
+void rp_region_describe(const struct rp_region *r);
+
 /* A ring as the region knows it. */
 struct rp_region_ring {
 	uint32_t obj; /* in the ring pool */

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import structs
 
 from ringpass import config
-from ringpass.dataplane import GuestRecord, GuestRequest
+from ringpass.dataplane import BindSpec, GuestRecord, GuestRequest
 from ringpass.errors import RingpassError
 from ringpass.history import History
 from ringpass.listener import Listener
@@ -183,6 +183,7 @@ class PassthroughPort:
     def _take(self, connected: socket.socket) -> Seat:
         """Return what a QEMU needs, which has the port from now on."""
         plane, region = self._device.plane, self._region
+        self._renew()
         with ExitStack() as undo:
             number = self._ids.take()
             undo.callback(self._ids.give, number)
@@ -211,6 +212,15 @@ class PassthroughPort:
             undo.callback(mailbox.close)
             undo.callback(guest.close)
             return Seat(number, connection, guest, wires, mailbox, undo.pop_all())
+
+    def _renew(self) -> None:
+        """Make the port's rings as new: a guest can write into them without having them open.
+
+        They become so when they are closed.
+        """
+        plane, geometry = self._device.plane, self.port.geometry
+        tx, rx = (0, geometry.tx_rings), (0, geometry.rx_rings)
+        plane.unbind(plane.bind(BindSpec(self.port.id, tx, rx)).id)
 
     def _refuse(self, connected: socket.socket, pid: int, why: str) -> None:
         self.history.refused += 1
