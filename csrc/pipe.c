@@ -128,6 +128,9 @@ int rp_pipe_rxsync(const struct rp_csb_ring *rx, const struct rp_csb_ring *tx)
 		}
 		rp_store_release(&rx->csb->atok.head, head);
 	}
-	rp_store(&rx->ring->tail, hwtail);
+	if (hwtail == rp_load(&rx->ring->tail)) /* a frame to come: let its slot be here by then */
+		__builtin_prefetch(&rx->ring->slot[hwtail]);
+	else
+		rp_store(&rx->ring->tail, hwtail);
 	return (int)n;
 }
