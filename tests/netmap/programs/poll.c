@@ -287,7 +287,7 @@ TEST(select_says_what_poll_says)
 {
 	struct pair p = open_pipe();
 	struct timeval timeout = { 0, 20000 };
-	int fd = NETMAP_FD(p.b);
+	int fd = NETMAP_FD(p.b), closed = dup(STDIN_FILENO);
 	fd_set r, w;
 
 	FD_ZERO(&r);
@@ -315,8 +315,9 @@ TEST(select_says_what_poll_says)
 
 	FD_ZERO(&r);
 	FD_SET(fd, &r);
-	FD_SET(900, &r);
-	EXPECT_ERRNO(select(901, &r, NULL, NULL, &timeout), EBADF);
+	FD_SET(closed, &r);
+	close(closed);
+	EXPECT_ERRNO(select(closed + 1, &r, NULL, NULL, &timeout), EBADF);
 	close_pair(p);
 }
 

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""/dev/netmap in a guest that has a port of the backend: real programs on a real kernel."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringpass.image import Image
+from ringpass.vm.guest import Guest
+from ringpass.vm.nic import Nic
+from tests.support import guest_programs
+from tests.support.lab import BOOT_S, Lab
+from tests.support.netmap_run import compiled, running, served
+
+pytestmark = pytest.mark.guest
+
+PORT = "vale0:vm1"
+PATIENCE_S = 120.0
+#: Of the tests of netmap's semantics, those that need ports of a switch with names of their own,
+#: and those that count on epoll to sync all ports: the kernel's asks those that were called.
+ELSEWHERE = {
+    "frames_cross_a_switch",
+    "a_port_can_be_registered_elsewhere",
+    "the_kernels_members_are_told_beside_ours",
+    "waiting_on_a_set_sends_what_is_pending",
+}
+TROUBLE = re.compile(r"BUG|WARNING:|Oops|Call Trace|general protection|RCU|lockdep|hung task")
+
+
+@pytest.fixture(scope="module")
+def lab(image: Image) -> Iterator[Lab]:
+    with Lab(image, {PORT: {"kind": "passthrough"}}) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def booted(lab: Lab) -> Guest:
+    status = lab.daemon.port(PORT)
+    assert status.vectors is not None
+    guest = lab.guest("qemu", "g1", [Nic(socket=Path(status.path), vectors=status.vectors)], smp=2)
+    guest.wait_ready(BOOT_S)
+    return guest
+
+
+@pytest.fixture
+def guest(booted: Guest) -> Iterator[Guest]:
+    """Return the guest, whose kernel must have nothing to complain about afterwards."""
+    booted.check("dmesg -c >/dev/null")
+    yield booted
+    said = booted.check("dmesg -c")
+    assert not TROUBLE.search(said), said
+
+
+def report(guest: Guest, command: str) -> dict[str, Any]:
+    """Return what rp-nmflood prints."""
+    found: dict[str, Any] = json.loads(guest.check(command, PATIENCE_S).splitlines()[-1])
+    return found
+
+
+def counted(guest: Guest, receiver: str, sender: str, count: int) -> dict[str, Any]:
+    """Send frames from one port to another in the guest; return what the receiver counted."""
+    options = f"--receive --count {count} --seconds 20 --background /tmp/counted"
+    guest.check(f"rp-nmflood {options} '{receiver}'")
+    sent = report(guest, f"rp-nmflood --count {count} --seconds 20 '{sender}'")
+    assert sent["frames"] == count
+    return report(guest, "until [ -e /tmp/counted ]; do sleep 0.05; done; cat /tmp/counted")
+
+
+@pytest.mark.parametrize("subject", ["poll", "epoll", "kloop"])
+def test_programs_find_netmaps_semantics(subject: str, guest: Guest, tmp_path: Path) -> None:
+    path = guest_programs.install(guest, subject, tmp_path)
+    names = [name for name in guest_programs.tests_of(subject) if name not in ELSEWHERE]
+    assert names
+    guest.check(f"(for t in {' '.join(names)}; do {path} $t || exit 1; done)", PATIENCE_S)
+
+
+def test_two_programs_share_a_pipe(guest: Guest) -> None:
+    got = counted(guest, "netmap:rp0}1", "netmap:rp0{1", 20_000)
+    assert (got["frames"], got["missing"], got["late"], got["others"]) == (20_000, 0, 0, 0)
+
+
+def test_a_monitor_sees_what_the_port_sends(guest: Guest) -> None:
+    got = counted(guest, "netmap:rp0/t", "netmap:rp0", 200)
+    assert (got["frames"], got["missing"], got["others"]) == (200, 0, 0)
+
+
+def test_frames_reach_a_program_of_the_host(guest: Guest, lab: Lab, tmp_path: Path) -> None:
+    receiver = served(compiled("frames", tmp_path), "receive", "vale0:host", "50")
+    environment = f"RINGPASS_RUNTIME_DIR={lab.daemon.runtime_dir}"
+    with running(["env", environment, *receiver], "ready") as process:
+        assert report(guest, "rp-nmflood --count 50 netmap:rp0")["frames"] == 50
+        assert process.stdout is not None
+        numbers = [int(process.stdout.readline()[28:44], 16) for _ in range(50)]
+    assert numbers == list(range(50))
+
+
+def test_the_interface_is_without_rings_while_a_program_has_them(guest: Guest) -> None:
+    sends = "rp-flood --count 10 --seconds 1 rp0"
+    counter = "cat /sys/class/net/rp0/statistics/tx_packets"
+    guest.check("ip link set rp0 up")
+    before = int(guest.check(counter))
+    guest.check("rp-nmflood --receive --background /tmp/held --seconds 30 netmap:rp0")
+    guest.run(sends)
+    assert int(guest.check(counter)) == before
+    guest.check("killall rp-nmflood; until [ -e /tmp/held ]; do sleep 0.05; done")
+    guest.check(sends)
+    assert int(guest.check(counter)) >= before + 10
+
+
+def test_a_killed_program_leaves_its_port(guest: Guest) -> None:
+    for port in ("netmap:rp0", "netmap:rp0{3"):
+        guest.check(f"rp-nmflood --receive --background /tmp/none '{port}'; killall -9 rp-nmflood")
+        guest.check("while pidof rp-nmflood; do sleep 0.05; done")
+        assert report(guest, f"rp-nmflood --count 10 --seconds 5 '{port}'")["frames"] == 10
+
+
+def test_ringport_opens_pipes_in_the_guest(guest: Guest) -> None:
+    program = b"""
+import ringport
+
+with ringport.open("netmap:rp0{5") as a, ringport.open("netmap:rp0}5") as b:
+    for number in range(3000):
+        while not a.tx[0].put(number.to_bytes(60)):
+            a.txsync()
+            b.rxsync()
+            while frame := b.rx[0].get():
+                pass
+    a.txsync()
+    assert b.wait_readable(5)
+    frames = list(iter(b.rx[0].get, None))
+    assert int.from_bytes(frames[-1]) == 2999
+"""
+    guest.write_file("/tmp/pipes.py", program)
+    guest.check("python3 /tmp/pipes.py", PATIENCE_S)
+
+
+def test_a_hostile_program_does_not_trouble_the_kernel(guest: Guest, tmp_path: Path) -> None:
+    path = guest_programs.install(guest, "hostile", tmp_path)
+    ports = "rp0 'rp0{1' 'rp0}1' rp0/t 'rp0}7' netmap:rp0 nothing"
+    guest.check(f"{path} 1 6 {ports}", PATIENCE_S)
+    test_two_programs_share_a_pipe(guest)
+
+
+def test_the_module_stays_while_a_file_is_open(guest: Guest) -> None:
+    guest.check("rp-nmflood --receive --background /tmp/held2 netmap:rp0")
+    assert guest.run("rmmod ringpass").status != 0
+    guest.check("killall rp-nmflood; while pidof rp-nmflood; do sleep 0.05; done")
+    guest.check("rmmod ringpass && modprobe ringpass && ip link show rp0")
+    test_two_programs_share_a_pipe(guest)
+
+
+def test_a_program_sees_its_device_go(guest: Guest, tmp_path: Path) -> None:
+    path = guest_programs.install(guest, "gone", tmp_path)
+    device = "/sys/bus/pci/drivers/ringpass"
+    guest.check(f"{path} netmap:rp0 {device} $(basename $(readlink -f /sys/class/net/rp0/device))")
+    test_two_programs_share_a_pipe(guest)
