@@ -8,6 +8,8 @@ that it includes are not looked at.
 
 import hashlib
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from ringpass.errors import ConfigError, Denied, NotFound, RingpassError
 #: nobody connects and no command is answered.
 MAX_BYTES = 1 << 20
 PATIENCE_S = 5
+#: Bytes of memory that a compiler may take: an include of /dev/zero takes all that there is.
+MAX_MEMORY = 1 << 30
 
 FLAGS = (
     *("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"),
@@ -98,27 +102,39 @@ def compile_c(source: Source) -> Compiled:
         argv = ["cc", *FLAGS, "-iquote", str(source.path.parent), "-I", str(include_dir())]
         argv += ["-o", str(output), "-x", "c", "-"]
         line = f'#line 1 "{_c_text(str(source.path))}"\n'.encode()
-        try:
-            done = subprocess.run(
-                argv,
-                input=line + source.text,
-                capture_output=True,
-                cwd=directory,
-                env={**os.environ, "LC_ALL": "C"},
-                timeout=PATIENCE_S,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            fix = "apt install gcc libc6-dev"
-            raise NotFound(what, "there is no C compiler, cc", fix) from error
-        except subprocess.TimeoutExpired as error:
-            why = f"cc took more than {PATIENCE_S} s"
-            raise RingpassError(what, why, "look at what it includes") from error
-        said = done.stderr.decode(errors="replace").strip()
-        if done.returncode != 0:
-            why = said or f"cc ended with {done.returncode}"
+        status, said = _run(what, argv, line + source.text, directory)
+        if status != 0:
+            why = said or f"cc ended with {status}"
             raise RingpassError(what, why, "correct the file; docs/switch-logic.md has an example")
         return Compiled(_in_memory(source.path.name, output.read_bytes()), said)
+
+
+def _run(what: str, argv: list[str], text: bytes, directory: str) -> tuple[int, str]:
+    """Run a compiler in `directory` on `text`; return its exit status and what it said.
+
+    It has processes of its own: all of them end when it takes too long.
+    """
+    try:
+        compiler = subprocess.Popen(
+            ["prlimit", f"--as={MAX_MEMORY}", *argv] if shutil.which(argv[0]) else argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=directory,
+            env={**os.environ, "LC_ALL": "C"},
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        fix = "apt install gcc libc6-dev"
+        raise NotFound(what, "there is no C compiler, cc", fix) from error
+    with compiler:
+        try:
+            _, said = compiler.communicate(text, PATIENCE_S)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(compiler.pid, signal.SIGKILL)
+            why = f"cc took more than {PATIENCE_S} s"
+            raise RingpassError(what, why, "look at what it includes") from error
+    return compiler.returncode, said.decode(errors="replace").strip()
 
 
 def include_dir() -> Path:
