@@ -128,7 +128,12 @@ class Testbed:
     def _nics(self, ports: dict[str, str]) -> list[Nic]:
         known = {port.name: port for port in self.status().ports}
         return [
-            Nic(socket=Path(known[name].path), mac=known[name].mac, address=address)
+            Nic(
+                socket=Path(known[name].path),
+                mac=known[name].mac,
+                address=address,
+                vectors=known[name].vectors,
+            )
             for name, address in ports.items()
         ]
 

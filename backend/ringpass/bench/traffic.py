@@ -126,7 +126,11 @@ def flood(
     mac = hardware_address(receiver, receiver_nic)
     begin_count(receiver, receiver_nic, counter or tool)
     sent = flood_to(sender, mac, size=size, seconds=seconds, nic=sender_nic, tool=tool)
-    sunk = end_count(receiver)
+    return flooded(sent, end_count(receiver))
+
+
+def flooded(sent: Flooded, sunk: Sunk) -> Flood:
+    """Return what became of a flood, as its two ends saw it."""
     return Flood(sent.frames, sent.pps, sunk.frames, sunk.pps, sunk.missing)
 
 

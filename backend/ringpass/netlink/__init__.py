@@ -11,6 +11,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ringpass.errors import RingpassError
+from ringpass.netlink.links import explained
 
 CLONE_NEWNET = 0x40000000
 
@@ -59,6 +60,29 @@ def bridge_taps(bridge: str, taps: Sequence[str]) -> None:
             str(error),
             "load what the kernel lacks: modprobe bridge tun",
         ) from None
+
+
+def cable(one: str, other: str, address: str) -> None:
+    """Make a cable between two new interfaces; `other` gets `address`, like 10.0.0.2/24.
+
+    Raises RingpassError if the kernel refuses.
+    """
+    what, length = address.split("/")
+    with explained(f"cannot make a cable between {one} and {other}"), IPRoute() as kernel:
+        kernel.link("add", ifname=one, kind="veth", peer={"ifname": other})
+        end = _index(kernel, other)
+        kernel.addr("add", index=end, address=what, prefixlen=int(length))
+        for index in (_index(kernel, one), end):
+            kernel.link("set", index=index, state="up")
+
+
+def received(interface: str) -> int:
+    """Return how many frames an interface of this thread's namespace has received."""
+    for line in Path("/proc/thread-self/net/dev").read_text(encoding="ascii").splitlines():
+        name, _, counters = line.partition(":")
+        if name.strip() == interface:
+            return int(counters.split()[1])
+    raise RingpassError(f"cannot count what {interface} receives", "there is no such interface")
 
 
 def _index(kernel: IPRoute, name: str) -> int:

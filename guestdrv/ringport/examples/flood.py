@@ -159,6 +159,8 @@ def main() -> None:
     with ringport.open(options.port) as port:
         if options.background:
             go_to_background()
+        elif options.role == "receive":
+            print(f"counting on {port.name}", file=sys.stderr)
         result = json.dumps(
             send(port, options) if options.role == "send" else receive(port, options)
         )

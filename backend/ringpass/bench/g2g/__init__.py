@@ -18,7 +18,7 @@ from itertools import groupby
 
 from ringpass.bench.g2g.cases import CASES, Case
 from ringpass.bench.g2g.link import Link
-from ringpass.bench.g2g.pair import Pair, booted
+from ringpass.bench.g2g.pair import Pair, address, booted
 from ringpass.bench.g2g.rounds import measure_round
 from ringpass.bench.g2g.ways import LINKS
 from ringpass.bench.machine import two_cpus
@@ -71,7 +71,7 @@ def devices(links: Sequence[Link]) -> Iterator[None]:
     """
     with private_network():
         for link in links:
-            link.make_devices()
+            link.make_devices(address(links, link, 2))
         yield
 
 

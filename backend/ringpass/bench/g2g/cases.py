@@ -40,6 +40,7 @@ TCP_GOAL = Goal(
     "at least 1.3 times the guest's own loopback, nothing dropped by us", 1 / 1.3, lossless=True
 )
 IDLE_GOAL = Goal("under 0.5 % of a core", 1.0)
+PASSTHROUGH_IDLE_GOAL = Goal("under 0.3 % of a core", 0.6)
 HOLD_GOAL = Goal("nothing dropped by us", lossless=True)
 NETDEV_GOAL = Goal("no slower than QEMU's own", 1.0)
 #: By what sends small frames through a port that the guest has passed through.
@@ -182,4 +183,11 @@ CASES = [
     *way("tap", PKTGEN),
     *way("vale", PKTGEN),
     spinning("vale"),
+    *way("passthrough", NETMAP, NUMPY),
+    spinning("passthrough"),
+    Case("tcg", "passthrough-vale/idle", "idle", 0, "passthrough", "limit", PASSTHROUGH_IDLE_GOAL),
+    *way("pipe", NETMAP, NUMPY),
+    *way("mixed", NETMAP),
+    *way("process", NETMAP, NUMPY, metrics=["rtt"]),
+    *way("nic", NETMAP),
 ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a way to link guests is. Each kind has a file in `ways`."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -37,8 +38,15 @@ class Link:
     private_network: ClassVar[bool] = False
     """Whether it needs devices of the host's kernel, in a network namespace of our own."""
 
-    def make_devices(self) -> None:
-        """Make these devices, in that namespace; they vanish with it."""
+    def make_devices(self, address: str) -> None:
+        """Make these devices, in that namespace; they vanish with it.
+
+        `address` is the receiver's, if the host is the receiver.
+        """
+
+    def answering(self, _pair: "Pair") -> AbstractContextManager[None]:
+        """Have somebody at the receiver's end who answers pings and takes streams."""
+        return nullcontext()
 
     def address(self, pair: "Pair") -> str:
         """Return where the receiver is, for the sender's stack."""

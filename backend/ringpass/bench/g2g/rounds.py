@@ -132,12 +132,13 @@ class Tcp(Meter):
     retransmits = 0
 
     def sample(self) -> float:
-        done = traffic.tcp(
-            self.pair.vm1,
-            self.link.address(self.pair),
-            self.options.seconds,
-            streams=self.streams,
-        )
+        with self.link.answering(self.pair):
+            done = traffic.tcp(
+                self.pair.vm1,
+                self.link.address(self.pair),
+                self.options.seconds,
+                streams=self.streams,
+            )
         self.retransmits += done.retransmits
         return STREAM_UNIT * 8 / done.gbps
 
@@ -150,7 +151,8 @@ class Udp(Meter):
 
     def sample(self) -> float:
         address = self.link.address(self.pair)
-        return STREAM_UNIT * 8 / traffic.udp(self.pair.vm1, address, self.options.seconds)
+        with self.link.answering(self.pair):
+            return STREAM_UNIT * 8 / traffic.udp(self.pair.vm1, address, self.options.seconds)
 
 
 class Rtt(Meter):
@@ -161,7 +163,8 @@ class Rtt(Meter):
         self.times: list[float] = []
 
     def sample(self) -> float:
-        times = traffic.ping(self.pair.vm1, self.link.address(self.pair), PINGS)
+        with self.link.answering(self.pair):
+            times = traffic.ping(self.pair.vm1, self.link.address(self.pair), PINGS)
         self.times += times
         return median(times) * 1e3
 

@@ -2,7 +2,7 @@
 """The ways to link guests, by name."""
 
 from ringpass.bench.g2g.link import Link
-from ringpass.bench.g2g.ways import netdevs, vhost
+from ringpass.bench.g2g.ways import netdevs, nic, passthrough, process, vhost
 
 
 class Loopback(Link):
@@ -12,10 +12,10 @@ class Loopback(Link):
         return "127.0.0.1"
 
 
+LOOPBACK = Loopback("loopback", "loopback")
 #: No way at all: what is measured has a constant limit.
 LIMIT = Link("limit", "limit")
 
 LINKS: dict[str, Link] = {
-    link.name: link
-    for link in (*vhost.LINKS, *netdevs.LINKS, Loopback("loopback", "loopback"), LIMIT)
-}
+    link.name: link for way in (vhost, netdevs, passthrough, process, nic) for link in way.LINKS
+} | {link.name: link for link in (LOOPBACK, LIMIT)}

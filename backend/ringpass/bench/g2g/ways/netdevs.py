@@ -16,7 +16,7 @@ class Tap(Link):
 
     private_network: ClassVar[bool] = True
 
-    def make_devices(self) -> None:
+    def make_devices(self, _address: str) -> None:
         """Bridge a tap device for each guest."""
         netlink.bridge_taps(BRIDGE, [tap_name(guest) for guest in (1, 2)])
 

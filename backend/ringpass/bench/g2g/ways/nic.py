@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest that maps its port, and an interface of the host: the other end of a veth pair."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ringpass import netlink
+from ringpass.bench import traffic
+from ringpass.bench.g2g.link import Card, Link
+from ringpass.bench.g2g.ways.passthrough import port
+from ringpass.bench.tools import IDLE_S, Tool
+
+if TYPE_CHECKING:
+    from ringpass.bench.g2g.pair import Pair
+
+#: The interface that the daemon takes, and the other end of its cable.
+NIC, HOST = "rpnic0", "rpnic1"
+GUEST = "valenic:vm1"
+
+
+@dataclass(frozen=True)
+class ToInterface(Link):
+    """The receiver is the host's stack."""
+
+    private_network: ClassVar[bool] = True
+
+    def make_devices(self, address: str) -> None:
+        """Make the cable, and give the host's end the receiver's address."""
+        netlink.cable(NIC, HOST, f"{address}/24")
+
+    @contextmanager
+    def answering(self, _pair: "Pair") -> Iterator[None]:
+        """Run a server for streams; the stack itself answers pings."""
+        with subprocess.Popen(["iperf3", "-s"], stdout=subprocess.DEVNULL) as server:
+            try:
+                time.sleep(0.2)
+                yield
+            finally:
+                server.kill()
+
+    def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
+        """Flood the interface, whose counters tell what came."""
+        mac = netlink.get(HOST).mac.hex(":")
+        before = netlink.received(HOST)
+        sent = traffic.flood_to(
+            *(pair.vm1, mac), size=size, seconds=seconds, nic=pair.nic(self, 1), tool=tool
+        )
+        time.sleep(IDLE_S)
+        received = netlink.received(HOST) - before
+        pps = received * sent.pps / sent.frames
+        return traffic.Flood(sent.frames, sent.pps, received, pps, sent.frames - received)
+
+
+LINKS = [
+    ToInterface(
+        "nic",
+        "passthrough-nic",
+        (Card(GUEST, passthrough=True), None),
+        "\n\n".join(["[switch.valenic]", port(GUEST), port(f"valenic:{NIC}", 'kind = "nic"')]),
+    )
+]

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest that maps its port, and a process of the host on the same switch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ringpass.bench import traffic
+from ringpass.bench.g2g.link import Card, Link
+from ringpass.bench.g2g.ways.passthrough import port
+from ringpass.bench.programs import Counting, python
+from ringpass.bench.tools import Tool
+from ringport.examples import responder
+
+if TYPE_CHECKING:
+    from ringpass.bench.g2g.pair import Pair
+
+GUEST, HOST = "valeproc:vm1", "valeproc:host"
+
+
+@dataclass(frozen=True)
+class ToProcess(Link):
+    """The receiver is a ringport program of the host."""
+
+    @contextmanager
+    def answering(self, pair: "Pair") -> Iterator[None]:
+        """Run a program that answers ARP and pings."""
+        arguments = ["-m", "ringport.examples.responder", HOST, self.address(pair)]
+        with python(arguments, pair.bed.directory):
+            yield
+
+    def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
+        """Flood a program that counts."""
+        nic, mac = pair.nic(self, 1), responder.MAC.hex(":")
+        with Counting(HOST, pair.bed.directory) as counting:
+            sent = traffic.flood_to(pair.vm1, mac, size=size, seconds=seconds, nic=nic, tool=tool)
+            return traffic.flooded(sent, counting.result())
+
+
+LINKS = [
+    ToProcess(
+        "process",
+        "passthrough-process",
+        (Card(GUEST, passthrough=True), None),
+        "\n\n".join(["[switch.valeproc]", port(GUEST)]),
+    )
+]

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs of the host that use a daemon's ports, for as long as a measurement takes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from ringpass.bench.tools import IDLE_S
+from ringpass.bench.traffic import SLACK_S, Flooded, Sunk
+from ringpass.errors import RingpassError
+
+
+@contextmanager
+def python(arguments: Sequence[str], runtime: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run Python beside the daemon in `runtime`, and end it with the block."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "RINGPASS_RUNTIME_DIR": str(runtime)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def flood(port: str, runtime: Path, *, size: int, seconds: float) -> Flooded:
+    """Send frames of `size` bytes through `port` for `seconds`."""
+    options = ["--size", f"{size}", "--seconds", f"{seconds:g}", "send", port]
+    with python(["-m", "ringport.examples.flood", *options], runtime) as process:
+        return msgspec.json.decode(said(process, seconds + SLACK_S), type=Flooded)
+
+
+class Counting:
+    """Counts what floods `port`, from when it is entered on. A context manager."""
+
+    def __init__(self, port: str, runtime: Path) -> None:
+        self._run = python(
+            ["-m", "ringport.examples.flood", "--idle", f"{IDLE_S}", "receive", port], runtime
+        )
+
+    def __enter__(self) -> Self:
+        self._process = self._run.__enter__()
+        assert self._process.stderr is not None
+        self._process.stderr.readline()  # it says that it counts, or why it does not
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._run.__exit__(kind, error, trace)
+
+    def result(self) -> Sunk:
+        """Return what it has counted, when the flood is over."""
+        return msgspec.json.decode(said(self._process, SLACK_S), type=Sunk)
+
+
+def said(process: subprocess.Popen[str], timeout: float) -> str:
+    """Return what `process` says until it ends. Raises RingpassError if it fails."""
+    out, errors = process.communicate(timeout=timeout)
+    if process.returncode != 0:
+        raise RingpassError("a program of this bench failed", errors.strip() or "it says nothing")
+    return out
