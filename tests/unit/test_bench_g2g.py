@@ -3,6 +3,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def chosen(*names: str) -> list[Link]:
     return [LINKS[name] for name in names]
 
 
-def configured(links: list[Link]) -> config.Config:
+def configured(links: Iterable[Link]) -> config.Config:
     text = "\n\n".join(link.tables for link in links)
     return config.parse(tomllib.loads(text), HERE, "g2g.toml")
 
@@ -63,9 +64,43 @@ def test_links_are_a_configuration_with_a_switch_for_each() -> None:
 
 def test_interfaces_have_the_names_and_addresses_that_the_kernel_will_find() -> None:
     links = chosen("stream", "vale", "loopback", "tap")
-    assert pair.interfaces(links, 1) == {"vale": "eth0", "stream": "eth1", "tap": "eth2"}
+    assert pair.interfaces(links, 1) == {
+        "vale": ["eth0"],
+        "stream": ["eth1"],
+        "tap": ["eth2"],
+        "loopback": [],
+    }
     assert pair.address(links, LINKS["tap"], 2) == "10.0.3.2"
     assert pair.ports(links, 2) == {"vale0:vm2": "10.0.1.2/24"}
+
+
+def test_cards_on_ports_of_guests_are_counted_apart() -> None:
+    links = chosen("passthrough", "vale", "mixed", "chain-2")
+    assert pair.interfaces(links, 1) == {
+        "passthrough": ["rp0"],
+        "vale": ["eth0"],
+        "mixed": ["rp1"],
+        "chain-2": ["rp2", "rp3"],
+    }
+    assert pair.interfaces(links, 2)["mixed"] == ["eth1"]
+
+
+def test_all_links_are_a_configuration_whose_ports_are_the_cards() -> None:
+    made = configured(LINKS.values())
+    wanted = {card.port for link in LINKS.values() for cards in link.cards for card in cards} - {""}
+    assert made.ports.keys() - wanted == {"valenic:rpnic0"}
+    assert wanted <= made.ports.keys()
+    for link in LINKS.values():
+        for card in (card for cards in link.cards for card in cards if card.passthrough):
+            assert made.ports[card.port].kind == "passthrough"
+
+
+def test_a_chain_joins_its_guests_by_pipes_in_one_region() -> None:
+    first, last = ([card.port for card in cards] for cards in LINKS["chain-2"].cards)
+    assert first == ["valechain2:p}1", "valechain2:p{2"]
+    assert last == ["valechain2:p}2", "valechain2:p{3"]
+    ports = configured(chosen("chain-2")).ports.values()
+    assert {port.region for port in ports} == {"valechain2"}
 
 
 @pytest.mark.parametrize(
@@ -99,8 +134,7 @@ def test_a_variant_offers_what_its_name_says(
 
 
 def arguments(name: str, guest: int) -> str:
-    card = LINKS[name].cards[guest - 1]
-    assert card is not None
+    (card,) = LINKS[name].cards[guest - 1]
     return " ".join(pair.netdev_args(name, card, HERE, list(LINKS).index(name), guest))
 
 

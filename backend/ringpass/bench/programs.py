@@ -75,3 +75,20 @@ def said(process: subprocess.Popen[str], timeout: float) -> str:
     if process.returncode != 0:
         raise RingpassError("a program of this bench failed", errors.strip() or "it says nothing")
     return out
+
+
+def round_trips(source: str, sink: str, runtime: Path, count: int) -> list[float]:
+    """Return how long `count` frames took from the port `source` to `sink` and back, in us.
+
+    Raises RingpassError if one is lost.
+    """
+    pong = ["-c", "from ringpass.cli.main import main; main()", "pktgen", "-f", "pong", "-i", sink]
+    ping = ["-m", "ringpass.bench.roundtrips", source, f"{count}"]
+    with python(pong, runtime), python(ping, runtime) as process:
+        times = msgspec.json.decode(said(process, SLACK_S), type=list[float])
+    if len(times) < count:
+        raise RingpassError(
+            f"frames from {source} to {sink} and back were lost",
+            f"{len(times)} of {count} returned",
+        )
+    return times

@@ -190,4 +190,7 @@ CASES = [
     *way("mixed", NETMAP),
     *way("process", NETMAP, NUMPY, metrics=["rtt"]),
     *way("nic", NETMAP),
+    *way("chain-1", NUMPY, metrics=["rtt"]),
+    *way("chain-2", NUMPY, metrics=["rtt"]),
+    *way("chain-3", NUMPY, metrics=["rtt"]),
 ]

@@ -30,8 +30,8 @@ class Link:
     name: str
     via: str
     """The front end and the kind of port that frames pass, as rows have it."""
-    cards: tuple[Card | None, ...] = (None, None)
-    """That of vm1, of vm2, ..."""
+    cards: tuple[tuple[Card, ...], ...] = ((), ())
+    """Those of vm1, of vm2, ..."""
     tables: str = ""
     """What the daemon's configuration has for it, in TOML."""
 
@@ -51,6 +51,11 @@ class Link:
     def address(self, pair: "Pair") -> str:
         """Return where the receiver is, for the sender's stack."""
         return pair.address(self, 2)
+
+    def ping(self, pair: "Pair", count: int) -> list[float]:
+        """Return `count` round trip times in microseconds."""
+        with self.answering(pair):
+            return traffic.ping(pair.vm1, self.address(pair), count)
 
     def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
         """Flood the receiver, which counts."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Running guests, the links between them, and where everything runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from ringpass.bench import traffic
@@ -37,9 +38,9 @@ class Pair:
         for guest in (self.vm1, self.vm2):
             traffic.serve_tcp(guest)
 
-    def nic(self, link: Link, guest: int) -> str:
-        """Return the interface of a guest on `link`."""
-        return interfaces(self.links, guest)[link.name]
+    def nic(self, link: Link, guest: int, number: int = 0) -> str:
+        """Return the interface of a guest on `link`: the first, or another one."""
+        return interfaces(self.links, guest)[link.name][number]
 
     def address(self, link: Link, guest: int) -> str:
         """Return the address of a guest on `link`."""
@@ -83,8 +84,8 @@ def booted(label: str, links: Sequence[Link], cpus: tuple[int, int]) -> Iterator
     make = uml_guest if label == "uml" else qemu_guest
     image = ensure()
     with Testbed("bench-g2g", toml + "\n") as bed:
-        count = max(2, *(len(link.cards) for link in links))
-        guests = [make(image, bed, links, number) for number in range(1, count + 1)]
+        last = max(2, *(len(link.cards) for link in links))
+        guests = [make(image, bed, links, number) for number in range(1, last + 1)]
         if any(link.name == "stream" for link in links):
             bed.boot(guests[:1])  # it listens, and the other connects when it starts
             bed.boot(guests[1:])
@@ -100,10 +101,12 @@ def uml_guest(image: Image, bed: Testbed, links: Sequence[Link], number: int) ->
 def qemu_guest(image: Image, bed: Testbed, links: Sequence[Link], number: int) -> Guest:
     nics = interfaces(links, number)
     parameters, extra = [], []
-    for link, card in on_networks(links, number):
-        at = nics[link.name].removeprefix("eth")
-        parameters.append(f"rp.ip{at}={address(links, link, number)}/24")
-        extra += netdev_args(link.name, card, bed.directory, int(at), number)
+    for link in links:
+        for card, nic in zip(cards(link, number), nics[link.name], strict=True):
+            if card.netdev:
+                at = nic.removeprefix("eth")
+                parameters.append(f"rp.ip{at}={address(links, link, number)}/24")
+                extra += netdev_args(link.name, card, bed.directory, int(at), number)
     return bed.qemu(image, f"vm{number}", ports(links, number), parameters, extra)
 
 
@@ -111,24 +114,30 @@ def ports(links: Sequence[Link], guest: int) -> dict[str, str]:
     """Return the daemon's ports that a guest has cards on, and its address there."""
     return {
         card.port: f"{address(links, link, guest)}/24"
-        for link, card in cards(links, guest)
+        for link in links
+        for card in cards(link, guest)
         if card.port
     }
 
 
-def interfaces(links: Sequence[Link], guest: int) -> dict[str, str]:
+def interfaces(links: Sequence[Link], guest: int) -> dict[str, list[str]]:
     """Return what a guest's kernel calls its cards, by link: eth0, ... and rp0, ...
 
-    It finds virtio cards on the daemon's ports first, then those on networks of QEMU's.
+    Of virtio's it finds those on the daemon's ports first, then those on networks of QEMU's.
     """
-    mine = cards(links, guest)
-    passthrough = [link.name for link, card in mine if card.passthrough]
-    virtio = [link.name for link, card in mine if card.port and not card.passthrough]
-    virtio += [link.name for link, _ in on_networks(links, guest)]
-    return {
-        **{name: f"eth{index}" for index, name in enumerate(virtio)},
-        **{name: f"rp{index}" for index, name in enumerate(passthrough)},
-    }
+    found: dict[str, list[str]] = {link.name: [] for link in links}
+    kinds: list[tuple[str, Callable[[Card], bool]]] = [
+        ("eth", lambda card: not (card.netdev or card.passthrough)),
+        ("eth", lambda card: bool(card.netdev)),
+        ("rp", lambda card: card.passthrough),
+    ]
+    numbers = {"eth": count(), "rp": count()}
+    for prefix, of_kind in kinds:
+        for link in links:
+            for card in cards(link, guest):
+                if of_kind(card):
+                    found[link.name].append(f"{prefix}{next(numbers[prefix])}")
+    return found
 
 
 def address(links: Sequence[Link], link: Link, guest: int) -> str:
@@ -136,16 +145,9 @@ def address(links: Sequence[Link], link: Link, guest: int) -> str:
     return f"10.0.{[other.name for other in links].index(link.name)}.{guest}"
 
 
-def cards(links: Sequence[Link], guest: int) -> list[tuple[Link, Card]]:
-    """Return the links that a guest has a card on, and that card."""
-    return [
-        (link, card) for link in links for card in link.cards[guest - 1 : guest] if card is not None
-    ]
-
-
-def on_networks(links: Sequence[Link], guest: int) -> list[tuple[Link, Card]]:
-    """Return those of the cards of a guest that are on networks of QEMU's."""
-    return [(link, card) for link, card in cards(links, guest) if card.netdev]
+def cards(link: Link, guest: int) -> tuple[Card, ...]:
+    """Return the cards of a guest on a link."""
+    return link.cards[guest - 1] if guest <= len(link.cards) else ()
 
 
 def netdev_args(name: str, card: Card, directory: Path, index: int, guest: int) -> list[str]:

@@ -163,8 +163,7 @@ class Rtt(Meter):
         self.times: list[float] = []
 
     def sample(self) -> float:
-        with self.link.answering(self.pair):
-            times = traffic.ping(self.pair.vm1, self.link.address(self.pair), PINGS)
+        times = self.link.ping(self.pair, PINGS)
         self.times += times
         return median(times) * 1e3
 

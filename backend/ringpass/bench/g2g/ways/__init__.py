@@ -2,7 +2,7 @@
 """The ways to link guests, by name."""
 
 from ringpass.bench.g2g.link import Link
-from ringpass.bench.g2g.ways import netdevs, nic, passthrough, process, vhost
+from ringpass.bench.g2g.ways import chain, netdevs, nic, passthrough, process, vhost
 
 
 class Loopback(Link):
@@ -17,5 +17,7 @@ LOOPBACK = Loopback("loopback", "loopback")
 LIMIT = Link("limit", "limit")
 
 LINKS: dict[str, Link] = {
-    link.name: link for way in (vhost, netdevs, passthrough, process, nic) for link in way.LINKS
+    link.name: link
+    for way in (vhost, netdevs, passthrough, process, nic, chain)
+    for link in way.LINKS
 } | {link.name: link for link in (LOOPBACK, LIMIT)}

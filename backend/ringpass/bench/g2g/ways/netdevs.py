@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The networks that stock QEMU has without us: sockets, and tap devices in a bridge."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,8 +46,13 @@ def tap_name(guest: int) -> str:
     return f"rptap{guest}"
 
 
+def both(netdev: Callable[[int], str]) -> tuple[tuple[Card], tuple[Card]]:
+    """Return a card on `netdev` for each guest."""
+    return (Card(netdev=netdev(1)),), (Card(netdev=netdev(2)),)
+
+
 LINKS = [
-    Link("stream", "qemu-stream", tuple(Card(netdev=stream(guest)) for guest in (1, 2))),
-    Link("dgram", "qemu-dgram", tuple(Card(netdev=dgram(guest)) for guest in (1, 2))),
-    Tap("tap", "qemu-tap", tuple(Card(netdev=tap(guest)) for guest in (1, 2))),
+    Link("stream", "qemu-stream", both(stream)),
+    Link("dgram", "qemu-dgram", both(dgram)),
+    Tap("tap", "qemu-tap", both(tap)),
 ]

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ringpass import netlink
 from ringpass.bench import traffic
 from ringpass.bench.g2g.link import Card, Link
 from ringpass.bench.g2g.ways.passthrough import port
 from ringpass.bench.tools import IDLE_S, Tool
+from ringpass.netlink import cable, links, received
 
 if TYPE_CHECKING:
     from ringpass.bench.g2g.pair import Pair
@@ -30,7 +30,7 @@ class ToInterface(Link):
 
     def make_devices(self, address: str) -> None:
         """Make the cable, and give the host's end the receiver's address."""
-        netlink.cable(NIC, HOST, f"{address}/24")
+        cable(NIC, HOST, f"{address}/24")
 
     @contextmanager
     def answering(self, _pair: "Pair") -> Iterator[None]:
@@ -44,22 +44,22 @@ class ToInterface(Link):
 
     def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
         """Flood the interface, whose counters tell what came."""
-        mac = netlink.get(HOST).mac.hex(":")
-        before = netlink.received(HOST)
+        mac = links.get(HOST).mac.hex(":")
+        before = received(HOST)
         sent = traffic.flood_to(
             *(pair.vm1, mac), size=size, seconds=seconds, nic=pair.nic(self, 1), tool=tool
         )
         time.sleep(IDLE_S)
-        received = netlink.received(HOST) - before
-        pps = received * sent.pps / sent.frames
-        return traffic.Flood(sent.frames, sent.pps, received, pps, sent.frames - received)
+        came = received(HOST) - before
+        pps = came * sent.pps / sent.frames
+        return traffic.Flood(sent.frames, sent.pps, came, pps, sent.frames - came)
 
 
 LINKS = [
     ToInterface(
         "nic",
         "passthrough-nic",
-        (Card(GUEST, passthrough=True), None),
+        ((Card(GUEST, passthrough=True),), ()),
         "\n\n".join(["[switch.valenic]", port(GUEST), port(f"valenic:{NIC}", 'kind = "nic"')]),
     )
 ]

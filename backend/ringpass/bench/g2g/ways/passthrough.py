@@ -19,13 +19,13 @@ LINKS = [
     Link(
         "passthrough",
         "passthrough-vale",
-        (Card("valept:vm1", passthrough=True), Card("valept:vm2", passthrough=True)),
+        ((Card("valept:vm1", passthrough=True),), (Card("valept:vm2", passthrough=True),)),
         "\n\n".join(["[switch.valept]", port("valept:vm1"), port("valept:vm2")]),
     ),
     Link(
         "pipe",
         "passthrough-pipe",
-        (Card("valepipe:p{1", passthrough=True), Card("valepipe:p}1", passthrough=True)),
+        ((Card("valepipe:p{1", passthrough=True),), (Card("valepipe:p}1", passthrough=True),)),
         "\n\n".join(
             ["[switch.valepipe]", port("valepipe:p{1", PIPE_END), port("valepipe:p}1", PIPE_END)]
         ),
@@ -33,7 +33,7 @@ LINKS = [
     Link(
         "mixed",
         "passthrough-vhost",
-        (Card("valemix:vm1", passthrough=True), Card("valemix:vm2")),
+        ((Card("valemix:vm1", passthrough=True),), (Card("valemix:vm2"),)),
         "\n\n".join(["[switch.valemix]", port("valemix:vm1"), port("valemix:vm2", HOLD)]),
     ),
 ]

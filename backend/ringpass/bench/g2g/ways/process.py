@@ -42,7 +42,7 @@ LINKS = [
     ToProcess(
         "process",
         "passthrough-process",
-        (Card(GUEST, passthrough=True), None),
+        ((Card(GUEST, passthrough=True),), ()),
         "\n\n".join(["[switch.valeproc]", port(GUEST)]),
     )
 ]

@@ -55,20 +55,20 @@ class Null(Link):
 
 def switched(name: str, settings: str, number: int) -> Link:
     """Return a link on a switch of its own, so that no frame takes another way."""
-    return Link(name, VIA, ports(number), tables(number, settings))
+    return Link(name, VIA, cards(number), tables(number, settings))
 
 
-def ports(number: int) -> tuple[Card, Card]:
-    return Card(f"vale{number}:vm1"), Card(f"vale{number}:vm2")
+def cards(number: int) -> tuple[tuple[Card], tuple[Card]]:
+    return (Card(f"vale{number}:vm1"),), (Card(f"vale{number}:vm2"),)
 
 
 def tables(number: int, settings: str) -> str:
-    heads = [f'[port."{card.port}"]\n{settings}' for card in ports(number)]
-    return "\n\n".join([f"[switch.vale{number}]", *heads])
+    ports = [f'[port."{card.port}"]\n{settings}' for (card,) in cards(number)]
+    return "\n\n".join([f"[switch.vale{number}]", *ports])
 
 
 LINKS = [
     switched("vale", HOLD, 0),
-    Null("null", VIA, ports(1), tables(1, 'kind = "null"')),
+    Null("null", VIA, cards(1), tables(1, 'kind = "null"')),
     *(switched(name, settings, 2 + i) for i, (name, settings) in enumerate(VARIANTS.items())),
 ]

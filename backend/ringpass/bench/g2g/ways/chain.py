@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Guests in a row, joined by pipes; each hands on what comes with a bridge of ringport.
+
+    process --{1===}1-- vm1 --{2===}2-- vm2 --{3===}3-- process
+
+All pipes are in one region, so every guest swaps buffers, and no frame is copied on the way.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ringpass.bench import programs, traffic
+from ringpass.bench.g2g.link import Card, Link
+from ringpass.bench.g2g.ways.passthrough import port
+from ringpass.bench.tools import Tool
+from ringpass.errors import RingpassError
+from ringpass.vm.guest import Guest
+
+if TYPE_CHECKING:
+    from ringpass.bench.g2g.pair import Pair
+
+#: Seconds until the bridges have their ports: guests take a while to start Python.
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Chain(Link):
+    """Processes of the host at both ends, which send and receive."""
+
+    def end(self, text: str) -> str:
+        """Return the name of the end `text` of a pipe: {1 is where the first begins."""
+        return f"{self.switch}:p{text}"
+
+    @property
+    def switch(self) -> str:
+        return f"valechain{len(self.cards)}"
+
+    @property
+    def source(self) -> str:
+        """Where frames enter the chain."""
+        return self.end("{1")
+
+    @property
+    def sink(self) -> str:
+        """Where they leave it."""
+        return self.end(f"}}{len(self.cards) + 1}")
+
+    def ping(self, pair: "Pair", count: int) -> list[float]:
+        """Send frames there and back through all guests, from process to process."""
+        with self.bridged(pair):
+            return programs.round_trips(self.source, self.sink, pair.bed.directory, count)
+
+    def flood(self, pair: "Pair", _tool: Tool, size: int, seconds: float) -> traffic.Flood:
+        """Flood from process to process."""
+        where = pair.bed.directory
+        with self.bridged(pair), programs.Counting(self.sink, where) as counting:
+            sent = programs.flood(self.source, where, size=size, seconds=seconds)
+            return traffic.flooded(sent, counting.result())
+
+    @contextmanager
+    def bridged(self, pair: "Pair") -> Iterator[None]:
+        """Run a bridge in each guest."""
+        guests = pair.guests[: len(self.cards)]
+        for number, guest in enumerate(guests, 1):
+            begin_bridge(guest, *(f"netmap:{pair.nic(self, number, end)}" for end in (0, 1)))
+        try:
+            self.wait_until_open(pair)
+            yield
+        finally:
+            for guest in guests:
+                guest.run("killall -q python3")
+
+    def wait_until_open(self, pair: "Pair") -> None:
+        """Wait until all guests have their ends of pipes open."""
+        mine = {card.port for cards in self.cards for card in cards}
+        until = time.monotonic() + PATIENCE_S
+        while {port.name for port in pair.bed.status().ports if port.users} < mine:
+            if time.monotonic() > until:
+                raise RingpassError("the bridges in the guests do not start", "they say nothing")
+            time.sleep(0.1)
+
+
+def begin_bridge(guest: Guest, one: str, other: str) -> None:
+    """Run a bridge between two ports in the background."""
+    guest.check(f"python3 -m ringport.examples.bridge {one} {other} >/tmp/bridge.log 2>&1 &")
+
+
+def chain(guests: int) -> Chain:
+    """Return the chain of so many guests: guest n has the ends }n and {n+1 of pipes."""
+    switch = f"valechain{guests}"
+    ends = [(f"{switch}:p}}{guest}", f"{switch}:p{{{guest + 1}") for guest in range(1, guests + 1)]
+    settings = f'kind = "passthrough"\nregion = "{switch}"'
+    return Chain(
+        f"chain-{guests}",
+        f"chain-{guests}",
+        tuple(tuple(Card(end, passthrough=True) for end in pair) for pair in ends),
+        "\n\n".join(
+            [
+                f"[switch.{switch}]",
+                f"[region.{switch}]",
+                *(port(end, settings) for pair in ends for end in pair),
+            ]
+        ),
+    )
+
+
+LINKS = [chain(guests) for guests in (1, 2, 3)]
