@@ -195,7 +195,7 @@ def test_a_flood_is_counted_by_its_receiver(backend: ringpass.Backend) -> None:
 def test_a_flood_says_what_it_did(
     backend: ringpass.Backend, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = flood.parse(["send", "vale0:a", "--count", "3000", "--size", "100"])
+    options = flood.parse(["vale0:a", "--count", "3000", "--size", "100"])
     with backend.open("vale0:p{1") as a, backend.open("vale0:p}1") as b:
         taker = threading.Thread(target=lambda: sums.update(flood.receive(b, options)))
         sums: dict[str, float] = {}
@@ -205,5 +205,5 @@ def test_a_flood_says_what_it_did(
     assert sent["frames"] == sums["frames"] == 3000
     assert (sums["missing"], sums["late"]) == (0, 0)
     with pytest.raises(SystemExit):
-        flood.parse(["send", "vale0:a", "--size", "29"])
+        flood.parse(["vale0:a", "--size", "29"])
     assert "30 to 2048" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def python(arguments: Sequence[str], runtime: Path) -> Iterator[subprocess.Popen
 
 def flood(port: str, runtime: Path, *, size: int, seconds: float) -> Flooded:
     """Send frames of `size` bytes through `port` for `seconds`."""
-    options = ["--size", f"{size}", "--seconds", f"{seconds:g}", "send", port]
+    options = ["--size", f"{size}", "--seconds", f"{seconds:g}", port]
     with python(["-m", "ringport.examples.flood", *options], runtime) as process:
         return msgspec.json.decode(said(process, seconds + SLACK_S), type=Flooded)
 
@@ -47,7 +47,7 @@ class Counting:
 
     def __init__(self, port: str, runtime: Path) -> None:
         self._run = python(
-            ["-m", "ringport.examples.flood", "--idle", f"{IDLE_S}", "receive", port], runtime
+            ["-m", "ringport.examples.flood", "--idle", f"{IDLE_S}", "--receive", port], runtime
         )
 
     def __enter__(self) -> Self:

@@ -45,13 +45,13 @@ PKTGEN = Tool(
 _NETMAP = "rp-nmflood"
 NETMAP = Tool(
     "a C netmap program",
-    f"{_NETMAP} --size {{size}} --seconds {{seconds:g}} --dst {{mac}} send netmap:{{nic}}",
-    f"{_NETMAP} --background {SINK_FILE} --idle {IDLE_S} receive netmap:{{nic}}",
+    f"{_NETMAP} --size {{size}} --seconds {{seconds:g}} --dst {{mac}} netmap:{{nic}}",
+    f"{_NETMAP} --background {SINK_FILE} --idle {IDLE_S} --receive netmap:{{nic}}",
 )
 
 _PYTHON = "python3 -m ringport.examples.flood"
 NUMPY = Tool(
     "ringport and numpy",
-    f"{_PYTHON} --size {{size}} --seconds {{seconds:g}} --dst {{mac}} send netmap:{{nic}}",
-    f"{_PYTHON} --background {SINK_FILE} --idle {IDLE_S} receive netmap:{{nic}}",
+    f"{_PYTHON} --size {{size}} --seconds {{seconds:g}} --dst {{mac}} netmap:{{nic}}",
+    f"{_PYTHON} --background {SINK_FILE} --idle {IDLE_S} --receive netmap:{{nic}}",
 )

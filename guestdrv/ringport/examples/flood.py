@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Flood a port, `... flood send vale0:a`, or count what does: `... flood receive vale0:b`.
+"""Flood a port, `... flood vale0:a`, or count what does: `... flood --receive vale0:b`.
 
 The frames are those of the guest image's rp-flood, so either counts what the other sends. At the
 end there is a line of JSON: frames, frames a second (pps), and what is missing by their numbers.
@@ -128,8 +128,8 @@ def receive(port: ringport.Port, options: argparse.Namespace) -> dict[str, float
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Send numbered frames, or count them.")
-    parser.add_argument("role", choices=["send", "receive"])
     parser.add_argument("port", help="vale0:a, netmap:rp0, netmap:rp0{1, ...")
+    parser.add_argument("--receive", action="store_true", help="count instead of sending")
     parser.add_argument("--size", type=int, default=60, help="bytes of a frame (60)")
     parser.add_argument("--seconds", type=float, default=60.0, help="at most so long (60)")
     parser.add_argument("--count", type=int, default=sys.maxsize, help="at most so many frames")
@@ -159,11 +159,9 @@ def main() -> None:
     with ringport.open(options.port) as port:
         if options.background:
             go_to_background()
-        elif options.role == "receive":
+        elif options.receive:
             print(f"counting on {port.name}", file=sys.stderr)
-        result = json.dumps(
-            send(port, options) if options.role == "send" else receive(port, options)
-        )
+        result = json.dumps(receive(port, options) if options.receive else send(port, options))
     if options.background:
         partial = Path(f"{options.background}.partial")
         partial.write_text(result)

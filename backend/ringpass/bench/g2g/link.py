@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ringpass.bench import traffic
-from ringpass.bench.tools import Tool
+from ringpass.bench.tools import PACKET, Tool
 
 if TYPE_CHECKING:
     from ringpass.bench.g2g.pair import Pair
@@ -58,7 +58,9 @@ class Link:
             return traffic.ping(pair.vm1, self.address(pair), count)
 
     def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
-        """Flood the receiver, which counts."""
+        """Flood the receiver, which counts; with `tool`, too, if it has a card of the same kind."""
+        (sender,), (receiver,) = self.cards
+        alike = sender.passthrough == receiver.passthrough
         return traffic.flood(
             *(pair.vm1, pair.vm2),
             size=size,
@@ -66,4 +68,5 @@ class Link:
             sender_nic=pair.nic(self, 1),
             receiver_nic=pair.nic(self, 2),
             tool=tool,
+            counter=tool if alike else PACKET,
         )

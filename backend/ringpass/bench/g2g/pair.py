@@ -82,7 +82,8 @@ def booted(label: str, links: Sequence[Link], cpus: tuple[int, int]) -> Iterator
     """Boot as many guests as `links` have cards for, and yield them."""
     toml = "\n\n".join(["[daemon]\nworkers = 1", *(link.tables for link in links if link.tables)])
     make = uml_guest if label == "uml" else qemu_guest
-    image = ensure()
+    # Netmap programs are Python's, too.
+    image = ensure("numpy" if any(passthrough(link) for link in links) else "guest")
     with Testbed("bench-g2g", toml + "\n") as bed:
         last = max(2, *(len(link.cards) for link in links))
         guests = [make(image, bed, links, number) for number in range(1, last + 1)]
@@ -148,6 +149,11 @@ def address(links: Sequence[Link], link: Link, guest: int) -> str:
 def cards(link: Link, guest: int) -> tuple[Card, ...]:
     """Return the cards of a guest on a link."""
     return link.cards[guest - 1] if guest <= len(link.cards) else ()
+
+
+def passthrough(link: Link) -> bool:
+    """Return whether a guest maps a port of the link."""
+    return any(card.passthrough for mine in link.cards for card in mine)
 
 
 def netdev_args(name: str, card: Card, directory: Path, index: int, guest: int) -> list[str]:
