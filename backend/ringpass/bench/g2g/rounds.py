@@ -74,6 +74,10 @@ class Meter:
         """Return one sample."""
         raise NotImplementedError
 
+    def frames(self) -> int:
+        """Return how many frames all samples were."""
+        return sum(usage.frames for usage in self.used)
+
     def more(self) -> dict[str, object]:
         """Return fields of a row that only this metric has."""
         return {}
@@ -89,7 +93,7 @@ class Meter:
         drops = sum((usage.drops for usage in self.used), Counter[str]())
         bits = 8 * case.size if case.metric in ("flood", "tcp", "udp") else 0
         seconds = sum(usage.at_s for usage in self.used)
-        frames = sum(usage.frames for usage in self.used)
+        frames = self.frames()
         return row(
             case.name,
             case.size,
@@ -116,11 +120,16 @@ class Flood(Meter):
     """A flood, which the receiver counts where frames enter it."""
 
     lost = 0
+    received = 0
 
     def sample(self) -> float:
         done = self.link.flood(self.pair, self.tool, self.size, self.options.seconds)
         self.lost += done.missing
+        self.received += done.received
         return 1e9 / done.pps
+
+    def frames(self) -> int:
+        return self.received
 
     def more(self) -> dict[str, object]:
         return {"lost": self.lost}
