@@ -105,7 +105,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "doctor": "errors paths image vm client libvirt",
         "bench": (
             "errors paths names netlink config dataplane observe client image vm ports ringport "
-            "embedded"
+            "embedded interrupt pktgen"
         ),
         "demo": "errors paths names config observe client image vm bench",
         "cli": (
