@@ -87,7 +87,7 @@ static void hold_rings(struct rp_port *p, int dir, uint32_t first, uint32_t n)
 	for (uint32_t i = first; i < first + n; i++) {
 		struct rp_endpoint *ep = endpoint(p, dir, i);
 
-		if (p->bound[dir][i]++ || !comes_and_goes(p))
+		if (p->bound[dir][i]++ || !comes_and_goes(p) || p->region->resuming)
 			continue;
 		rp_store_release(&ep->live, 1);
 		/* Pairs with rp_port_break(): whoever breaks the port now stops the ring, or is seen. */
@@ -226,6 +226,22 @@ void rp_settle_region(rp_dataplane *dp, struct rp_region *r)
 	}
 	if (r->opens == 0)
 		sweep(dp, r);
+}
+
+void rp_let_rings_move(rp_dataplane *dp, int dir)
+{
+	for (int id = 0; id < RP_MAX_PORTS; id++) {
+		struct rp_port *p = dp->port[id];
+
+		for (uint32_t i = 0; p && p->csb && i < RP_PORT_RINGS; i++) {
+			if (i < (dir == NETMAP_DIR_TX ? p->ntx : p->nrx) &&
+			    !rp_load_acquire(&p->breaking))
+				rp_store_release(&endpoint(p, dir, i)->live,
+						 rp_ring_in_use(p, dir, i));
+		}
+		if (p && p->csb && p->worker >= 0)
+			rp_worker_wake(dp->worker[p->worker]);
+	}
 }
 
 static int add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,

@@ -84,16 +84,17 @@ int rp_region_resume(rp_dataplane *dp, const struct rp_region_config *cfg, int f
 	return ret;
 }
 
-int rp_region_settle(rp_dataplane *dp, int region, struct rp_err *err)
+void rp_dataplane_settle(rp_dataplane *dp)
 {
-	struct rp_region *r;
-
 	pthread_mutex_lock(&dp->lock);
-	r = rp_find_region(dp, region, err);
-	if (r)
-		rp_settle_region(dp, r);
+	for (int i = 1; i <= RP_MAX_REGIONS; i++) {
+		if (dp->region[i] && dp->region[i]->resuming)
+			rp_settle_region(dp, dp->region[i]);
+	}
+	/* All receivers first: what is sent at once finds them. */
+	rp_let_rings_move(dp, NETMAP_DIR_RX);
+	rp_let_rings_move(dp, NETMAP_DIR_TX);
 	pthread_mutex_unlock(&dp->lock);
-	return r ? 0 : -ENOENT;
 }
 
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err)

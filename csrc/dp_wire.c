@@ -53,9 +53,9 @@ static int change_kick(rp_dataplane *dp, struct rp_port *p, uint32_t ring, int f
 static int change_call(rp_dataplane *dp, struct rp_port *p, int dir, uint32_t ring, int fd,
 		       struct rp_err *err)
 {
+	struct rp_endpoint *ep = dir == NETMAP_DIR_TX ? p->tx[ring] : p->rx[ring];
 	rp_call_t old;
-	int ret = rp_front_rings_set_call(dir == NETMAP_DIR_TX ? p->tx[ring] : p->rx[ring], fd,
-					  &old, err);
+	int ret = rp_front_rings_set_call(ep, fd, &old, err);
 
 	if (ret < 0)
 		return ret;
@@ -63,6 +63,8 @@ static int change_call(rp_dataplane *dp, struct rp_port *p, int dir, uint32_t ri
 	rp_call_close(old);
 	close(p->call_fd[dir][ring]);
 	p->call_fd[dir][ring] = fd;
+	if (p->own[dir][ring].resumed)
+		ep->ops->notify(ep); /* a backend may have been killed before it called */
 	return 0;
 }
 

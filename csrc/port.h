@@ -88,11 +88,13 @@ static inline bool rp_port_broken(const struct rp_port *p)
  *
  * Rings of processes do while one has them open: else a ring that nobody reads
  * would fill up and hold its senders back. A pipe's always do: what waits in it
- * may be read later.
+ * may be read later. In a region that is taken up none does until all are there:
+ * what is sent would find nobody.
  */
 static inline bool rp_ring_in_use(const struct rp_port *p, int dir, uint32_t i)
 {
-	return !p->csb || p->ops->links || p->bound[dir][i];
+	return !(p->region && p->region->resuming) &&
+	       (!p->csb || p->ops->links || p->bound[dir][i]);
 }
 
 /* rp_port_stale() - was the sender's memory replaced while a receiver held its frames back? */

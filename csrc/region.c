@@ -218,6 +218,7 @@ static int resume(struct rp_region *r, int fd, int book_fd, struct rp_err *err)
 	if (ret < 0)
 		return ret;
 	open_pools(r);
+	r->resuming = true;
 	ret = copy_pool(&r->old_ifs, &r->ifs, err);
 	return ret < 0 ? ret : copy_pool(&r->old_rings, &r->rings, err);
 }
@@ -620,6 +621,7 @@ void rp_region_drop_old(struct rp_region *r)
 			rp_region_del_ring(r, &ring);
 	}
 	forget_old(r);
+	r->resuming = false;
 }
 
 static uint32_t *link_of(const struct rp_region *r, uint32_t buf)

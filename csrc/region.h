@@ -35,6 +35,7 @@ struct rp_region {
 	uint32_t opens;	    /* bindings */
 	bool common;	    /* not one port's own */
 	bool kept;	    /* was asked for by itself: stays without users */
+	bool resuming;	    /* its rings move no frames yet: others may still be taken up */
 	char name[64];
 	uint32_t guests; /* records of virtual machines, behind the directory */
 	struct rp_book book;

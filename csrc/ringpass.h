@@ -310,11 +310,12 @@ int rp_region_add(rp_dataplane *dp, const struct rp_region_config *cfg, struct r
  * Go on with a region of a backend that was killed: with its memfd and that of its book, and the
  * configuration that it was made with. Ports that are added with names and rings as before then
  * take up their rings where these were, and bindings with the netmap_if of an open go on with it.
- * What nobody took up until rp_region_settle() is free again; rings that nobody has open are empty.
+ * No frame moves in it until rp_dataplane_settle(); what nobody took up by then, of all such
+ * regions, is free again, and rings that nobody has open are empty.
  */
 int rp_region_resume(rp_dataplane *dp, const struct rp_region_config *cfg, int fd, int book_fd,
 		     struct rp_err *err);
-int rp_region_settle(rp_dataplane *dp, int region, struct rp_err *err);
+void rp_dataplane_settle(rp_dataplane *dp);
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err);
 int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, struct rp_err *err);
 

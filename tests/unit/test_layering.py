@@ -80,6 +80,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "sockets": "errors paths",
         "listener": "sockets",
         "history": "",
+        "keeper": "errors sockets",
         "netlink": "errors",
         "libvirt": "errors",
         "rpc": "errors",
@@ -91,12 +92,12 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "embedded": "errors dataplane netmap nic ringport",
         "capture": "errors ringport",
         "vhostuser": "descriptors errors sockets listener history names config dataplane",
-        "netmap": "descriptors errors sockets names config dataplane",
+        "netmap": "descriptors errors sockets keeper names config dataplane",
         "nic": "errors netlink dataplane netmap",
-        "passthrough": "errors sockets listener history config dataplane netmap",
+        "passthrough": "errors sockets listener history keeper config dataplane netmap",
         "daemon": (
-            "errors paths names sockets history logic config apply dataplane netlink vhostuser "
-            "netmap nic passthrough observe rpc"
+            "errors paths names sockets history keeper logic config apply dataplane netlink "
+            "vhostuser netmap nic passthrough observe rpc"
         ),
         "client": "errors paths names config observe rpc",
         "top": "errors observe",

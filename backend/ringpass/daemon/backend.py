@@ -28,6 +28,7 @@ from ringpass.dataplane import (
     vhost_features,
 )
 from ringpass.errors import NotFound, RingpassError
+from ringpass.keeper.entries import Entries
 from ringpass.netlink import links
 from ringpass.netmap.port import Group
 from ringpass.netmap.port import Port as NetmapPort
@@ -50,6 +51,7 @@ from ringpass.observe.status import (
     traffic,
 )
 from ringpass.passthrough.ivshmem import PeerIds
+from ringpass.passthrough.port import saved_record
 from ringpass.sockets import Access
 from ringpass.vhostuser.device import Device, offered
 from ringpass.vhostuser.frontend import FrontEnd
@@ -84,7 +86,15 @@ class LivePort:
 class Backend:
     """What runs. `become` is the only way to change it. It lives in the event loop's thread."""
 
-    def __init__(self, dataplane: DataPlane, counters: Counters, runtime_dir: Path) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        counters: Counters,
+        runtime_dir: Path,
+        entries: Entries | None = None,
+    ) -> None:
+        """`entries`: what is held for the next daemon, and was by the one before."""
+        self._entries = entries or Entries()
         self.runtime_dir = runtime_dir
         self._dataplane = dataplane
         self._counters = counters
@@ -95,7 +105,7 @@ class Backend:
         self._peer_ids = PeerIds()
         self._interfaces = Interfaces(dataplane, self._place)
         self.programs = Programs(
-            dataplane, self._switches, runtime_dir, self._place, self._interfaces
+            dataplane, self._switches, runtime_dir, self._place, self._interfaces, self._entries
         )
 
     @property
@@ -139,6 +149,19 @@ class Backend:
         for name, port in self._ports.items():
             port.config = wanted.ports[name]
         return actions
+
+    def start(self, wanted: Config) -> None:
+        """Become what is `wanted`, with the guests that an earlier daemon left.
+
+        Raises RingpassError: these are then left to the next one.
+        """
+        try:
+            self.become(wanted)
+            self._dataplane.settle()
+        except BaseException:
+            self._entries.abandon()
+            raise
+        self._entries.drop_found()
 
     def open(self) -> None:
         """Let programs come. Raises RingpassError if the socket's path cannot be had."""
@@ -434,10 +457,17 @@ class Backend:
         assert port.region is not None
         with ExitStack() as undo:
             undo.callback(ports.remove_guest, name)
-            seat = regions.take_seat(port.region)
+            seat = regions.take_seat(port.region, saved_record(self._entries, name))
             undo.callback(regions.give_seat, port.region, seat)
             control = GuestControl(
-                name, config, self.programs.device, port, seat, self._peer_ids, self._access()
+                name,
+                config,
+                self.programs.device,
+                port,
+                seat,
+                self._peer_ids,
+                self._access(),
+                self._entries,
             )
             control.open()
             undo.pop_all()

@@ -18,6 +18,8 @@ from ringpass.daemon.control import Control
 from ringpass.daemon.methods import Methods
 from ringpass.dataplane import DataPlane
 from ringpass.errors import Denied, RingpassError
+from ringpass.keeper.entries import Entries
+from ringpass.keeper.link import link
 from ringpass.netlink import links
 from ringpass.observe.counters import FILE_NAME as COUNTERS
 from ringpass.observe.counters import Counters
@@ -51,15 +53,17 @@ async def _serve(config: Config, runtime_dir: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with (
+        contextlib.closing(Entries(link(runtime_dir))) as entries,
         _counters_file(runtime_dir / COUNTERS) as counters_fd,
         DataPlane(counters_fd) as dataplane,
         Counters(runtime_dir / COUNTERS) as counters,
-        contextlib.closing(Backend(dataplane, counters, runtime_dir)) as backend,
+        contextlib.closing(Backend(dataplane, counters, runtime_dir, entries)) as backend,
     ):
-        backend.become(config)
+        backend.start(config)
         backend.open()
         with _watch(dataplane.event_fd(), backend.note_broken), _links(backend.look_at_interfaces):
             async with Control(paths.control_socket(runtime_dir), Methods(backend, stop.set)):
+                entries.ready()
                 log.info("event=ready pid=%d runtime_dir=%s", os.getpid(), runtime_dir)
                 await _beat_until(stop, dataplane)
         log.info("event=stopping")

@@ -8,6 +8,7 @@ from pathlib import Path
 from ringpass import config
 from ringpass.daemon.ports import interface_status, user_status
 from ringpass.dataplane import DataPlane, FrontEndKind, WorkerId
+from ringpass.keeper.entries import Entries
 from ringpass.netmap.call import Device
 from ringpass.netmap.nics import Nics
 from ringpass.netmap.port import Port
@@ -35,8 +36,9 @@ class Programs:
         runtime_dir: Path,
         place: Callable[[int | None], WorkerId],
         nics: Nics | None = None,
+        entries: Entries | None = None,
     ) -> None:
-        self.regions = Regions(dataplane)
+        self.regions = Regions(dataplane, entries)
         self.ports = Ports(dataplane, switches, self.regions, place, nics)
         self.path = runtime_dir / FILE_NAME
         self.reserved: dict[str, config.Port] = {}

@@ -209,9 +209,11 @@ class Pool(NamedTuple):
 
 
 class Pools(NamedTuple):
-    """A region and its pools; `fd` is the region's own, dup it to keep it."""
+    """A region and its pools; the descriptors are the region's own, dup them to keep them."""
 
     fd: int
+    book_fd: int
+    """The backend's note of what is taken: for nobody who maps the region."""
     users: int
     size: int
     csbs: Pool
@@ -250,6 +252,8 @@ class BindSpec(NamedTuple):
     host_tx: tuple[int, int] = (0, 0)
     host_rx: tuple[int, int] = (0, 0)
     extra_bufs: int = 0
+    nifp_offset: int = 0
+    """Of an open to go on with, in a resumed region; 0: a new one."""
 
 
 class Binding(NamedTuple):
@@ -510,21 +514,21 @@ class DataPlane:
 
     def add_region(self, spec: RegionSpec) -> RegionId:
         """Make a region that stays until it is removed."""
-        config = ffi.new(
-            "struct rp_region_config *",
-            {
-                "name": _text(spec.name),
-                "bytes": spec.size,
-                "buf_bytes": spec.buf_bytes,
-                "slots_max": spec.slots_max,
-                "if_max": spec.if_max,
-                "ring_max": spec.ring_max,
-                "buf_max": spec.buf_max,
-                "common": spec.common,
-                "guests": spec.guests,
-            },
-        )
+        config = _region_config(spec)
         return RegionId(self._call(f"cannot make region {spec.name}", lib.rp_region_add, config))
+
+    def resume_region(self, spec: RegionSpec, fd: int, book_fd: int) -> RegionId:
+        """Go on with a region of a backend that was killed, which `spec` was made by.
+
+        Ports that are added to it have their rings where those of the same name were, and `bind`
+        can go on with what was open. No frame moves there until `settle`.
+        """
+        what = f"cannot go on with region {spec.name}"
+        return RegionId(self._call(what, lib.rp_region_resume, _region_config(spec), fd, book_fd))
+
+    def settle(self) -> None:
+        """Give back what was taken in resumed regions and nobody goes on with; let frames move."""
+        lib.rp_dataplane_settle(self._dp)
 
     def remove_region(self, region: RegionId) -> None:
         """Remove a region, which nobody may use."""
@@ -536,6 +540,7 @@ class DataPlane:
         self._call("cannot look into the region", lib.rp_region_pools, region, out)
         return Pools(
             out.fd,
+            out.book_fd,
             out.users,
             out.bytes,
             _pool(out.csb_pool, out.ring_used),
@@ -601,6 +606,7 @@ class DataPlane:
                 "host_rx_first": spec.host_rx[0],
                 "host_rx_n": spec.host_rx[1],
                 "extra_bufs": spec.extra_bufs,
+                "nifp_offset": spec.nifp_offset,
             },
         )
         name = self._names.get(spec.port, f"number {spec.port}")
@@ -834,6 +840,23 @@ def vnet_features() -> int:
 def _worker_config(policy: Policy, sleep_us: int, cpu: int | None) -> Any:
     row = {"policy": policy, "sleep_us": sleep_us, "cpu": -1 if cpu is None else cpu}
     return ffi.new("struct rp_worker_config *", row)
+
+
+def _region_config(spec: RegionSpec) -> Any:
+    return ffi.new(
+        "struct rp_region_config *",
+        {
+            "name": _text(spec.name),
+            "bytes": spec.size,
+            "buf_bytes": spec.buf_bytes,
+            "slots_max": spec.slots_max,
+            "if_max": spec.if_max,
+            "ring_max": spec.ring_max,
+            "buf_max": spec.buf_max,
+            "common": spec.common,
+            "guests": spec.guests,
+        },
+    )
 
 
 def _ring_info(ring: Any) -> RingInfo:

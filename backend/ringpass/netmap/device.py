@@ -35,9 +35,13 @@ class Reply(NamedTuple):
 class Open:
     """One open of /dev/netmap."""
 
-    def __init__(self, device: Device, peer: Peer) -> None:
+    def __init__(self, device: Device, peer: Peer, nifp_offset: int = 0) -> None:
+        """`nifp_offset`: where the netmap_if is that this open had in a resumed region; 0: a new
+        open.
+        """
         self._device = device
         self._peer = peer
+        self._nifp_offset = nifp_offset
         self._undo = ExitStack()
         self.registration: Registration | None = None
 
@@ -145,7 +149,16 @@ class Open:
         extra_bufs = quotas.extra_buffers(
             request.extra_bufs, port.region, self._device.ports, self._peer
         )
-        spec = BindSpec(port.id, where.tx, where.rx, host, where.host_tx, where.host_rx, extra_bufs)
+        spec = BindSpec(
+            port.id,
+            where.tx,
+            where.rx,
+            host,
+            where.host_tx,
+            where.host_rx,
+            extra_bufs,
+            self._nifp_offset,
+        )
         try:
             binding = self._device.plane.bind(spec)
         except RingpassError as error:

@@ -7,18 +7,27 @@ parent does. Regions of the configuration are there for everybody who may connec
 """
 
 import errno
+import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import structs
 
 from ringpass import config
 from ringpass.dataplane import DataPlane, Pools, RegionId, RegionSpec
 from ringpass.errors import RingpassError
+from ringpass.keeper.entries import Entries, Entry
 from ringpass.netmap.peer import Owner, Peer
 
 #: Guests that may map a region which ports share.
 SEATS = 16
+
+
+log = logging.getLogger(__name__)
+
+_MEMORY, _BOOK = "memory", "book"
 
 
 @dataclass(eq=False)
@@ -34,9 +43,13 @@ class Region:
     """Whether it stays without users."""
     guests: int
     """Records for guests that map it."""
+    spec: RegionSpec
+    """How the data plane was told to make it."""
     users: int = 0
     seats: set[int] = field(default_factory=set)
     """Records that guests' ports have."""
+    entry: Entry | None = None
+    """What is held of it, so that guests can go on with it."""
 
     @property
     def setting(self) -> str:
@@ -49,8 +62,9 @@ class Region:
 class Regions:
     """Numbers and names to regions. One that is not configured lasts as long as its users."""
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: DataPlane, entries: Entries | None = None) -> None:
         self._plane = plane
+        self._entries = entries or Entries()
         self._live: dict[RegionId, Region] = {}
         self.private = config.Region()
         """What private regions are like."""
@@ -118,9 +132,13 @@ class Regions:
         """Make a region that as many guests may map; the first port in it has the name."""
         return self._add(name, wanted, name, configured=False, guests=guests)
 
-    def take_seat(self, region: Region) -> int:
-        """Return the number of a guest's record; `give_seat` it back. Raises RingpassError."""
-        free = next((seat for seat in range(region.guests) if seat not in region.seats), None)
+    def take_seat(self, region: Region, wanted: int = 0) -> int:
+        """Return the number of a guest's record, `wanted` if it is free; `give_seat` it back.
+
+        Raises RingpassError.
+        """
+        seats = sorted(range(region.guests), key=lambda seat: seat != wanted)
+        free = next((seat for seat in seats if seat not in region.seats), None)
         if free is None:
             raise RingpassError(
                 f"no more guests can map region {region.name}",
@@ -129,6 +147,11 @@ class Regions:
                 errno=errno.ENOSPC,
             )
         region.seats.add(free)
+        if region.entry is None:
+            pools = self.pools(region)
+            region.entry = self._entries.add(
+                "region", {_MEMORY: pools.fd, _BOOK: pools.book_fd}, _encoded(region.spec)
+            )
         return free
 
     def give_seat(self, region: Region, seat: int) -> None:
@@ -190,10 +213,39 @@ class Regions:
             common=configured,
             guests=guests,
         )
-        region = Region(self._plane.add_region(spec), name, wanted, owner, configured, guests)
+        found, entry = self._resume(spec)
+        if found is None:
+            found = self._plane.add_region(spec)
+        region = Region(found, name, wanted, owner, configured, guests, spec, entry=entry)
         self._live[region.id] = region
         return region
 
+    def _resume(self, spec: RegionSpec) -> tuple[RegionId | None, Entry | None]:
+        """Go on with the region that an earlier daemon made by `spec`, if it left one."""
+        text = _encoded(spec)
+        entry = self._entries.take("region", lambda data: data == text) if spec.guests else None
+        if entry is None:
+            return None, None
+        left = dict(entry.fds)
+        try:
+            region = self._plane.resume_region(spec, left[_MEMORY], left[_BOOK])
+        except RingpassError as error:
+            log.error("event=resume-failed region=%s why=%r", spec.name, error.why)
+            self._entries.remove(entry)
+            return None, None
+        finally:
+            for fd in left.values():
+                os.close(fd)
+        pools = self._plane.region_pools(region)
+        entry.fds = {_MEMORY: pools.fd, _BOOK: pools.book_fd}
+        return region, entry
+
     def _remove(self, region: Region) -> None:
+        if region.entry is not None:
+            self._entries.remove(region.entry)
         self._plane.remove_region(region.id)
         del self._live[region.id]
+
+
+def _encoded(spec: RegionSpec) -> bytes:
+    return msgspec.json.encode(spec._asdict())

@@ -48,13 +48,21 @@ class Answer(NamedTuple):
     data: bytes
     fds: list[int]
 
+    @property
+    def error(self) -> int:
+        """Zero, or the errno that it tells."""
+        return int(ANSWER.unpack_from(self.data)[1])
+
 
 class Session:
     """One open: requests in bytes, answers in bytes."""
 
-    def __init__(self, device: Device, peer: Peer, describe: Describe) -> None:
+    def __init__(
+        self, device: Device, peer: Peer, describe: Describe, nifp_offset: int = 0
+    ) -> None:
+        """`nifp_offset` is as in `Open`."""
         self.peer = peer
-        self._open = Open(device, peer)
+        self._open = Open(device, peer, nifp_offset)
         self._describe = describe
 
     @property

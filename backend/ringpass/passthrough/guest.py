@@ -6,9 +6,12 @@ the guest rebooted, or loaded its driver again: nothing that was open before is.
 """
 
 import errno
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import IntEnum
-from struct import Struct
+from struct import Struct as Layout
+
+from msgspec import Struct
 
 from ringpass.dataplane import GuestRequest, Kind
 from ringpass.errors import RingpassError
@@ -22,8 +25,10 @@ from ringpass.passthrough.offloads import HEADER_BYTES
 from ringpass.passthrough.wires import OpenWires, Wires
 
 MAX_OPENS = 64
+#: Requests that lead to an open's rings, if a restart is to be survived.
+MAX_REQUESTS = 8
 MAX_ANSWER_BYTES = 3840
-_OFFLOADS = Struct("<Q")
+_OFFLOADS = Layout("<Q")
 
 
 class Op(IntEnum):
@@ -36,12 +41,45 @@ class Op(IntEnum):
     OFFLOADS = 5
 
 
+class SavedOpen(Struct):
+    """An open, for the daemon after this one."""
+
+    number: int
+    requests: list[tuple[int, bytes]]
+    """What made it what it is: operations and their data."""
+    nifp_offset: int
+    """Of its netmap_if; 0: it has no rings."""
+    pairs: list[int]
+    """Of its rings."""
+
+
+class SavedGuest(Struct):
+    """A guest, for the daemon after this one."""
+
+    generation: int | None = None
+    opens: list[SavedOpen] = []
+
+
 @dataclass
 class _Open:
     session: Session
     wires: OpenWires
     features: int = 0
     """Offloads that the driver wants; with any, its frames have a header."""
+    requests: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @property
+    def nifp_offset(self) -> int:
+        registration = self.session.registration
+        return 0 if registration is None else registration.nifp_offset
+
+    def note(self, request: GuestRequest) -> None:
+        """Remember a request that was done, if the open is another one by it.
+
+        One that does more than that is not taken up after a restart.
+        """
+        if len(self.requests) <= MAX_REQUESTS:
+            self.requests.append((request.op, request.data))
 
     def close(self) -> None:
         self.wires.close()
@@ -61,6 +99,24 @@ class Guest:
         self._wires = wires
         self._offered = offered
         self._opens: dict[int, _Open] = {}
+
+    def save(self) -> SavedGuest:
+        """Return what `resume` needs."""
+        opens = [
+            SavedOpen(number, each.requests, each.nifp_offset, each.wires.pairs)
+            for number, each in self._opens.items()
+        ]
+        return SavedGuest(self.generation, opens)
+
+    def resume(self, saved: SavedGuest) -> None:
+        """Open again what a guest had open. Raises RingpassError: nothing is open then."""
+        self.generation = saved.generation
+        try:
+            for each in saved.opens:
+                self._reopen(each)
+        except RingpassError:
+            self.close()
+            raise
 
     @property
     def opens(self) -> int:
@@ -117,7 +173,10 @@ class Guest:
         opened = self._open(request.open)
         if not self._own.registrations:
             self._set_header(opened.features)
+        had_rings = opened.session.registration is not None
         answer = opened.session.answer(request.data)
+        if not had_rings and answer.error == 0:
+            opened.note(request)
         if len(answer.data) > MAX_ANSWER_BYTES:
             self._opens.pop(request.open).close()
             raise _bad(errno.EMSGSIZE, f"its answer has {len(answer.data)} bytes; the open ends")
@@ -137,8 +196,18 @@ class Guest:
             header = HEADER_BYTES if features else 0
             self._device.plane.vnet(self._own.id, header, features)
 
-    def _new_open(self) -> _Open:
-        wires = OpenWires(self._wires)
+    def _reopen(self, saved: SavedOpen) -> None:
+        opened = self._opens[saved.number] = self._new_open(saved.nifp_offset, saved.pairs)
+        for op, data in saved.requests:
+            self._answer(GuestRequest(0, op, saved.number, self.generation or 0, data))
+        registration = opened.session.registration
+        if opened.nifp_offset != saved.nifp_offset:
+            raise _lost(f"open {saved.number} is not what it was")
+        if registration is not None and registration.port.offsets is not None:
+            raise _lost(f"the frames of {registration.port.name} begin at offsets")
+
+    def _new_open(self, nifp_offset: int = 0, pairs: Iterable[int] = ()) -> _Open:
+        wires = OpenWires(self._wires, pairs)
 
         def describe(registration: Registration) -> Attachment:
             try:
@@ -149,7 +218,7 @@ class Guest:
                 wires.close()
                 raise
 
-        return _Open(Session(self._device, self.peer, describe), wires)
+        return _Open(Session(self._device, self.peer, describe, nifp_offset), wires)
 
     def _set_offloads(self, request: GuestRequest) -> None:
         if len(request.data) != _OFFLOADS.size:
@@ -159,7 +228,13 @@ class Guest:
             raise _bad(errno.EOPNOTSUPP, f"offloads {features:#x}; {self._offered:#x} are offered")
         if features and self._own.registrations:
             raise _bad(errno.EBUSY, "the port is open, and its frames are as they are")
-        self._open(request.open).features = features
+        opened = self._open(request.open)
+        opened.features = features
+        opened.note(request)
+
+
+def _lost(why: str) -> RingpassError:
+    return RingpassError("a guest cannot go on", why, "its driver says hello again")
 
 
 def _bad(number: int, why: str) -> RingpassError:

@@ -66,6 +66,12 @@ class PeerIds:
         self._last = BACKEND
         self._taken = {BACKEND}
 
+    def take_again(self, peer: int) -> int:
+        """Return the id `peer`, which a client has already; `give` it back."""
+        self._taken.add(peer)
+        self._last = max(self._last, peer)
+        return peer
+
     def take(self) -> int:
         """Return an id, and `give` it back."""
         candidates = self._candidates()

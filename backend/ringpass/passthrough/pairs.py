@@ -6,21 +6,28 @@ without waiting, whatever their flags are, and written by the data plane alone.
 """
 
 import os
+from typing import Self
 
 
 class Pairs:
-    """`count` pairs, as one QEMU gets them. `close` them."""
+    """Pairs, as one QEMU gets them. `close` them."""
 
-    def __init__(self, count: int) -> None:
-        self.doorbells: list[int] = []
-        self.vectors: list[int] = []
+    def __init__(self, doorbells: list[int], vectors: list[int]) -> None:
+        self.doorbells = doorbells
+        self.vectors = vectors
+
+    @classmethod
+    def make(cls, count: int) -> Self:
+        """Return `count` new pairs."""
+        pairs = cls([], [])
         try:
             for _ in range(count):
-                for side in (self.doorbells, self.vectors):
+                for side in (pairs.doorbells, pairs.vectors):
                     side.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
         except OSError:
-            self.close()
+            pairs.close()
             raise
+        return pairs
 
     def close(self) -> None:
         """Close our copies. A second close does nothing."""

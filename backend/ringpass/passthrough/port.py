@@ -7,17 +7,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec import structs
+import msgspec
+from msgspec import Struct, structs
 
 from ringpass import config
 from ringpass.dataplane import BindSpec, GuestRecord, GuestRequest
 from ringpass.errors import RingpassError
 from ringpass.history import History
+from ringpass.keeper.entries import Entries, Entry
 from ringpass.listener import Listener
 from ringpass.netmap.call import Device
 from ringpass.netmap.port import Port
 from ringpass.passthrough import ivshmem, peer
-from ringpass.passthrough.guest import MAX_OPENS, Guest
+from ringpass.passthrough.guest import MAX_OPENS, Guest, SavedGuest
 from ringpass.passthrough.ivshmem import Connection, PeerIds
 from ringpass.passthrough.mailbox import Mailbox
 from ringpass.passthrough.offloads import offered
@@ -33,6 +35,24 @@ PAUSE_S = 0.01
 _MAILBOX = 1
 
 
+_CONNECTION, _DOORBELL, _VECTOR = "connection", "doorbell", "vector"
+
+
+class SavedSeat(Struct):
+    """A seat, for the daemon after this one."""
+
+    port: str
+    memory: int
+    """The number of what is held of the region that it maps."""
+    record: int
+    peer: int
+    epoch: int
+    answered: int
+    """The last request that has its answer, which may not have arrived:"""
+    answer: bytes
+    guest: SavedGuest
+
+
 @dataclass
 class Seat:
     """A QEMU that has the port, and all that is there for it."""
@@ -43,6 +63,8 @@ class Seat:
     wires: Wires
     mailbox: Mailbox
     undo: ExitStack
+    entry: Entry | None = None
+    """What is held of it while the daemon is not there."""
 
 
 class PassthroughPort:
@@ -61,6 +83,7 @@ class PassthroughPort:
         record: int,
         ids: PeerIds,
         access: Access,
+        entries: Entries,
     ) -> None:
         assert wanted.path is not None
         assert port.region is not None
@@ -75,6 +98,7 @@ class PassthroughPort:
         self.record = record
         """Its number in the region."""
         self._ids = ids
+        self._entries = entries
         self._listener = Listener(self.path, access, self._connected)
         self._epoch = 0
         self._answered = 0
@@ -90,8 +114,12 @@ class PassthroughPort:
     def open(self) -> None:
         """Let a QEMU come. Raises RingpassError if the socket's path cannot be had."""
         ivshmem.check_size(self.name, self._device.regions.pools(self._region).size)
+        self._resume()
         self._write_record()
         self._listener.open()
+        if self.seat is not None:
+            self.seat.mailbox.ring()
+            self.seat.mailbox.look()
 
     def close(self) -> None:
         """Put the QEMU out and let no other one come."""
@@ -169,7 +197,11 @@ class PassthroughPort:
             self._refuse(connected, pid, f"process {self.seat.connection.pid} has the port")
             return
         try:
-            self.seat = self._take(connected)
+            self._renew()
+            number, pairs = self._ids.take(), Pairs.make(self.vectors)
+            memory = self._device.regions.pools(self._region).fd
+            words = ivshmem.introduction(number, memory, pairs.doorbells, pairs.vectors)
+            self.seat = self._sit(connected, number, pairs, words)
         except (OSError, RingpassError) as error:
             self._refuse(connected, pid, str(error))
             return
@@ -179,18 +211,16 @@ class PassthroughPort:
         connection = self.seat.connection
         log.info("event=guest-connected port=%s pid=%d", self.name, connection.pid)
         connection.send()
+        self._hold(self.seat, connected, pairs)
 
-    def _take(self, connected: socket.socket) -> Seat:
+    def _sit(
+        self, connected: socket.socket, number: int, pairs: Pairs, words: list[ivshmem.Word]
+    ) -> Seat:
         """Return what a QEMU needs, which has the port from now on."""
         plane, region = self._device.plane, self._region
-        self._renew()
         with ExitStack() as undo:
-            number = self._ids.take()
             undo.callback(self._ids.give, number)
-            pairs = Pairs(self.vectors)
             undo.callback(pairs.close)
-            memory = self._device.regions.pools(region).fd
-            words = ivshmem.introduction(number, memory, pairs.doorbells, pairs.vectors)
             connection = Connection(connected, words, self._ended)
             undo.callback(connection.close)
             who = peer.Guest(
@@ -199,14 +229,8 @@ class PassthroughPort:
             wires = Wires(plane, pairs, self.port)
             guest = Guest(self._device, who, self.port, wires, self._offered)
 
-            def answer(request: GuestRequest) -> bytes:
-                found = guest.answer(request)
-                if self._broken is not None:
-                    self.note_broken()  # the last to close a broken port leaves it whole
-                return found
-
             mailbox = Mailbox(
-                plane, region.id, self.record, self._answered, answer, self._note_nonsense
+                plane, region.id, self.record, self._answered, self._do, self._note_nonsense
             )
             mailbox.open(pairs.doorbells[0], pairs.vectors[0])
             undo.callback(mailbox.close)
@@ -221,6 +245,79 @@ class PassthroughPort:
         plane, geometry = self._device.plane, self.port.geometry
         tx, rx = (0, geometry.tx_rings), (0, geometry.rx_rings)
         plane.unbind(plane.bind(BindSpec(self.port.id, tx, rx)).id)
+
+    def _do(self, request: GuestRequest) -> bytes:
+        """Do a request of the guest, and note what is so now before the guest knows."""
+        seat = self.seat
+        assert seat is not None
+        answer = seat.guest.answer(request)
+        if self._broken is not None:
+            self.note_broken()  # the last to close a broken port leaves it whole
+        if seat.entry is not None:
+            seat.entry.write(self._saved(seat, request.sent, answer))
+        return answer
+
+    def _hold(self, seat: Seat, connected: socket.socket, pairs: Pairs) -> None:
+        """Let everything that the guest has be held while the daemon is not there."""
+        fds = {_CONNECTION: connected.fileno()}
+        fds |= {f"{_DOORBELL}{i}": fd for i, fd in enumerate(pairs.doorbells)}
+        fds |= {f"{_VECTOR}{i}": fd for i, fd in enumerate(pairs.vectors)}
+        saved = self._saved(seat, self._answered, b"")
+        seat.entry = self._entries.add("guest", fds, saved, {_CONNECTION})
+
+    @property
+    def _memory(self) -> int:
+        return 0 if self._region.entry is None else self._region.entry.number
+
+    def _saved(self, seat: Seat, answered: int, answer: bytes) -> bytes:
+        return msgspec.json.encode(
+            SavedSeat(
+                self.name,
+                self._memory,
+                self.record,
+                seat.peer,
+                self._epoch,
+                answered,
+                answer,
+                seat.guest.save(),
+            )
+        )
+
+    def _resume(self) -> None:
+        """Go on with the guest that an earlier daemon left, if it did."""
+        entry = self._entries.take("guest", lambda data: _decoded(data).port == self.name)
+        if entry is None:
+            return
+        saved = _decoded(entry.data)
+        doorbells, vectors = _numbered(entry, _DOORBELL), _numbered(entry, _VECTOR)
+        connected = socket.socket(fileno=entry.fds[_CONNECTION])
+        before = saved.memory, saved.record, len(doorbells)
+        if before != (self._memory, self.record, self.vectors):
+            log.error("event=resume-failed port=%s why='it has another configuration'", self.name)
+            Pairs(doorbells, vectors).close()
+            connected.close()
+            self._entries.remove(entry)
+            return
+        self._epoch, self._answered = saved.epoch, saved.answered
+        number = self._ids.take_again(saved.peer)
+        seat = self.seat = self._sit(connected, number, Pairs(doorbells, vectors), [])
+        seat.entry = entry
+        try:
+            seat.guest.resume(saved.guest)
+        except RingpassError as error:
+            log.warning("event=opens-lost port=%s why=%r", self.name, error.why)
+            self._epoch += 1
+        if saved.answer:
+            plane = self._device.plane
+            plane.answer_request(self._region.id, self.record, saved.answered, saved.answer)
+        entry.write(self._saved(seat, saved.answered, saved.answer))
+        self._announce()
+        log.info("event=guest-resumed port=%s pid=%d", self.name, seat.connection.pid)
+
+    def _announce(self) -> None:
+        """Let the switch know where the guest is, before somebody sends it something."""
+        mac = bytes.fromhex(str(self._wanted.mac).replace(":", ""))
+        self._device.plane.vhost(self.port.id).announce(mac)
 
     def _refuse(self, connected: socket.socket, pid: int, why: str) -> None:
         self.history.refused += 1
@@ -242,9 +339,28 @@ class PassthroughPort:
         self._answered = seat.mailbox.answered
         self._write_record()
         seat.mailbox.ring()
+        if seat.entry is not None:
+            self._entries.remove(seat.entry)
         seat.undo.close()
         self.note_broken()
 
     def _note_nonsense(self, error: RingpassError) -> None:
         self.history.violations += 1
         self.history.record(error.why)
+
+
+def saved_record(entries: Entries, port: str) -> int:
+    """Return the number of the record that the guest of `port` has, by what was found."""
+    return next(
+        (saved.record for saved in map(_decoded, entries.found("guest")) if saved.port == port), 0
+    )
+
+
+def _decoded(data: bytes) -> SavedSeat:
+    return msgspec.json.decode(data, type=SavedSeat)
+
+
+def _numbered(entry: Entry, part: str) -> list[int]:
+    """Return the descriptors of an entry that have this name and a number, in their order."""
+    count = sum(name.startswith(part) for name in entry.fds)
+    return [entry.fds[f"{part}{i}"] for i in range(count)]

@@ -14,6 +14,7 @@ other, and each had its eventfds before anybody knew who opens the other: relays
 
 import errno
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -56,11 +57,14 @@ class Wires:
         """How many rings have a pair that are not the port's own."""
         return len(self._wires.keys() - self._own.keys())
 
-    def take(self, key: RingKey, wakers: Wakers) -> int:
-        """Return the pair of a ring; `give` it back. Raises RingpassError (EDQUOT)."""
+    def take(self, key: RingKey, wakers: Wakers, wanted: int | None = None) -> int:
+        """Return the pair of a ring; `give` it back. Raises RingpassError (EDQUOT).
+
+        `wanted` is the pair that a ring had before a restart, which no other one has now.
+        """
         wire = self._wires.get(key)
         if wire is None:
-            wire = self._wires[key] = self._connect(key, wakers)
+            wire = self._wires[key] = self._connect(key, wakers, wanted)
         wire.users += 1
         return wire.pair
 
@@ -72,7 +76,7 @@ class Wires:
             del self._wires[key]
             self._disconnect(key, wire)
 
-    def _connect(self, key: RingKey, wakers: Wakers) -> _Wire:
+    def _connect(self, key: RingKey, wakers: Wakers, wanted: int | None) -> _Wire:
         pair = self._own.get(key)
         if pair is None:
             if not self._free:
@@ -82,7 +86,8 @@ class Wires:
                     "close some, or raise extra_rings of its port: ringpass apply",
                     errno=errno.EDQUOT,
                 )
-            pair = self._free.popleft()
+            pair = self._free[0] if wanted is None else wanted
+            self._free.remove(pair)
         wire = _Wire(pair)
         try:
             self._join(key, wire, wakers)
@@ -113,11 +118,18 @@ class Wires:
 class OpenWires:
     """The pairs of the rings of one open: `ringpass.netmap.attach.Numbering`."""
 
-    def __init__(self, wires: Wires) -> None:
+    def __init__(self, wires: Wires, before: Iterable[int] = ()) -> None:
+        """`before` are the pairs that the open's rings had before a restart, in their order."""
         self.fds: list[int] = []
         """None: a guest gets no descriptors."""
         self._wires = wires
+        self._before = deque(before)
         self._taken: dict[RingKey, int] = {}
+
+    @property
+    def pairs(self) -> list[int]:
+        """The pairs of its rings, in their order."""
+        return list(self._taken.values())
 
     def numbers(self, place: Place, wakers: Wakers) -> Wakers:
         """Return the pair of a ring wherever there is something to wake.
@@ -127,7 +139,8 @@ class OpenWires:
         key = RingKey(place.port.id, place.dir, place.ring)
         pair = self._taken.get(key)
         if pair is None:
-            pair = self._taken[key] = self._wires.take(key, wakers)
+            before = self._before.popleft() if self._before else None
+            pair = self._taken[key] = self._wires.take(key, wakers, before)
         if wakers.peer_call >= 0:
             return Wakers(kick=-1, call=pair, peer_call=pair)
         return Wakers(kick=pair if wakers.kick >= 0 else -1, call=pair, peer_call=-1)

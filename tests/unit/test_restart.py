@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Daemons that are killed under a guest, which maps its region and its eventfds all the time."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ringpass.netmap.abi import PortInfo, Request
+from tests.support.daemon import Daemon
+from tests.support.miniguest import frame, wait_for
+from tests.support.netmap import Ring
+from tests.support.passthrough import FakeDriver, FakeQemu, FakeRing
+
+CONFIG = """
+[switch.vale0]
+[port."vale0:a"]
+kind = "passthrough"
+mac = "52:54:00:00:00:0a"
+slots = 256
+[port."vale0:b"]
+kind = "passthrough"
+mac = "52:54:00:00:00:0b"
+slots = 256
+"""
+
+RARP = b"\x80\x35"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """Return a daemon that leaves nothing behind, its keeper included."""
+    with Daemon(tmp_path, CONFIG) as daemon:
+        yield daemon
+        keepers = keepers_of(daemon)
+    wait_for(lambda: not any(map(runs, keepers)), "the end of the keeper")
+    assert not (tmp_path / "keeper.sock").exists()
+
+
+def keepers_of(daemon: Daemon) -> list[int]:
+    """Return the keepers that were started for a daemon."""
+    lines = [line for line in daemon.log().splitlines() if "event=keeper-started" in line]
+    return [int(line.rpartition("pid=")[2]) for line in lines]
+
+
+def runs(pid: int) -> bool:
+    """Return whether there is such a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def connect(daemon: Daemon, port: str) -> FakeQemu:
+    """Return a QEMU that is connected to a port."""
+    return FakeQemu(daemon.socket(port), daemon.call("port.show", name=port)["vectors"])
+
+
+def booted(client: FakeQemu) -> tuple[FakeDriver, list[Ring]]:
+    """Return a driver that registered its port, and its rings."""
+    driver = FakeDriver(client)
+    assert driver.hello().error == 0
+    answer = driver.register()
+    assert answer.error == 0, answer.text
+    return driver, answer.rings
+
+
+def numbered(number: int) -> bytes:
+    """Return a frame from a to b."""
+    return frame("52:54:00:00:00:0b", "52:54:00:00:00:0a", b"%d" % number)
+
+
+def receive(ring: FakeRing, wanted: list[bytes], timeout: float = 30.0) -> None:
+    """Wait until exactly the frames `wanted` came; who announces itself does not count."""
+    got: list[bytes] = []
+    while len(got) < len(wanted):
+        got += [each for each in ring.receive(timeout) if each[12:14] != RARP]
+    assert got == wanted
+
+
+def restart(daemon: Daemon) -> None:
+    """Kill the daemon and start it again."""
+    daemon.kill()
+    daemon.start()
+
+
+def test_frames_flow_on_through_the_same_memory_and_eventfds(daemon: Daemon) -> None:
+    with connect(daemon, "vale0:a") as one, connect(daemon, "vale0:b") as other:
+        (sender, sent), (receiver, received) = booted(one), booted(other)
+        tx, rx = sender.ring(sent[0]), receiver.ring(received[1])
+        epoch = sender.record.epoch
+        for round_ in range(3):
+            frames = [numbered(10 * round_ + i) for i in range(10)]
+            tx.send(*frames)
+            receive(rx, frames)
+            daemon.kill()
+            # The guest does not know, and goes on.
+            frames = [numbered(1000 + round_)] * 5
+            tx.send(*frames)
+            daemon.start()
+            receive(rx, frames)
+        assert sender.record.epoch == epoch
+        assert daemon.call("port.show", name="vale0:a")["state"] == "up"
+        assert one.extra_word(0.0) == b""
+        # Requests go on, too, by the same generation.
+        assert sender.close().error == 0
+        assert sender.register().error == 0
+
+
+def test_a_restart_takes_little_time(
+    daemon: Daemon, record_property: Callable[[str, object], None]
+) -> None:
+    with connect(daemon, "vale0:a") as one, connect(daemon, "vale0:b") as other:
+        (sender, sent), (receiver, received) = booted(one), booted(other)
+        tx, rx = sender.ring(sent[0]), receiver.ring(received[1])
+        daemon.kill()
+        start = time.monotonic()
+        tx.send(numbered(1))
+        daemon.start()
+        receive(rx, [numbered(1)])
+        took = time.monotonic() - start
+    record_property("seconds_from_start_to_first_frame", took)
+    sys.stdout.write(f"from start to first frame: {took:.3f} s\n")
+    assert took < 30
+
+
+def test_pipes_and_extra_buffers_are_still_open(daemon: Daemon) -> None:
+    with connect(daemon, "vale0:a") as client:
+        driver = FakeDriver(client)
+        assert driver.hello().error == 0
+        ends = [driver.register(f"rp0{end}", number) for number, end in enumerate(("{1", "}1"))]
+        assert [end.error for end in ends] == [0, 0]
+        assert driver.register(number=7, extra_bufs=3).error == 0
+        before = [(ring.ring_offset, ring.csb) for end in ends for ring in end.rings]
+        status = daemon.call("status")["regions"]
+        restart(daemon)
+        users = daemon.call("port.show", name="vale0:a")["guest"]
+        assert (users["driver"], users["opens"], users["extra_rings"]) == (True, 3, 4)
+        assert [row["buffers_used"] for row in daemon.call("status")["regions"]] == [
+            row["buffers_used"] for row in status
+        ]
+        assert [driver.close(number).error for number in (0, 1, 7)] == [0, 0, 0]
+        ends = [driver.register(f"rp0{end}", number) for number, end in enumerate(("{1", "}1"))]
+        assert [(ring.ring_offset, ring.csb) for end in ends for ring in end.rings] == before
+
+
+def test_what_cannot_be_taken_up_has_another_epoch(daemon: Daemon) -> None:
+    with connect(daemon, "vale0:a") as client:
+        driver = FakeDriver(client)
+        assert driver.hello().error == 0
+        for _ in range(12):  # more than is remembered of an open
+            assert driver.control(Request.PORT_INFO_GET, "rp0", PortInfo()).error == 0
+        assert driver.register().error == 0
+        epoch = driver.record.epoch
+        restart(daemon)
+        assert driver.record.epoch == epoch + 1
+        assert driver.record.peer == client.id
+        driver.wait(0)
+        assert driver.close().error != 0
+        assert driver.hello().error == 0
+        assert driver.register().error == 0
+
+
+def test_a_qemu_that_ends_meanwhile_leaves_its_place(daemon: Daemon) -> None:
+    first = connect(daemon, "vale0:a")
+    booted(first)
+    daemon.kill()
+    first.close()
+    daemon.start()
+    with connect(daemon, "vale0:a") as second:
+        booted(second)
+
+
+def test_a_keeper_that_was_killed_is_replaced(daemon: Daemon) -> None:
+    with connect(daemon, "vale0:a") as one:
+        driver, _ = booted(one)
+        os.kill(keepers_of(daemon)[0], 9)
+        with connect(daemon, "vale0:b") as other:
+            booted(other)
+            restart(daemon)
+            assert driver.close().error == 0
+            assert len(keepers_of(daemon)) == 2
+
+
+def test_another_configuration_puts_the_guest_out(daemon: Daemon) -> None:
+    with connect(daemon, "vale0:a") as client:
+        booted(client)
+        daemon.kill()
+        daemon.config.write_text(CONFIG.replace("slots = 256", "slots = 512"))
+        daemon.start()
+        assert client.socket.recv(1) == b""
+        with connect(daemon, "vale0:a") as second:
+            booted(second)
+
+
+def test_a_keeper_ends_when_daemon_and_guests_are_gone(tmp_path: Path) -> None:
+    with Daemon(tmp_path, CONFIG) as daemon:
+        with connect(daemon, "vale0:a") as client:
+            booted(client)
+            (keeper,) = keepers_of(daemon)
+            daemon.kill()
+            assert runs(keeper)
+        wait_for(lambda: not runs(keeper), "the end of the keeper")
