@@ -15,7 +15,10 @@ on a netmap of the kernel. It needs nothing but Python; numpy, where it is insta
 """
 
 import errno
+from functools import cache
+from importlib.util import find_spec
 
+from ringport import slots
 from ringport.errors import Error
 from ringport.port import Port, wait
 from ringport.portspec import BadPortSpec
@@ -23,7 +26,7 @@ from ringport.ring import Ring, Slot
 from ringport.transport import Binding
 from ringport.transport.netmap import DEVICE, Device
 
-__all__ = ["BadPortSpec", "Error", "Port", "Ring", "Slot", "forward", "open", "wait"]
+__all__ = ["BadPortSpec", "Error", "Port", "Ring", "Slot", "forward", "has_numpy", "open", "wait"]
 
 
 def open(  # noqa: A001  as in os.open, io.open, gzip.open
@@ -43,12 +46,21 @@ def open(  # noqa: A001  as in os.open, io.open, gzip.open
 def forward(source: Ring, sink: Ring, most: int | None = None) -> int:
     """Hand frames on from an rx ring to a tx ring, at most `most` slots; return how many slots.
 
-    Buffers are swapped where both rings are in one region, else frames are copied. Needs numpy.
+    Buffers are swapped where both rings are in one region, else frames are copied. Without numpy it
+    goes slot by slot.
     """
+    if not has_numpy():
+        return slots.forward(source, sink, most)
     batch = source.batch(most)
     if source.region.key == sink.region.key:
         return batch.move(sink)
     return batch.copy(sink)
+
+
+@cache
+def has_numpy() -> bool:
+    """Tell whether rings have batches here."""
+    return find_spec("numpy") is not None
 
 
 def _bind(name: str, extra_bufs: int, via: str | None) -> Binding:

@@ -2,8 +2,10 @@
 """The example programs of ringport do what they say, on ports of a backend in this process."""
 
 import asyncio
+import importlib
 import socket
 import struct
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 import ringpass
 from ringport import Port
 from ringport.bridge import Bridge
-from ringport.examples import bridge, counter, flood, generator, responder, sink
+from ringport.examples import bridge, counter, flood, generator, program, responder, sink
 from ringport.examples import filter as udp_filter
 
 HOST = socket.inet_aton("10.0.0.9")
@@ -25,6 +27,12 @@ ASKER_MAC = bytes.fromhex("020000000001")
 def backend() -> Iterator[ringpass.Backend]:
     with ringpass.Backend() as made:
         yield made
+
+
+@pytest.fixture(params=[False, True], ids=["batches", "slots"])
+def by_slots(request: pytest.FixtureRequest) -> bool:
+    """Return both ways that programs go: the second is that of a Python without numpy."""
+    return bool(request.param)
 
 
 def ethernet(kind: int, payload: bytes, to: bytes = b"\xff" * 6) -> bytes:
@@ -96,7 +104,7 @@ def test_the_responder_says_nothing_to_the_rest(backend: ringpass.Backend) -> No
         assert receive(asker) == []
 
 
-def test_the_filter_drops_one_udp_port(backend: ringpass.Backend) -> None:
+def test_the_filter_drops_one_udp_port(backend: ringpass.Backend, by_slots: bool) -> None:
     with (
         backend.open("vale0:a") as sender,
         backend.open("vale0:b") as source,
@@ -104,20 +112,20 @@ def test_the_filter_drops_one_udp_port(backend: ringpass.Backend) -> None:
         backend.open("vale1:b") as receiver,
     ):
         send(sender, udp(53), udp(54), echo(1), udp(53))
-        assert udp_filter.hand_on(source, drain, 53) == 4
+        assert udp_filter.hand_on(source, drain, 53, by_slots) == 4
         assert receive(receiver) == [udp(54), echo(1)]
 
 
-def test_the_counter_counts_by_type(backend: ringpass.Backend) -> None:
+def test_the_counter_counts_by_type(backend: ringpass.Backend, by_slots: bool) -> None:
     with backend.open("vale0:a") as sender, backend.open("vale0:b") as port:
         send(sender, udp(1), udp(2), ethernet(0x0806, b""))
         assert port.wait_readable(0)
         seen: Counter[int] = Counter()
-        counter.count(port, seen)
+        counter.count(port, seen, by_slots)
         assert seen == {0x0800: 2, 0x0806: 1}
 
 
-def test_the_bridge_joins_two_switches(backend: ringpass.Backend) -> None:
+def test_the_bridge_joins_two_switches(backend: ringpass.Backend, by_slots: bool) -> None:
     with (
         backend.open("vale0:a") as a,
         backend.open("vale0:b") as one,
@@ -125,11 +133,48 @@ def test_the_bridge_joins_two_switches(backend: ringpass.Backend) -> None:
         backend.open("vale1:a") as b,
     ):
         send(a, udp(1), udp(2))
-        assert bridge.hand_on(one, other) == 2
+        assert bridge.hand_on(one, other, by_slots) == 2
         assert receive(b) == [udp(1), udp(2)]
 
 
-def test_the_generator_fills_the_sink(backend: ringpass.Backend) -> None:
+def test_the_bridge_swaps_the_buffers_of_pipes(backend: ringpass.Backend, by_slots: bool) -> None:
+    long = ethernet(0x0800, bytes(range(256)) * 20)  # in several slots
+    with (
+        backend.open("vale0:x{1") as a,
+        backend.open("vale0:x}1") as one,
+        backend.open("vale0:x{2") as other,
+        backend.open("vale0:x}2") as b,
+    ):
+        send(a, udp(1), long, udp(2))
+        one.rxsync()
+        received, free = one.rx[0][0].buf_idx, other.tx[0][0].buf_idx
+        done = len(one.rx[0])
+        assert bridge.hand_on(one, other, by_slots) == done > 3
+        assert (one.rx[0].slot(0).buf_idx, other.tx[0].slot(0).buf_idx) == (free, received)
+        assert receive(b) == [udp(1), long, udp(2)]
+
+
+def test_frames_wait_for_room_whole(backend: ringpass.Backend, by_slots: bool) -> None:
+    long = ethernet(0x0800, bytes(8000))
+    with (
+        backend.open("vale0:x{1") as a,
+        backend.open("vale0:x}1") as one,
+        backend.open("vale0:x{2") as other,
+        backend.open("vale0:x}2") as b,
+    ):
+        ring = other.tx[0]
+        while len(ring) > 2:
+            assert ring.put(udp(7))
+        send(a, udp(1), long)
+        assert bridge.hand_on(one, other, by_slots) == 1
+        assert receive(b)[-1] == udp(1)
+        b.rxsync()
+        other.txsync()
+        assert bridge.hand_on(one, other, by_slots) > 1
+        assert receive(b) == [long]
+
+
+def test_the_generator_fills_the_sink(backend: ringpass.Backend, by_slots: bool) -> None:
     total = 5000
 
     def generate() -> None:
@@ -137,13 +182,13 @@ def test_the_generator_fills_the_sink(backend: ringpass.Backend) -> None:
         while sent < total:
             taken.acquire()
             sender.wait_writable()
-            sent += generator.generate(sender, sent, min(total - sent, 200))
+            sent += generator.generate(sender, sent, min(total - sent, 200), 60, by_slots)
 
     async def drain() -> int:
         frames = expected = 0
         while expected < total:
             await receiver.readable()
-            got, expected = sink.receive(receiver, expected)
+            got, expected = sink.receive(receiver, expected, by_slots)
             frames += got
             taken.release()
         return expected - frames
@@ -207,3 +252,26 @@ def test_a_flood_says_what_it_did(
     with pytest.raises(SystemExit):
         flood.parse(["vale0:a", "--size", "29"])
     assert "30 to 2048" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["bridge", "counter", "filter", "flood", "generator", "responder", "sink"]
+)
+def test_an_example_says_what_it_wants(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = importlib.import_module(f"ringport.examples.{name}")
+    for arguments, status in ((["--help"], 0), ([], 2)):
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        with pytest.raises(SystemExit) as left:
+            example.main()
+        assert left.value.code == status
+    printed = capsys.readouterr()
+    assert "vale0:a" in printed.out
+    assert "required" in printed.err
+
+
+def test_a_program_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["counter", "vale0:"])
+    with pytest.raises(SystemExit, match="error: "):
+        program.run(counter.main)

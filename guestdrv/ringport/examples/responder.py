@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Be a host: `python -m ringport.examples.responder vale0:me 10.0.0.9` answers ARP and ping.
+"""Be a host: answer ARP and ping, `responder vale0:me 10.0.0.9`.
 
 Nothing but the standard library, and no copy: each request becomes its answer where it lies.
 """
 
+import argparse
 import socket
-import sys
 
 import ringport
+from ringport.examples import program
 
 MAC = bytes.fromhex("020000000009")
 ARP, IPV4 = b"\x08\x06", b"\x08\x00"
@@ -56,13 +57,25 @@ def respond(port: ringport.Port, address: bytes) -> int:
     return answers
 
 
+def ipv4(text: str) -> bytes:
+    """Return the four bytes of an address. Raises ArgumentTypeError."""
+    try:
+        return socket.inet_aton(text)
+    except OSError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 address") from None
+
+
 def main() -> None:
-    with ringport.open(sys.argv[1]) as port:
+    parser = program.parser("responder", __doc__, batches=False)
+    parser.add_argument("port", help=program.PORT_HELP)
+    parser.add_argument("address", type=ipv4, help="the IPv4 address of the host to be")
+    options = parser.parse_args()
+    with ringport.open(options.port) as port:
         while True:
             port.wait_readable()
             port.wait_writable()
-            respond(port, socket.inet_aton(sys.argv[2]))
+            respond(port, options.address)
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)
