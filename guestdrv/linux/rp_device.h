@@ -59,6 +59,9 @@ struct rp_port_info {
 	char port[64]; /* the port's name on the host, for people */
 };
 
+struct rp_ring;
+typedef void rp_called_fn(struct rp_ring *r);
+
 /* A ring of an open. Who registered it is its only user, but for arm, disarm and wait. */
 struct rp_ring {
 	struct rp_csb_ring at;
@@ -75,7 +78,7 @@ struct rp_ring {
 	u32 armed;		/* sleepers, under arm_lock */
 	wait_queue_head_t wait; /* woken by every call */
 	/* Instead of waking up @wait; in interrupt context, not after rp_open_close(). */
-	void (*called)(struct rp_ring *r);
+	rp_called_fn *called;
 	void *owner; /* of who set @called */
 	struct list_head on_vector;
 };

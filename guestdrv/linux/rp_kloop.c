@@ -187,7 +187,7 @@ static int set_need_kick(struct duty *d, u32 n, u32 need)
 
 static bool is_stopped(const struct rp_file *f)
 {
-	return smp_load_acquire(&f->loop_stops);
+	return smp_load_acquire(&f->loop_stops); /* of rp_kloop_stop() */
 }
 
 static int run_sleeping(struct rp_file *f, struct duty *d, u32 n, u32 sleep_us)
@@ -218,7 +218,7 @@ static int sleep_on(struct rp_file *f, struct duty *d, u32 n)
 	for (u32 i = 0; i < n; i++)
 		rp_seat_arm(f, d[i].seat);
 	ret = set_need_kick(d, n, 1);
-	smp_mb();
+	smp_mb(); /* whoever does not see that kicks are wanted has its work seen here */
 	if (!ret)
 		ret = serve_all(d, n);
 	if (ret == 0)
@@ -301,7 +301,7 @@ int rp_kloop_start(struct rp_file *f, const struct nmreq_sync_kloop_start *reque
 		return -EBUSY;
 	err = run(f, request, options);
 	WRITE_ONCE(f->loop_stops, 0);
-	smp_store_release(&f->loop_runs, 0);
+	smp_store_release(&f->loop_runs, 0); /* all that the loop did comes before */
 	wake_up_all(&f->wait);
 	return err;
 }
@@ -310,7 +310,8 @@ int rp_kloop_stop(struct rp_file *f)
 {
 	if (!rp_file_bound(f))
 		return -ENXIO;
-	smp_store_release(&f->loop_stops, 1);
+	smp_store_release(&f->loop_stops, 1); /* is_stopped() reads it */
 	rp_file_wake(f);
+	/* Acquires what the loop did. */
 	return wait_event_killable(f->wait, !smp_load_acquire(&f->loop_runs)) ? -EINTR : 0;
 }

@@ -91,7 +91,7 @@ void rp_file_unbind(struct rp_file *f);
 
 static inline bool rp_file_bound(const struct rp_file *f)
 {
-	return smp_load_acquire(&f->bound);
+	return smp_load_acquire(&f->bound); /* and what was set up before */
 }
 
 static inline bool rp_file_in_csb_mode(const struct rp_file *f)

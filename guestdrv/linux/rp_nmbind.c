@@ -39,6 +39,7 @@ static int take_seats(struct rp_file *f, struct rp_open *o)
 				continue;
 			f->seat[n++].ring = r;
 			r->owner = f;
+			/* Whoever sees it sees the owner, too. */
 			smp_store_release(&r->called, rp_seat_called);
 		}
 		if (dir == NETMAP_DIR_TX)
@@ -105,7 +106,7 @@ static int ask_anew(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
 	}
 	f->reg_flags = o->reg_flags;
 	f->open = o;
-	smp_store_release(&f->bound, 1);
+	smp_store_release(&f->bound, 1); /* for rp_file_bound() */
 	return 0;
 }
 

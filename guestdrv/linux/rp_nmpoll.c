@@ -58,6 +58,7 @@ enum hrtimer_restart rp_file_nap_over(struct hrtimer *timer)
 {
 	struct rp_file *f = container_of(timer, struct rp_file, nap);
 
+	/* Who sleeps is in the queue before it starts the timer: none is missed. */
 	if (!waitqueue_active(&f->wait))
 		return HRTIMER_NORESTART;
 	for (u32 i = 0; i < f->nseats; i++) {

@@ -43,8 +43,7 @@ struct rp_device *rp_device_get(const char *name, size_t len)
 		found = list_first_entry(&devices, struct rp_device, all);
 		rp_device_hold(found);
 	}
-	list_for_each_entry(d, &devices, all)
-	{
+	list_for_each_entry(d, &devices, all) {
 		if (!has_name(d, name, len))
 			continue;
 		found = d;

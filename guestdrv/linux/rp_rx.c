@@ -222,6 +222,7 @@ void rp_rx_attach(struct rp_rx *rx, struct rp_ring *ring)
 	rx->state = 0;
 	rx->ring = ring;
 	ring->owner = rx;
+	/* Whoever sees it sees the owner, too. */
 	smp_store_release(&ring->called, called);
 }
 

@@ -175,6 +175,7 @@ void rp_tx_attach(struct rp_tx *tx, struct rp_ring *ring)
 	tx->tail = tx->head; /* no room until a look */
 	tx->state = 0;
 	ring->owner = tx;
+	/* Whoever sees it sees the owner, too. */
 	smp_store_release(&ring->called, called);
 	tx->ring = ring;
 	tx->reserve = reserve(tx);

@@ -30,7 +30,8 @@ void rp_vectors_exit(struct rp_device *d)
 
 static void call(struct rp_ring *r)
 {
-	void (*called)(struct rp_ring * r) = smp_load_acquire(&r->called);
+	/* Sees what was set before it: the owner. */
+	rp_called_fn *called = smp_load_acquire(&r->called);
 
 	if (called)
 		called(r);
@@ -42,7 +43,8 @@ static void call_all(struct rp_vector *v)
 {
 	struct rp_ring *r;
 
-	list_for_each_entry(r, &v->rings, on_vector) call(r);
+	list_for_each_entry(r, &v->rings, on_vector)
+		call(r);
 }
 
 static irqreturn_t vector_interrupt(int irq, void *vector)
@@ -101,7 +103,8 @@ void rp_vectors_nudge(struct rp_device *d)
 		struct rp_vector *v = &d->vector[i];
 
 		spin_lock_irq(&v->lock);
-		list_for_each_entry(r, &v->rings, on_vector) rp_doorbell(d, r->kick);
+		list_for_each_entry(r, &v->rings, on_vector)
+			rp_doorbell(d, r->kick);
 		call_all(v);
 		spin_unlock_irq(&v->lock);
 	}
