@@ -68,3 +68,22 @@ def test_a_daemon_is_not_far_from_its_goal_beside_open_vswitch() -> None:
     assert_not_far(
         *("vhost", "--case", "ovs/split", "--runs", "3", "--seconds", "0.1"), slack=PROCESS_SLACK
     )
+
+
+@pytest.mark.parametrize("case", ["vale/flood", "pipe/flood"])
+def test_passthrough_on_one_core_is_not_far_from_its_goal(case: str) -> None:
+    assert_not_far("passthrough", "--case", case, "--cores", "1", "--seconds", "0.05")
+
+
+def test_round_trips_of_those_who_sleep_are_not_far_from_their_goal() -> None:
+    assert_not_far(
+        *("passthrough", "--case", "*/rtt-sleep", "--runs", "5", "--seconds", "0.05"),
+        slack=PROCESS_SLACK,
+    )
+
+
+def test_a_steady_flood_kicks_its_worker_rarely() -> None:
+    arguments = ("--case", "vale/flood", "--cores", "2", "--runs", "3", "--seconds", "0.05")
+    found = [row for _ in range(ATTEMPTS) for row in rows("passthrough", *arguments)]
+    for size in (60, 1500):
+        assert any(row["met"] for row in found if row["size"] == size)
