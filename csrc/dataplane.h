@@ -55,6 +55,16 @@ void rp_settle_region(rp_dataplane *dp, struct rp_region *r);
 /* rp_let_rings_move() - rings of a direction, with CSBs, that are in use and did not move frames */
 void rp_let_rings_move(rp_dataplane *dp, int dir);
 
+/* rp_is_open() - has anybody one of the rings of @p? */
+bool rp_is_open(const struct rp_port *p);
+
+/*
+ * rp_renew_pipe() - make the pipe of @p as new: nobody has either end, and what is in it is lost
+ *
+ * Its users may have written anything there. An end that gets no buffers is broken.
+ */
+void rp_renew_pipe(rp_dataplane *dp, struct rp_port *p);
+
 /* rp_vnet_leave() - the last open of a port went, and with it the header that it brought */
 void rp_vnet_leave(rp_dataplane *dp, struct rp_port *p);
 

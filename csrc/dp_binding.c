@@ -153,14 +153,19 @@ static void hold_all(const struct rp_binding *b)
 	hold_rings(b->host, NETMAP_DIR_RX, cfg->host_rx_first, cfg->host_rx_n);
 }
 
-/* After the last open a broken port is as good as new. */
-static void mend(rp_dataplane *dp, struct rp_port *p)
+bool rp_is_open(const struct rp_port *p)
 {
 	for (uint32_t i = 0; i < RP_PORT_RINGS; i++) {
 		if (p->bound[NETMAP_DIR_TX][i] || p->bound[NETMAP_DIR_RX][i])
-			return;
+			return true;
 	}
-	if (comes_and_goes(p))
+	return false;
+}
+
+/* After the last open a broken port is as good as new. */
+static void mend(rp_dataplane *dp, struct rp_port *p)
+{
+	if (comes_and_goes(p) && !rp_is_open(p))
 		rp_mend_port(dp, p);
 }
 
@@ -297,6 +302,20 @@ static void drop(rp_dataplane *dp, int binding)
 		sweep(dp, b->region);
 	rp_leave_region(dp, b->region);
 	free(b);
+}
+
+int rp_port_renew(rp_dataplane *dp, int port, struct rp_err *err)
+{
+	struct rp_port *p;
+
+	pthread_mutex_lock(&dp->lock);
+	p = rp_find_rings(dp, port, err);
+	if (p && comes_and_goes(p))
+		renew(dp, p, 0, p->ntx, 0, p->nrx);
+	else if (p && p->swaps && p->peer && !rp_is_open(p) && !rp_is_open(p->peer))
+		rp_renew_pipe(dp, p);
+	pthread_mutex_unlock(&dp->lock);
+	return p ? 0 : -err->code;
 }
 
 int rp_binding_add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,

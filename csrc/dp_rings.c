@@ -183,6 +183,31 @@ static void part_rings(const struct rp_port *from, const struct rp_port *to)
 	}
 }
 
+static void reset_rings(struct rp_port *p, int dir, uint32_t n)
+{
+	struct rp_err err;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (rp_region_reset_ring(p->region, &p->own[dir][i], &err) < 0)
+			rp_port_break(p, err.text);
+}
+
+void rp_renew_pipe(rp_dataplane *dp, struct rp_port *p)
+{
+	struct rp_port *const end[] = { p, p->peer };
+
+	part_rings(end[0], end[1]);
+	part_rings(end[1], end[0]);
+	for (int i = 0; i < 2; i++) {
+		reset_rings(end[i], NETMAP_DIR_TX, end[i]->ntx);
+		reset_rings(end[i], NETMAP_DIR_RX, end[i]->nrx);
+	}
+	join_rings(end[0], end[1]);
+	join_rings(end[1], end[0]);
+	rp_zcopy_join(dp, end[0]);
+	rp_zcopy_join(dp, end[1]);
+}
+
 int rp_port_link(rp_dataplane *dp, int a_id, int b_id, struct rp_err *err)
 {
 	struct rp_port *a, *b;

@@ -17,15 +17,6 @@ static struct rp_endpoint *ring(const struct rp_port *p, uint32_t i)
 	return i < p->ntx ? p->tx[i] : p->rx[i - p->ntx];
 }
 
-static bool is_open(const struct rp_port *p)
-{
-	for (uint32_t i = 0; i < RP_PORT_RINGS; i++) {
-		if (p->bound[NETMAP_DIR_TX][i] || p->bound[NETMAP_DIR_RX][i])
-			return true;
-	}
-	return false;
-}
-
 /* The other end of a pipe whose ends move its slots themselves. */
 static struct rp_port *other_end(const struct rp_port *p)
 {
@@ -46,7 +37,7 @@ static bool has_room(const struct rp_port *p, uint32_t header)
 static int check_pipe(const struct rp_port *p, const struct rp_port *other, uint32_t header,
 		      uint64_t features, struct rp_err *err)
 {
-	if (!is_open(other))
+	if (!rp_is_open(other))
 		return 0;
 	if (other->net_header != header)
 		return rp_fail(err, EBUSY,
@@ -151,9 +142,9 @@ int rp_port_vnet(rp_dataplane *dp, int port, uint32_t header_bytes, uint64_t fea
 	ret = p ? check(p, header_bytes, features, err) : -err->code;
 	if (ret == 0) {
 		features = possible(p, header_bytes, features);
-		set(dp, p, header_bytes, features, header_bytes && is_open(p));
+		set(dp, p, header_bytes, features, header_bytes && rp_is_open(p));
 		other = other_end(p);
-		if (other && !is_open(other))
+		if (other && !rp_is_open(other))
 			set(dp, other, header_bytes, rp_vnet_turned(features),
 			    p->net_header_leaves);
 	}
@@ -165,7 +156,7 @@ void rp_vnet_leave(rp_dataplane *dp, struct rp_port *p)
 {
 	struct rp_port *other = other_end(p);
 
-	if (!p->net_header_leaves || is_open(p) || (other && is_open(other)))
+	if (!p->net_header_leaves || rp_is_open(p) || (other && rp_is_open(other)))
 		return;
 	set(dp, p, 0, 0, false);
 	if (other)

@@ -340,6 +340,11 @@ int rp_port_wire(rp_dataplane *dp, int port, int dir, uint32_t ring, int kick_fd
 /* Pass on what one eventfd is signalled to another, by a thread that is there for it. */
 int rp_relay_add(rp_dataplane *dp, int from_fd, int to_fd, struct rp_err *err);
 int rp_relay_del(rp_dataplane *dp, int relay, struct rp_err *err);
+/*
+ * Make the rings of a port as new that nobody has open; of a pipe, while neither end is open. Who
+ * maps their region may have written there all the same.
+ */
+int rp_port_renew(rp_dataplane *dp, int port, struct rp_err *err);
 int rp_binding_add(rp_dataplane *dp, const struct rp_bind_config *cfg, struct rp_bind_info *out,
 		   struct rp_err *err);
 int rp_binding_del(rp_dataplane *dp, int binding, struct rp_err *err);

@@ -197,6 +197,29 @@ def test_a_pipe_outlives_one_of_its_guests(daemon: Daemon) -> None:
             right.wait(theirs[1].call)
 
 
+def test_a_pipe_that_both_left_is_as_new(daemon: Daemon) -> None:
+    apply(daemon, CONFIG + PIPE)
+    for _ in range(2):
+        with qemu(daemon, "p{1") as one, qemu(daemon, "p}1") as other:
+            left, right = booted(one), booted(other)
+            told, theirs = left.register().rings, right.register().rings
+            rings = [left.ring(ring) for ring in told]
+            for ring, peer in zip(rings, reversed(theirs), strict=True):
+                assert (ring.ring.num_slots, ring.csb.atok.head, ring.csb.ktoa.hwcur) == (
+                    1024,
+                    0,
+                    0,
+                )
+                assert ring.csb.peer == peer.csb
+                assert ring.ring.slot[7].buf_idx == right.ring(peer).ring.slot[7].buf_idx > 1
+                ring.ring.num_slots = ring.csb.atok.head = ring.csb.peer = 77
+                ring.ring.slot[7].buf_idx = 0xFFFFFFFF
+            driver = booted(one, 5)
+            assert driver.register().error == 0
+            assert rings[0].ring.num_slots == 77, "the other end has it open"
+        wait_for(lambda: state(daemon, "p{1") == state(daemon, "p}1") == "waiting", "the end")
+
+
 def test_an_end_of_a_pipe_goes_and_comes_back(daemon: Daemon) -> None:
     one_end = PIPE.replace('[port."p}1"]\nkind = "passthrough"', "")
     apply(daemon, CONFIG + PIPE)

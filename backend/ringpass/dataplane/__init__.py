@@ -617,6 +617,13 @@ class DataPlane:
         """Take back the netmap_if and the extra buffers of an open."""
         self._call("cannot close a port", lib.rp_binding_del, binding)
 
+    def renew_port(self, port: PortId) -> None:
+        """Make those rings of a port as new that nobody has open; of a pipe, if neither end is.
+
+        Who maps their region may have written there all the same.
+        """
+        self._port_call("cannot renew", port, lib.rp_port_renew)
+
     def vhost(self, port: PortId) -> "VhostPort":
         """Return the virtqueues of a port that has the vhost front end."""
         return VhostPort(self, port)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from ringpass import config
-from ringpass.dataplane import BindSpec, GuestRecord, GuestRequest
+from ringpass.dataplane import GuestRecord, GuestRequest
 from ringpass.errors import RingpassError
 from ringpass.history import History
 from ringpass.keeper.entries import Entries, Entry
@@ -197,7 +197,7 @@ class PassthroughPort:
             self._refuse(connected, pid, f"process {self.seat.connection.pid} has the port")
             return
         try:
-            self._renew()
+            self._device.plane.renew_port(self.port.id)
             number, pairs = self._ids.take(), Pairs.make(self.vectors)
             memory = self._device.regions.pools(self._region).fd
             words = ivshmem.introduction(number, memory, pairs.doorbells, pairs.vectors)
@@ -236,15 +236,6 @@ class PassthroughPort:
             undo.callback(mailbox.close)
             undo.callback(guest.close)
             return Seat(number, connection, guest, wires, mailbox, undo.pop_all())
-
-    def _renew(self) -> None:
-        """Make the port's rings as new: a guest can write into them without having them open.
-
-        They become so when they are closed.
-        """
-        plane, geometry = self._device.plane, self.port.geometry
-        tx, rx = (0, geometry.tx_rings), (0, geometry.rx_rings)
-        plane.unbind(plane.bind(BindSpec(self.port.id, tx, rx)).id)
 
     def _do(self, request: GuestRequest) -> bytes:
         """Do a request of the guest, and note what is so now before the guest knows."""
@@ -342,6 +333,7 @@ class PassthroughPort:
         if seat.entry is not None:
             self._entries.remove(seat.entry)
         seat.undo.close()
+        self._device.plane.renew_port(self.port.id)  # it could write into rings that it had closed
         self.note_broken()
 
     def _note_nonsense(self, error: RingpassError) -> None:
