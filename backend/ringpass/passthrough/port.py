@@ -198,7 +198,7 @@ class PassthroughPort:
             return
         try:
             self._device.plane.renew_port(self.port.id)
-            number, pairs = self._ids.take(), Pairs.make(self.vectors)
+            pairs, number = Pairs.make(self.vectors), self._ids.take()
             memory = self._device.regions.pools(self._region).fd
             words = ivshmem.introduction(number, memory, pairs.doorbells, pairs.vectors)
             self.seat = self._sit(connected, number, pairs, words)
@@ -210,8 +210,8 @@ class PassthroughPort:
         self._write_record()
         connection = self.seat.connection
         log.info("event=guest-connected port=%s pid=%d", self.name, connection.pid)
-        connection.send()
         self._hold(self.seat, connected, pairs)
+        connection.send()
 
     def _sit(
         self, connected: socket.socket, number: int, pairs: Pairs, words: list[ivshmem.Word]
