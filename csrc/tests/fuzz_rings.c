@@ -16,6 +16,10 @@
  *   4 n                            send n frames as one should, with MACs from the input
  *   5                              receive all there is as one should
  *   6                              repair the port
+ *   7 length, features             of the virtio-net header: a byte and 2
+ *   8 slot index, n, bytes         to the beginning of a tx slot's buffer
+ *
+ * With a header that is not zero, 4 sends what software must complete or cut for the others.
  */
 #include <sanitizer/asan_interface.h>
 #include <stddef.h>
@@ -27,6 +31,7 @@
 #include "bare.h"
 #include "front_rings.h"
 #include "region.h"
+#include "vnet.h"
 
 enum { SLOTS = 16, STEPS = 64 };
 
@@ -135,6 +140,32 @@ static void renew(struct rp_port *p)
 		abort();
 	p->rx[0]->count = rx;
 	p->tx[0]->count = tx;
+	p->net_header = 0;
+	p->features = 0;
+}
+
+static void set_header(struct rp_port *p, struct input *in)
+{
+	static const uint32_t lengths[] = { 0, 10, 12 };
+
+	p->net_header = lengths[take(in) % 3];
+	p->features = p->net_header ? take16(in) & RP_VNET_FEATURES : 0;
+	rp_front_rings_header(p->tx[0]);
+	rp_front_rings_header(p->rx[0]);
+}
+
+static uint8_t *buffer(const struct rp_port *p, uint32_t slot)
+{
+	return rp_region_bufs(p->region) +
+	       (uint64_t)(NETMAP_BUF_RESERVED + slot) * p->region->bufs.objsize;
+}
+
+static void write_buffer(const struct rp_port *p, struct input *in)
+{
+	uint8_t *at = buffer(p, take(in) % SLOTS);
+
+	for (uint8_t n = take(in) % 64; n; n--)
+		*at++ = take(in);
 }
 
 static uint32_t next(uint32_t slot)
@@ -145,6 +176,7 @@ static uint32_t next(uint32_t slot)
 static void send_well(struct rp_port *p, struct input *in)
 {
 	struct netmap_ring *ring = rp_region_ring_at(p->region, p->own[NETMAP_DIR_TX][0].obj);
+	const uint32_t len = p->net_header ? p->region->bufs.objsize : 60;
 	uint8_t n = take(in) % SLOTS, macs = take(in);
 	uint32_t head = ring->head % SLOTS;
 
@@ -153,10 +185,11 @@ static void send_well(struct rp_port *p, struct input *in)
 		uint8_t *frame;
 
 		s->buf_idx = NETMAP_BUF_RESERVED + head;
-		s->len = 60;
+		s->len = (uint16_t)len;
 		s->flags = 0;
-		frame = rp_region_bufs(p->region) + (uint64_t)s->buf_idx * p->region->bufs.objsize;
-		memset(frame, 0, 60);
+		frame = buffer(p, head) + p->net_header;
+		if (!p->net_header)
+			memset(frame, 0, len);
 		frame[0] = frame[6] = 2;
 		frame[5] = macs & 7;
 		frame[11] = macs >> 3 & 7;
@@ -183,7 +216,7 @@ static void step(struct input *in)
 	struct netmap_ring *rx = rp_region_ring_at(p->region, p->own[NETMAP_DIR_RX][0].obj);
 	struct netmap_slot *slot;
 
-	switch ((op >> 2) % 7) {
+	switch ((op >> 2) % 9) {
 	case 0:
 		slot = &tx->slot[take(in) % SLOTS];
 		slot->buf_idx = take32(in);
@@ -213,6 +246,12 @@ static void step(struct input *in)
 		p->state = RP_PORT_UP;
 		p->breaking = 0;
 		p->tx[0]->live = p->rx[0]->live = 1;
+		break;
+	case 7:
+		set_header(p, in);
+		break;
+	case 8:
+		write_buffer(p, in);
 		break;
 	}
 	bare_check(&b);

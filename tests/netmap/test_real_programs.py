@@ -6,6 +6,7 @@ and a NIC, with what they sent and received compared byte for byte.
 """
 
 import os
+import random
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -114,6 +115,9 @@ def run_replay(command: list[str | Path], net: Network | None) -> None:
     assert done.returncode == 0, done.stderr
 
 
+#: Sends TCP segments for others to cut up, in a guest.
+SEGMENT = Path(__file__).parents[1] / "guest" / "scripts" / "segment.py"
+
 # In the guest: says that it listens, then returns each datagram of the host's with its bytes
 # turned around, to everybody.
 ECHO = """
@@ -154,8 +158,33 @@ def test_qemus_netdev_netmap_connects_a_guest(place: Place, frames: Path) -> Non
         guest.check("(python3 /tmp/echo.py > /tmp/echo.log 2>&1 &)")
         guest.check("until grep -q listening /tmp/echo.log; do sleep 0.1; done", 60)
         assert said(place, frames, asked) == answers
+        assert offers_segmentation(guest) == (place.other == "vale0:b")
+        if offers_segmentation(guest):
+            check_segments(place, frames, guest)
     finally:
         guest.kill()
+
+
+def offers_segmentation(guest: Guest) -> bool:
+    """Whether QEMU lets the guest leave it to the network to cut TCP segments: HOST_TSO4."""
+    return guest.check("cat /sys/class/net/eth0/device/features").strip()[11] == "1"
+
+
+def check_segments(place: Place, frames: Path, guest: Guest) -> None:
+    """Let the guest send segments of 20000 bytes to a program that knows of no offload."""
+    large, count = 20000 + 54, 3
+    pieces = -(-20000 // 1448)
+    guest.write_file("/tmp/segment.py", SEGMENT.read_bytes())
+    command = served(frames, "receive", place.other, str(count * pieces))
+    with running(command, "ready") as receiver:
+        guest.check(f"python3 /tmp/segment.py send eth0 02:00:00:00:00:09 {large} {count}")
+        got = received(receiver, count * pieces)
+    for at in range(0, len(got), pieces):
+        for one in got[at : at + pieces]:
+            assert checksum(one[14:34]) == 0
+            assert checksum(one[26:34] + struct.pack("!HH", 6, len(one) - 34) + one[34:]) == 0
+        data = b"".join(one[54:] for one in got[at : at + pieces])
+        assert data == random.Random(large).randbytes(20000)
 
 
 def said(place: Place, frames: Path, asked: list[bytes]) -> list[bytes]:
@@ -194,9 +223,13 @@ def datagram(number: int) -> bytes:
 SOURCE, ALL = bytes([10, 9, 0, 1]), b"\xff" * 4
 
 
-def checksum(head: bytes) -> int:
-    total: int = sum(struct.unpack("!10H", head))
-    return ~(total + (total >> 16)) & 0xFFFF
+def checksum(data: bytes) -> int:
+    """Return the Internet checksum of `data`; of data with its own checksum: 0."""
+    data += bytes(len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
 
 
 def payload_of(frame: bytes) -> bytes:

@@ -73,7 +73,8 @@ def frame(target: bytes, own: bytes, size: int) -> bytes:
     ip = struct.pack(">BBHHHBBH", 0x45, 0, length, 1, 0x4000, 64, 6, 0) + SOURCE + TARGET
     checksum = struct.pack(">H", ones_complement(ip))
     ip = ip[:10] + checksum + ip[12:]
-    tcp = struct.pack(">HHIIBBHHH", 9, 9, 1, 1, 0x50, 0x10, 65535, 0, 0)
+    pseudo = ones_complement(SOURCE + TARGET + struct.pack(">HH", 6, length - 20)) ^ 0xFFFF
+    tcp = struct.pack(">HHIIBBHHH", 9, 9, 1, 1, 0x50, 0x10, 65535, pseudo, 0)
     return target + own + struct.pack(">H", ETH_P_IP) + ip + tcp + payload(size)
 
 
