@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "front_ring.h"
+#include "ring_end.h"
 #include "pipe.h"
 #include "zcopy.h"
 

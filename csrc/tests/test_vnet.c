@@ -217,12 +217,13 @@ static uint32_t invent(void)
 	return len;
 }
 
-static uint64_t some_features(void)
+/* One in @odds is missing. */
+static uint64_t some_features(uint32_t odds)
 {
 	uint64_t features = 0;
 
 	for (unsigned bit = 0; bit < 64; bit++)
-		features |= below(8) ? RP_VNET_FEATURES & UINT64_C(1) << bit : 0;
+		features |= below(odds) ? RP_VNET_FEATURES & UINT64_C(1) << bit : 0;
 	return features;
 }
 
@@ -234,9 +235,9 @@ static void try(unsigned kind, uint64_t from, struct outcome *o)
 	uint64_t features;
 	uint32_t len;
 
-	seed = from;
-	features = some_features();
-	open_ends(kind & 1, features, kind & 2, some_features());
+	seed = from * UINT64_C(0x9e3779b97f4a7c15);
+	features = some_features(16);
+	open_ends(kind & 1, features, kind & 2, some_features(2));
 	for (unsigned i = 0; i < FRAMES; i++) {
 		len = invent();
 		o[i] = pass(len, HEADER + (below(2) ? 0 : below(len < 2000 ? len + 1 : 2000)));
@@ -274,7 +275,7 @@ TEST(rings_with_headers_are_like_virtqueues)
 		}
 	}
 	/* Whole frames, frames in segments, and lies: none of them is tried by chance only. */
-	EXPECT(alone > 150 && frames > 700 && lies > 25);
+	EXPECT(alone > 150 && frames > 500 && lies > 25);
 }
 
 static void header_of(const struct packet *p, uint16_t gso_size)

@@ -41,7 +41,7 @@ C_LAYERS: Mapping[str, Sequence[str]] = {
         ),
         *("port_*", "switch.[ch]"),
     ],
-    "kernel's queues": ["kernel_ring.[ch]", "outq.[ch]"],
+    "rings and queues": ["kernel_ring.[ch]", "outq.[ch]", "ring_*"],
     "front ends": ["front_*"],
     "worker": ["worker.[ch]"],
     "facade": ["dataplane.[ch]", "dp_*.c"],

@@ -12,7 +12,7 @@
  */
 #include <string.h>
 
-#include "front_ring.h"
+#include "ring_end.h"
 #include "vnet.h"
 
 /* Copy the header at @at of a frame of @len bytes. False: it breaks a rule. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Netmap rings: frames with a virtio-net header. */
 #define HEADER(ring) ((ring)->ep.port->net_header)
-#include "front_ring_path.h"
+#include "ring_path.h"
 
 unsigned rp_headed_pull(struct rp_endpoint *ep)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RP_FRONT_RING_H
-#define RP_FRONT_RING_H
+#ifndef RP_RING_END_H
+#define RP_RING_END_H
 /* One netmap ring, as the files of its front end know it. */
 #include "call.h"
 #include "endpoint.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Netmap rings: frames without a virtio-net header. */
 #define HEADER(ring) 0u
-#include "front_ring_path.h"
+#include "ring_path.h"
 
 unsigned rp_rings_pull(struct rp_endpoint *ep)
 {
