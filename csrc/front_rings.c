@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ring_end.h"
 #include "pipe.h"
+#include "ring_end.h"
 #include "zcopy.h"
 
 /* Tell the user how far the ring went. In this order it never sees hwtail newer than hwcur. */
