@@ -27,7 +27,7 @@ _WORD = struct.Struct("<q")
 
 
 class Refused(Exception):
-    """The server hung up."""
+    """The server turned the client away, or hung up."""
 
 
 class FakeQemu:
@@ -41,9 +41,12 @@ class FakeQemu:
         self.doorbells: list[int] = []
         self.vectors: list[int] = []
         try:
-            self.version, self.id = self._word()[0], self._word()[0]
+            self.version = self._word()[0]
+            if self.version:
+                raise Refused(os.strerror(-self.version))
+            self.id = self._word()[0]
             number, memory = self._word()
-            assert (self.version, number) == (0, -1)
+            assert number == -1
             for _ in range(2 * vectors):
                 peer, fd = self._word()
                 assert peer in (0, self.id)

@@ -12,6 +12,7 @@ for the memory before it goes on with anything else, so all of it is sent at onc
 
 import array
 import asyncio
+import contextlib
 import errno
 import logging
 import select
@@ -31,6 +32,8 @@ VERSION = 0
 BACKEND = 0
 MAX_PEER = 0xFFFF
 _MEMORY = -1
+#: No version: QEMU says that the server sent it.
+_BUSY = -errno.EBUSY
 _WORD = struct.Struct("<q")
 
 
@@ -46,6 +49,16 @@ def introduction(peer: int, memory: int, doorbells: list[int], vectors: list[int
     words = [Word(VERSION), Word(peer), Word(_MEMORY, memory)]
     words += [Word(BACKEND, fd) for fd in doorbells]
     return words + [Word(peer, fd) for fd in vectors]
+
+
+def refuse(connected: socket.socket) -> None:
+    """Turn a client away: with a version that QEMU does not know, and tells its user.
+
+    It would read for ever from a server that hangs up without a word.
+    """
+    connected.setblocking(False)
+    with connected, contextlib.suppress(OSError):
+        connected.send(_WORD.pack(_BUSY), socket.MSG_NOSIGNAL)
 
 
 def check_size(port: str, size: int) -> None:

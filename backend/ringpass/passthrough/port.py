@@ -313,7 +313,7 @@ class PassthroughPort:
     def _refuse(self, connected: socket.socket, pid: int, why: str) -> None:
         self.history.refused += 1
         log.warning("event=guest-refused port=%s pid=%d why=%r", self.name, pid, why)
-        connected.close()
+        ivshmem.refuse(connected)
         self._listener.resume(PAUSE_S)
 
     def _ended(self, _: Connection) -> None:
