@@ -27,11 +27,11 @@ static int netmap_release(struct inode *inode, struct file *file)
 {
 	struct rp_file *f = file->private_data;
 
+	hrtimer_cancel(&f->nap); /* nobody waits who could start it again */
 	if (f->open) {
 		rp_file_flush(f);
 		rp_file_unbind(f);
 	}
-	hrtimer_cancel(&f->nap);
 	kfree(f);
 	return 0;
 }
