@@ -246,6 +246,7 @@ def parse(tables: Mapping[str, Any], runtime_dir: Path, source: str) -> Config:
         port = check.convert(table, Port, key)
         found.ports[name] = check.port(name, port, key, found, runtime_dir)
     check.distinct(found.ports)
+    check.pipes(found.ports)
     return found
 
 
@@ -256,6 +257,7 @@ def parse_port(name: str, table: Mapping[str, Any], running: Config, runtime_dir
     port = check.convert(table, Port, key)
     port = check.port(name, port, key, running, runtime_dir)
     check.distinct({**running.ports, name: port})
+    check.pipes({**running.ports, name: port})
     return port
 
 
@@ -513,6 +515,18 @@ class _Checker:
                 "write 1 to 15 characters, none of them / or : or a blank",
             )
         return interface
+
+    def pipes(self, ports: Mapping[str, Port]) -> None:
+        """Fail if a pipe has an end in memory that guests map, and one in a guest's own."""
+        for name, port in ports.items():
+            pipe = names.parse_pipe(name) if port.kind == "passthrough" else None
+            other = ports.get(pipe.other) if pipe is not None else None
+            if pipe is not None and other is not None and other.kind == "vhost-user":
+                self.fail(
+                    f"port.{_key(name)}.kind",
+                    f"{pipe.other}, the other end of the pipe, is of kind vhost-user",
+                    "let both guests have one kind, or join them by a switch",
+                )
 
     def distinct(self, ports: Mapping[str, Port]) -> None:
         """Fail if two ports have the same socket, or the same address on one switch."""

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ringpass.cli.vm import guest_name
 from ringpass.errors import ConfigError
 from ringpass.vm import qemu, uml
-from ringpass.vm.nic import Nic
+from ringpass.vm.nic import Nic, check_guest_name
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -152,6 +153,14 @@ def test_guest_names_are_host_names(name: str) -> None:
         qemu.Machine(name=name, kernel=KERNEL, initrd=INITRD)
     with pytest.raises(ConfigError, match="not a name"):
         uml.Machine(name=name, kernel=UML, initrd=INITRD, directory=Path("/d"))
+
+
+def test_a_guest_is_called_as_its_first_port() -> None:
+    assert guest_name([]) == ""
+    named = [guest_name([port, "vale0:b"]) for port in ("vale0:vm_1", "p{1", "p}1")]
+    assert named == ["vm-1", "p-1", "p.1"]
+    for name in named:
+        check_guest_name(name)
 
 
 def test_values_that_would_add_options_are_refused() -> None:

@@ -253,8 +253,12 @@ def with_addresses(nics: list[Nic], addresses: list[str]) -> list[Nic]:
 
 
 def guest_name(ports: list[str]) -> str:
-    """Return the host name for a guest on these ports: the last part of the first one's name."""
-    return ports[0].rpartition(":")[2].replace("_", "-") if ports else ""
+    """Return the host name for a guest on these ports: the last part of the first one's name.
+
+    Those of the two ends of a pipe differ.
+    """
+    part = ports[0].rpartition(":")[2] if ports else ""
+    return part.translate(str.maketrans("_{}", "--."))
 
 
 def described(running: registry.Running) -> dict[str, Any]:
