@@ -141,11 +141,12 @@ def test_there_are_only_so_many() -> None:
 
 
 def _ask_as_a_stranger(path: str) -> None:
-    os.setgroups([])
-    os.setresgid(65534, 65534, 65534)
-    os.setresuid(65534, 65534, 65534)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+        # The path alone would keep a stranger out. What is sent is from who sends it.
         stranger.connect(path)
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with its:
@@ -159,10 +160,6 @@ def _ask_as_a_stranger(path: str) -> None:
 def test_strangers_are_not_heard(tmp_path: Path) -> None:
     path = tmp_path / "keeper.sock"
     assert path.stat().st_mode & 0o777 == 0o600
-    # Let one in by mistake: the kernel says who it is.
-    path.chmod(0o666)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o755)
     asks = multiprocessing.get_context("fork").Process(
         target=_ask_as_a_stranger, args=(os.fspath(path),)
     )
@@ -200,13 +197,15 @@ def test_entries_are_whole_or_gone(tmp_path: Path) -> None:
 
 def test_what_a_daemon_that_cannot_start_found_stays(tmp_path: Path) -> None:
     first = Entries(OwnKeeper(tmp_path))
-    first.add("guest", {"a": file("a")}, b"one")
-    second = Entries(OwnKeeper(tmp_path))
-    second.abandon()
-    second.close()
-    third = Entries(OwnKeeper(tmp_path))
-    assert third.found("guest") == [b"one"]
-    third.close()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        first.add("guest", {"a": ours.fileno()}, b"one", {"a"})
+        second = Entries(OwnKeeper(tmp_path))
+        second.abandon()
+        second.close()
+        third = Entries(OwnKeeper(tmp_path))
+        assert third.found("guest") == [b"one"]
+        third.close()
 
 
 def test_a_document_is_whole_whenever_its_writer_is_killed() -> None:

@@ -150,6 +150,7 @@ class Keeper:
         if len(fds) != 1:
             raise Refused(f"{len(fds)} descriptors came for what is to be given, and one is needed")
         to = socket.socket(fileno=fds.pop())
+        self._live_by(to)
         to.settimeout(GIVE_TIMEOUT_S)
         all_ = [(name, fd) for name, held in self.store.held.items() for fd in held]
         try:
@@ -164,9 +165,9 @@ class Keeper:
                 )
             to.sendmsg([b"LISTEN_FDNAMES=\n"], [], socket.MSG_NOSIGNAL)
         except OSError as error:
-            to.close()
             raise Refused(f"what is held cannot be given: {error}") from error
-        self._live_by(to)
+        finally:
+            to.setblocking(False)
 
     def _say(self, text: str) -> None:
         """Tell the daemon, which logs it, if it is there and listens."""
