@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ringpass.netmap.abi import PortInfo, Request
+from ringpass.netmap.abi import Flag, PortInfo, Request
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netmap import Ring
@@ -162,6 +162,18 @@ def test_what_cannot_be_taken_up_has_another_epoch(daemon: Daemon) -> None:
         assert driver.close().error != 0
         assert driver.hello().error == 0
         assert driver.register().error == 0
+
+
+def test_a_guest_with_a_monitor_opens_everything_again(daemon: Daemon) -> None:
+    with connect(daemon, "vale0:a") as client:
+        driver, _ = booted(client)
+        assert driver.register(number=1, flags=Flag.MONITOR_RX).error == 0
+        epoch = driver.record.epoch
+        restart(daemon)
+        assert driver.record.epoch == epoch + 1
+        assert driver.hello().error == 0
+        assert driver.register().error == 0
+        assert driver.register(number=1, flags=Flag.MONITOR_RX).error == 0
 
 
 def test_a_qemu_that_ends_meanwhile_leaves_its_place(daemon: Daemon) -> None:

@@ -13,7 +13,7 @@ from struct import Struct as Layout
 
 from msgspec import Struct
 
-from ringpass.dataplane import GuestRequest, Kind
+from ringpass.dataplane import DataPlane, GuestRequest, Kind
 from ringpass.errors import RingpassError
 from ringpass.netmap import attach
 from ringpass.netmap.attach import Attachment
@@ -51,6 +51,10 @@ class SavedOpen(Struct):
     """Of its netmap_if; 0: it has no rings."""
     pairs: list[int]
     """Of its rings."""
+    rings: list[int]
+    """Their numbers in the region."""
+    lost: bool
+    """Whether it cannot be opened again where it was."""
 
 
 class SavedGuest(Struct):
@@ -76,10 +80,24 @@ class _Open:
     def note(self, request: GuestRequest) -> None:
         """Remember a request that was done, if the open is another one by it.
 
-        One that does more than that is not taken up after a restart.
+        One that does more than `MAX_REQUESTS` is not taken up after a restart.
         """
         if len(self.requests) <= MAX_REQUESTS:
             self.requests.append((request.op, request.data))
+
+    def save(self, number: int, plane: DataPlane) -> SavedOpen:
+        """Return what the daemon after this one needs of it."""
+        registration = self.session.registration
+        rings: list[int] = []
+        lost = len(self.requests) > MAX_REQUESTS
+        if registration is not None:
+            found = plane.port_rings(registration.port.id)
+            rings = [ring.csb for ring in (*found.tx, *found.rx)]
+            # A monitor's words are its givers', and what is in flight stands in its own offsets.
+            lost |= registration.port.is_monitor or registration.port.offsets is not None
+        return SavedOpen(
+            number, self.requests, self.nifp_offset, self.wires.pairs, rings, lost=lost
+        )
 
     def close(self) -> None:
         self.wires.close()
@@ -102,14 +120,14 @@ class Guest:
 
     def save(self) -> SavedGuest:
         """Return what `resume` needs."""
-        opens = [
-            SavedOpen(number, each.requests, each.nifp_offset, each.wires.pairs)
-            for number, each in self._opens.items()
-        ]
+        plane = self._device.plane
+        opens = [each.save(number, plane) for number, each in self._opens.items()]
         return SavedGuest(self.generation, opens)
 
     def resume(self, saved: SavedGuest) -> None:
         """Open again what a guest had open. Raises RingpassError: nothing is open then."""
+        if any(each.lost for each in saved.opens):
+            raise _lost("it has a monitor, offsets, or an open that took many requests")
         self.generation = saved.generation
         try:
             for each in saved.opens:
@@ -200,11 +218,8 @@ class Guest:
         opened = self._opens[saved.number] = self._new_open(saved.nifp_offset, saved.pairs)
         for op, data in saved.requests:
             self._answer(GuestRequest(0, op, saved.number, self.generation or 0, data))
-        registration = opened.session.registration
-        if opened.nifp_offset != saved.nifp_offset:
+        if opened.save(saved.number, self._device.plane) != saved:
             raise _lost(f"open {saved.number} is not what it was")
-        if registration is not None and registration.port.offsets is not None:
-            raise _lost(f"the frames of {registration.port.name} begin at offsets")
 
     def _new_open(self, nifp_offset: int = 0, pairs: Iterable[int] = ()) -> _Open:
         wires = OpenWires(self._wires, pairs)
