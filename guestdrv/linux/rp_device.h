@@ -74,7 +74,7 @@ struct rp_ring {
 	int call;      /* vector; -1: none, look again after a while */
 	int peer_call; /* doorbell that wakes the other end of a pipe; -1: none */
 
-	spinlock_t arm_lock;
+	spinlock_t arm_lock;	/* protects armed */
 	u32 armed;		/* sleepers, under arm_lock */
 	wait_queue_head_t wait; /* woken by every call */
 	/* Instead of waking up @wait; in interrupt context, not after rp_open_close(). */
@@ -104,13 +104,13 @@ struct rp_open {
 };
 
 struct rp_vector {
-	spinlock_t lock;
+	spinlock_t lock;	/* protects rings, keeps them while they are called */
 	struct list_head rings; /* under lock */
 	char name[48];
 };
 
 struct rp_mailbox {
-	struct mutex lock;
+	struct mutex lock; /* held from a request to the use of its answer */
 	wait_queue_head_t wait;
 	u32 sent;
 	u64 generation;
@@ -136,10 +136,10 @@ struct rp_device {
 	struct rp_port_info info; /* as of the last hello; link and mtu as of the last look */
 
 	struct rp_mailbox mailbox;
-	struct mutex vectors_lock;
+	struct mutex vectors_lock; /* who requests and frees interrupts */
 	struct rp_vector *vector;
 	u16 nvectors;
-	struct mutex opens_lock;
+	struct mutex opens_lock; /* protects opens */
 	struct rp_open *opens[RP_GUEST_OPENS];
 	bool gone;		 /* removed: no doorbell, no request any more */
 	bool stale;		 /* the backend knows our generation no more */
@@ -163,7 +163,7 @@ struct rp_device *rp_device_get(const char *name, size_t len);
 void rp_device_hold(struct rp_device *d);
 void rp_device_put(struct rp_device *d);
 
-/* rp_device_gone() - was the device taken away? Its memory must not be given to programs any more */
+/* rp_device_gone() - was the device taken away? No program may have its memory any more */
 static inline bool rp_device_gone(const struct rp_device *d)
 {
 	return READ_ONCE(d->gone);
@@ -196,7 +196,7 @@ void rp_vectors_exit(struct rp_device *d);
 int rp_vector_add(struct rp_device *d, struct rp_ring *r);
 /* rp_vector_remove() - no call comes any more when this returns. May sleep */
 void rp_vector_remove(struct rp_device *d, struct rp_ring *r);
-/* rp_vectors_nudge() - as if all calls came, and kick the backend for all rings: it may have restarted */
+/* rp_vectors_nudge() - as if all calls came, and kick for all rings: the backend may be a new one */
 void rp_vectors_nudge(struct rp_device *d);
 
 /* --- opens and their rings: rp_open.c ------------------------------------ */

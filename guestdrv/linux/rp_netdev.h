@@ -72,7 +72,7 @@ struct rp_netdev {
 	struct rp_rx *rx;
 };
 
-/* rp_netdev_broken() - the other side does what it may not: stop, until the rings are registered anew */
+/* rp_netdev_broken() - the other side does what it may not: stop until rings are registered anew */
 void rp_netdev_broken(struct net_device *netdev, const char *why);
 
 netdev_tx_t rp_tx_xmit(struct sk_buff *skb, struct net_device *netdev);

@@ -62,7 +62,7 @@ static void publish(struct rp_tx *tx)
 		rp_netdev_broken(tx->netdev, "a tx ring's words contradict each other");
 }
 
-/* Stop if the next frame may not fit, and be woken when it does. What is filled has been published. */
+/* Stop if the next frame may not fit; be woken when it does. What is filled has been published. */
 static void stop(struct rp_tx *tx)
 {
 	netif_tx_stop_queue(tx->queue);

@@ -9,7 +9,7 @@ import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -42,7 +42,7 @@ class Guests(NamedTuple):
     other: Station
 
 
-def passed(lab: Lab, number: int, **machine: int) -> Station:
+def passed(lab: Lab, number: int, **machine: Any) -> Station:
     """Return a guest with a port passed through, started and not waited for."""
     name, address = f"vale0:vm{number}", f"10.0.0.{number}"
     port = lab.daemon.port(name)
