@@ -2,20 +2,9 @@
 """What batches do, slot by slot: for a Python without numpy."""
 
 from collections.abc import Callable
-from itertools import islice
 
 from ringport import abi
 from ringport.ring import Ring, Slot
-
-
-def frame_at(ring: Ring, most: int) -> list[Slot]:
-    """Return the slots of the ring's first frame, if it is complete within `most`; else none."""
-    slots = []
-    for slot in islice(ring, most):
-        slots.append(slot)
-        if not slot.more:
-            return slots
-    return []
 
 
 def forward(
@@ -27,29 +16,38 @@ def forward(
     rings are in one region, else frames are copied. Raises Error(EMSGSIZE) for a frame that the
     sink can never hold.
     """
-    left = source.space if most is None else min(most, source.space)
-    done = 0
-    while slots := frame_at(source, left - done):
-        kept = keep is None or keep(slots[0])
-        if kept and not send(slots, sink):
-            break
-        source.advance(len(slots))
-        done += len(slots)
+    same_region = source.region.key == sink.region.key
+    received = source[:most]
+    room = iter(sink[: len(received)])
+    left = sink.space
+    done = sent = 0
+    try:
+        for end, slot in enumerate(received, start=1):
+            if slot.more:
+                continue
+            frame = received[done:end]
+            if keep is None or keep(frame[0]):
+                if not same_region:
+                    if not sink.put(b"".join(bytes(piece.data) for piece in frame)):
+                        break
+                elif left - sent < len(frame):
+                    break
+                else:
+                    for piece in frame:
+                        hand_over(piece, next(room))
+                    sent += len(frame)
+            done = end
+    finally:
+        sink.advance(sent)
+        source.advance(done)
     return done
 
 
-def send(slots: list[Slot], sink: Ring) -> bool:
-    """Put a frame into the next slots of a tx ring; return False if there is no room."""
-    if slots[0].ring.region.key != sink.region.key:
-        return sink.put(b"".join(bytes(slot.data) for slot in slots))
-    room = sink[: len(slots)]
-    if len(room) < len(slots):
-        return False
-    for free, slot in zip(room, slots, strict=True):
-        free.swap(slot)
-        free.len = slot.len
-        free.flags = abi.NS_BUF_CHANGED | slot.flags & abi.NS_MOREFRAG
-        if sink.offset_mask or slot.ring.offset_mask:
-            free.ptr, slot.ptr = slot.ptr, free.ptr
-    sink.advance(len(slots))
-    return True
+def hand_over(slot: Slot, free: Slot) -> None:
+    """Swap a piece of a frame into a free slot of the same region."""
+    slot.buf_idx, free.buf_idx = free.buf_idx, slot.buf_idx
+    if slot.ring.offset_mask or free.ring.offset_mask:
+        slot.ptr, free.ptr = free.ptr, slot.ptr
+    free.len = slot.len
+    free.flags = abi.NS_BUF_CHANGED | slot.flags & abi.NS_MOREFRAG
+    slot.flags = abi.NS_BUF_CHANGED
