@@ -54,6 +54,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     with ringport.open(options.port) as port:
+        numbers(port.rx[0], options.slots)  # before any comes: loading numpy takes a while
         print("receiving", flush=True)
         lost = asyncio.run(drain(port, options.frames, options.idle, options.slots))
     print(f"{lost} frames lost")
