@@ -12,7 +12,7 @@ void rp_copy_pieces(const struct rp_seg *to, const struct rp_seg *from, uint32_t
 
 		if (n > len)
 			n = len;
-		memcpy(to->addr + to_at, from->addr + from_at, n);
+		memmove(to->addr + to_at, from->addr + from_at, n);
 		len -= n;
 		to_at += n;
 		from_at += n;

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 # They change memory under the data plane on purpose, which is a race by any definition. Who gives
 # slots to a zero-copy monitor looks at a ring that may be gone, and then whether it is.
-RACES_ON_PURPOSE = {"test_offload", "test_scribble", "test_zcopy"}
+RACES_ON_PURPOSE = {"test_offload", "test_scribble", "test_trials", "test_zcopy"}
 UNITS = [unit for unit in c_tests("test_*") if unit not in RACES_ON_PURPOSE]
 
 
