@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ringpass.bench import traffic
 from ringpass.bench.g2g.link import Card, Link
 from ringpass.bench.g2g.ways.passthrough import port
+from ringpass.bench.g2g.ways.vhost import HOLD
 from ringpass.bench.programs import Counting, python
 from ringpass.bench.tools import Tool
 from ringport.examples import responder
@@ -43,6 +44,6 @@ LINKS = [
         "process",
         "passthrough-process",
         ((Card(GUEST, passthrough=True),), ()),
-        "\n\n".join(["[switch.valeproc]", port(GUEST)]),
+        "\n\n".join(["[switch.valeproc]", port(GUEST), port(HOST, f'kind = "netmap"\n{HOLD}')]),
     )
 ]
