@@ -221,7 +221,7 @@ def test_both_directions_of_a_bridge_are_counted(backend: ringpass.Backend) -> N
 
 def test_a_flood_is_counted_by_its_receiver(backend: ringpass.Backend) -> None:
     with backend.open("vale0:a") as a, backend.open("vale0:b") as b:
-        sender, receiver = flood.Sender(a, 64, b"\xff" * 6), flood.Receiver(b)
+        sender, receiver = flood.Sender(a, 64, ASKER_MAC, b"\xff" * 6), flood.Receiver(b)
         for _ in range(5):  # several times around the rings
             while sender.step(300):
                 receiver.step()

@@ -16,6 +16,10 @@ from ringpass.bench.tools import IDLE_S
 from ringpass.bench.traffic import SLACK_S, Flooded, Sunk
 from ringpass.errors import RingpassError
 
+_RINGPASS = ["-c", "from ringpass.cli.main import main; main()"]
+#: A locally administered address that nobody else has.
+SINK_MAC = "02:00:00:00:00:0a"
+
 
 @contextmanager
 def python(arguments: Sequence[str], runtime: Path) -> Iterator[subprocess.Popen[str]]:
@@ -43,12 +47,11 @@ def flood(port: str, runtime: Path, *, size: int, seconds: float) -> Flooded:
 
 
 class Counting:
-    """Counts what floods `port`, from when it is entered on. A context manager."""
+    """Counts what floods `port`, where `mac` is, from when it is entered on. A context manager."""
 
-    def __init__(self, port: str, runtime: Path) -> None:
-        self._run = python(
-            ["-m", "ringport.examples.flood", "--idle", f"{IDLE_S}", "--receive", port], runtime
-        )
+    def __init__(self, port: str, runtime: Path, mac: str = SINK_MAC) -> None:
+        options = ["--src", mac, "--idle", f"{IDLE_S}", "--receive", port]
+        self._run = python(["-m", "ringport.examples.flood", *options], runtime)
 
     def __enter__(self) -> Self:
         self._process = self._run.__enter__()
@@ -82,7 +85,7 @@ def round_trips(source: str, sink: str, runtime: Path, count: int) -> list[float
 
     Raises RingpassError if one is lost.
     """
-    pong = ["-c", "from ringpass.cli.main import main; main()", "pktgen", "-f", "pong", "-i", sink]
+    pong = [*_RINGPASS, "pktgen", "-f", "pong", "-i", sink]
     ping = ["-m", "ringpass.bench.roundtrips", source, f"{count}"]
     with python(pong, runtime), python(ping, runtime) as process:
         times = msgspec.json.decode(said(process, SLACK_S), type=list[float])

@@ -16,7 +16,7 @@ import numpy as np
 
 import ringport
 
-ETHERTYPE = 0x88B5
+ETHERTYPE, NOT_OURS = 0x88B5, 0x88B6
 HEADER_BYTES = 30
 #: Where in a frame its kind is, and its number.
 TYPE_AT, NUMBER_AT = 12, 14
@@ -26,11 +26,11 @@ MOST = 1024
 class Sender:
     """Sends numbered frames, all of one size, as many at a time as there is room for."""
 
-    def __init__(self, port: ringport.Port, size: int, to: bytes) -> None:
+    def __init__(self, port: ringport.Port, size: int, source: bytes, to: bytes) -> None:
         self.port = port
         self.size = size
         self.sent = 0
-        head = to + bytes.fromhex("020000000001") + ETHERTYPE.to_bytes(2)
+        head = to + source + ETHERTYPE.to_bytes(2)
         # Number 0; the length; stream 0; a payload of zeros, which does not vary.
         self.frame = np.frombuffer((head + bytes(8) + size.to_bytes(4)).ljust(size, b"\0"), "u1")
         self.numbers = np.arange(MOST, dtype=">u8")
@@ -85,7 +85,7 @@ class Receiver:
 
 def send(port: ringport.Port, options: argparse.Namespace) -> dict[str, float]:
     """Send until `count` frames or `seconds` are over; return what was sent."""
-    sender = Sender(port, options.size, bytes.fromhex(options.dst.replace(":", "")))
+    sender = Sender(port, options.size, address(options.src), address(options.dst))
     begun = time.monotonic()
     while time.monotonic() - begun < options.seconds and sender.sent < options.count:
         if not sender.step(options.count - sender.sent):
@@ -104,9 +104,20 @@ def drain(port: ringport.Port) -> None:
         time.sleep(0.001)
 
 
+def announce(port: ringport.Port, source: bytes) -> None:
+    """Let switches learn where `source` is: a full port that they flood holds no sender back."""
+    port.tx[0].put((b"\xff" * 6 + source + NOT_OURS.to_bytes(2)).ljust(60, b"\0"))
+    port.txsync()
+
+
+def address(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
 def receive(port: ringport.Port, options: argparse.Namespace) -> dict[str, float]:
     """Count frames until there are `count`, or none for `idle` seconds after the first."""
     receiver = Receiver(port)
+    announce(port, address(options.src))
     begun = time.monotonic()
     first = last = 0.0
     while receiver.frames < options.count:
@@ -133,6 +144,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=60, help="bytes of a frame (60)")
     parser.add_argument("--seconds", type=float, default=60.0, help="at most so long (60)")
     parser.add_argument("--count", type=int, default=sys.maxsize, help="at most so many frames")
+    parser.add_argument("--src", default="02:00:00:00:00:01", help="own MAC address")
     parser.add_argument("--dst", default="ff:ff:ff:ff:ff:ff", help="destination's MAC address")
     parser.add_argument("--idle", type=float, default=1.0, help="end so long after the last (1)")
     parser.add_argument(

@@ -52,6 +52,15 @@ class Link:
         """Return where the receiver is, for the sender's stack."""
         return pair.address(self, 2)
 
+    def introduce(self, pair: "Pair") -> None:
+        """Let switches learn where the receiver is.
+
+        A frame for an address that is not known goes to every port, and then no full one of them
+        holds its sender back.
+        """
+        if all(self.cards):
+            pair.vm2.run(f"ping -q -c 1 -W 1 {pair.address(self, 1)}")
+
     def ping(self, pair: "Pair", count: int) -> list[float]:
         """Return `count` round trip times in microseconds."""
         with self.answering(pair):

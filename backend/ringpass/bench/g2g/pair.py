@@ -37,6 +37,8 @@ class Pair:
             prefer(process)
         for guest in (self.vm1, self.vm2):
             traffic.serve_tcp(guest)
+        for link in links:
+            link.introduce(self)
 
     def nic(self, link: Link, guest: int, number: int = 0) -> str:
         """Return the interface of a guest on `link`: the first, or another one."""

@@ -48,6 +48,9 @@ class Chain(Link):
         """Where they leave it."""
         return self.end(f"}}{len(self.cards) + 1}")
 
+    def introduce(self, _pair: "Pair") -> None:
+        """Do nothing: no switch is on the way."""
+
     def ping(self, pair: "Pair", count: int) -> list[float]:
         """Send frames there and back through all guests, from process to process."""
         with self.bridged(pair):

@@ -42,6 +42,10 @@ class ToInterface(Link):
             finally:
                 server.kill()
 
+    def introduce(self, pair: "Pair") -> None:
+        """Let the switch learn where the host's end of the cable is."""
+        pair.vm1.run(f"ping -q -c 1 -W 1 {self.address(pair)}")
+
     def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
         """Flood the interface, whose counters tell what came."""
         mac = links.get(HOST).mac.hex(":")

@@ -6,13 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ringpass.bench import traffic
+from ringpass.bench import programs, traffic
 from ringpass.bench.g2g.link import Card, Link
 from ringpass.bench.g2g.ways.passthrough import port
 from ringpass.bench.g2g.ways.vhost import HOLD
-from ringpass.bench.programs import Counting, python
 from ringpass.bench.tools import Tool
-from ringport.examples import responder
 
 if TYPE_CHECKING:
     from ringpass.bench.g2g.pair import Pair
@@ -28,14 +26,16 @@ class ToProcess(Link):
     def answering(self, pair: "Pair") -> Iterator[None]:
         """Run a program that answers ARP and pings."""
         arguments = ["-m", "ringport.examples.responder", HOST, self.address(pair)]
-        with python(arguments, pair.bed.directory):
+        with programs.python(arguments, pair.bed.directory):
             yield
 
     def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
         """Flood a program that counts."""
-        nic, mac = pair.nic(self, 1), responder.MAC.hex(":")
-        with Counting(HOST, pair.bed.directory) as counting:
-            sent = traffic.flood_to(pair.vm1, mac, size=size, seconds=seconds, nic=nic, tool=tool)
+        nic = pair.nic(self, 1)
+        with programs.Counting(HOST, pair.bed.directory) as counting:
+            sent = traffic.flood_to(
+                *(pair.vm1, programs.SINK_MAC), size=size, seconds=seconds, nic=nic, tool=tool
+            )
             return traffic.flooded(sent, counting.result())
 
 
