@@ -53,8 +53,10 @@ def pair() -> Iterator[Pair]:
 @pytest.mark.parametrize("name", WAYS)
 def test_all_frames_of_a_flood_arrive(pair: Pair, name: str) -> None:
     for size in (60, 1500):
+        before = pair.bed.usage()
         done = WAYS[name].flood(pair, counted(NETMAP), size, 1.0)
-        assert (done.sent, done.received, done.missing) == (COUNT, COUNT, 0)
+        drops = (pair.bed.usage() - before).drops
+        assert (done.sent, done.received, done.missing) == (COUNT, COUNT, 0), (size, drops)
 
 
 def test_numpy_programs_flood_each_other(pair: Pair) -> None:

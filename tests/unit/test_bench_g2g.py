@@ -88,7 +88,7 @@ def test_cards_on_ports_of_guests_are_counted_apart() -> None:
 def test_all_links_are_a_configuration_whose_ports_are_the_cards() -> None:
     made = configured(LINKS.values())
     wanted = {card.port for link in LINKS.values() for cards in link.cards for card in cards} - {""}
-    assert made.ports.keys() - wanted == {"valenic:rpnic0"}
+    assert made.ports.keys() - wanted == {"valenic:rpnic0", "valeproc:host"}
     assert wanted <= made.ports.keys()
     for link in LINKS.values():
         for card in (card for cards in link.cards for card in cards if card.passthrough):

@@ -76,15 +76,6 @@ def cable(one: str, other: str, address: str) -> None:
             kernel.link("set", index=index, state="up")
 
 
-def received(interface: str) -> int:
-    """Return how many frames an interface of this thread's namespace has received."""
-    for line in Path("/proc/thread-self/net/dev").read_text(encoding="ascii").splitlines():
-        name, _, counters = line.partition(":")
-        if name.strip() == interface:
-            return int(counters.split()[1])
-    raise RingpassError(f"cannot count what {interface} receives", "there is no such interface")
-
-
 def _index(kernel: IPRoute, name: str) -> int:
     [index] = kernel.link_lookup(ifname=name)
     return int(index)

@@ -96,18 +96,19 @@ def send(port: ringport.Port, options: argparse.Namespace) -> dict[str, float]:
 
 
 def drain(port: ringport.Port) -> None:
-    """Wait until what was sent has been taken, for a second at most: closing gives up the rest."""
+    """Sync until what was sent has been taken, for a second at most: closing gives up the rest."""
     ring = port.tx[0]
     end = time.monotonic() + 1.0
+    port.txsync()
     while len(ring) < ring.num_slots - 1 and time.monotonic() < end:
-        port.txsync()
         time.sleep(0.001)
+        port.txsync()
 
 
 def announce(port: ringport.Port, source: bytes) -> None:
     """Let switches learn where `source` is: a full port that they flood holds no sender back."""
     port.tx[0].put((b"\xff" * 6 + source + NOT_OURS.to_bytes(2)).ljust(60, b"\0"))
-    port.txsync()
+    drain(port)
 
 
 def address(text: str) -> bytes:
@@ -117,7 +118,6 @@ def address(text: str) -> bytes:
 def receive(port: ringport.Port, options: argparse.Namespace) -> dict[str, float]:
     """Count frames until there are `count`, or none for `idle` seconds after the first."""
     receiver = Receiver(port)
-    announce(port, address(options.src))
     begun = time.monotonic()
     first = last = 0.0
     while receiver.frames < options.count:
@@ -169,6 +169,8 @@ def go_to_background() -> None:
 def main() -> None:
     options = parse(sys.argv[1:])
     with ringport.open(options.port) as port:
+        if options.receive:
+            announce(port, address(options.src))
         if options.background:
             go_to_background()
         elif options.receive:
