@@ -605,6 +605,7 @@ TEST(a_guest_that_writes_what_it_likes_into_its_region_harms_nobody)
 	uint32_t number = 0;
 
 	rp_test_note("seed %llu", (unsigned long long)seed);
+	alarm((unsigned)duration_s() + 2 * PATIENCE_S); /* longer than other tests may take */
 	world_open(&w);
 	open_evil();
 	open_others();
