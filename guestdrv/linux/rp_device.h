@@ -73,6 +73,7 @@ struct rp_ring {
 	int kick;      /* doorbell that wakes the backend; -1: none */
 	int call;      /* vector; -1: none, look again after a while */
 	int peer_call; /* doorbell that wakes the other end of a pipe; -1: none */
+	u32 kicked_at; /* see rp_csb_send() */
 
 	spinlock_t arm_lock;	/* protects armed */
 	u32 armed;		/* sleepers, under arm_lock */
@@ -196,7 +197,7 @@ void rp_vectors_exit(struct rp_device *d);
 int rp_vector_add(struct rp_device *d, struct rp_ring *r);
 /* rp_vector_remove() - no call comes any more when this returns. May sleep */
 void rp_vector_remove(struct rp_device *d, struct rp_ring *r);
-/* rp_vectors_nudge() - as if all calls came, and kick for all rings: the backend may be a new one */
+/* rp_vectors_nudge() - as if all calls came, and kick for all rings: the backend may be new */
 void rp_vectors_nudge(struct rp_device *d);
 
 /* --- opens and their rings: rp_open.c ------------------------------------ */

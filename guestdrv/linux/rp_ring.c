@@ -28,9 +28,9 @@ static int pipe_txsync(const struct rp_ring *r)
 	return moved < 0 ? -EINVAL : 0;
 }
 
-static int backend_txsync(const struct rp_ring *r)
+static int backend_txsync(struct rp_ring *r)
 {
-	struct nm_csb_atok *mine = &r->at.csb->atok;
+	const struct nm_csb_atok *mine = &r->at.csb->atok;
 	const struct nm_csb_ktoa *its = &r->at.csb->ktoa;
 	const u32 slots = r->at.slots, head = rp_load_acquire(&r->at.ring->head);
 	const u32 sent = rp_load(&mine->head);
@@ -39,10 +39,7 @@ static int backend_txsync(const struct rp_ring *r)
 	if (sent >= slots || tail >= slots || !rp_slot_within(head, sent, tail, slots))
 		return -EINVAL;
 	if (head != sent) {
-		rp_store(&mine->cur, head);
-		rp_store_release(&mine->head, head);
-		rp_fence_full();
-		if (rp_load(&its->kern_need_kick))
+		if (rp_csb_send(&r->at, head, &r->kicked_at))
 			rp_doorbell(r->open->dev, r->kick);
 		tail = rp_load_acquire(&its->hwtail);
 	}
