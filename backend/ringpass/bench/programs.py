@@ -17,8 +17,6 @@ from ringpass.bench.traffic import SLACK_S, Flooded, Sunk
 from ringpass.errors import RingpassError
 
 _RINGPASS = ["-c", "from ringpass.cli.main import main; main()"]
-#: A locally administered address that nobody else has.
-SINK_MAC = "02:00:00:00:00:0a"
 
 
 @contextmanager
@@ -47,10 +45,14 @@ def flood(port: str, runtime: Path, *, size: int, seconds: float) -> Flooded:
 
 
 class Counting:
-    """Counts what floods `port`, where `mac` is, from when it is entered on. A context manager."""
+    """Counts what floods `port`, from when it is entered on. A context manager.
 
-    def __init__(self, port: str, runtime: Path, mac: str = SINK_MAC) -> None:
-        options = ["--src", mac, "--idle", f"{IDLE_S}", "--receive", port]
+    Switches are told that `mac` is there, if it is not empty.
+    """
+
+    def __init__(self, port: str, runtime: Path, mac: str = "") -> None:
+        known = ["--announce", "--src", mac] if mac else []
+        options = [*known, "--idle", f"{IDLE_S}", "--receive", port]
         self._run = python(["-m", "ringport.examples.flood", *options], runtime)
 
     def __enter__(self) -> Self:

@@ -145,6 +145,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="at most so long (60)")
     parser.add_argument("--count", type=int, default=sys.maxsize, help="at most so many frames")
     parser.add_argument("--src", default="02:00:00:00:00:01", help="own MAC address")
+    parser.add_argument("--announce", action="store_true", help="let switches learn --src first")
     parser.add_argument("--dst", default="ff:ff:ff:ff:ff:ff", help="destination's MAC address")
     parser.add_argument("--idle", type=float, default=1.0, help="end so long after the last (1)")
     parser.add_argument(
@@ -169,7 +170,7 @@ def go_to_background() -> None:
 def main() -> None:
     options = parse(sys.argv[1:])
     with ringport.open(options.port) as port:
-        if options.receive:
+        if options.receive and options.announce:
             announce(port, address(options.src))
         if options.background:
             go_to_background()

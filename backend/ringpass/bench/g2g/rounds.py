@@ -20,6 +20,7 @@ from ringpass.bench.measure import Options, in_turn
 from ringpass.bench.report import Row, rounded, row
 from ringpass.bench.tools import Tool
 from ringpass.bench.usage import Usage
+from ringpass.errors import RingpassError
 
 PINGS = 200
 IDLE_S = 5.0
@@ -124,6 +125,12 @@ class Flood(Meter):
 
     def sample(self) -> float:
         done = self.link.flood(self.pair, self.tool, self.size, self.options.seconds)
+        if not done.pps:
+            raise RingpassError(
+                f"cannot measure a flood by {self.tool.name} over {self.link.via}",
+                f"{done.received} of {done.sent} frames arrived",
+                "look whether both ends are up: ringpass port ls",
+            )
         self.lost += done.missing
         self.received += done.received
         return 1e9 / done.pps

@@ -15,6 +15,8 @@ from ringpass.bench.tools import Tool
 if TYPE_CHECKING:
     from ringpass.bench.g2g.pair import Pair
 
+#: A locally administered address that nobody else has.
+MAC = "02:00:00:00:00:0a"
 GUEST, HOST = "valeproc:vm1", "valeproc:host"
 
 
@@ -32,9 +34,9 @@ class ToProcess(Link):
     def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
         """Flood a program that counts."""
         nic = pair.nic(self, 1)
-        with programs.Counting(HOST, pair.bed.directory) as counting:
+        with programs.Counting(HOST, pair.bed.directory, MAC) as counting:
             sent = traffic.flood_to(
-                *(pair.vm1, programs.SINK_MAC), size=size, seconds=seconds, nic=nic, tool=tool
+                *(pair.vm1, MAC), size=size, seconds=seconds, nic=nic, tool=tool
             )
             return traffic.flooded(sent, counting.result())
 
