@@ -298,7 +298,8 @@ static void drop(rp_dataplane *dp, int binding)
 	rp_vnet_leave(dp, b->port);
 	rp_region_del_extra(b->region, rp_load(&rp_region_if_at(b->region, b->nifp)->ni_bufs_head));
 	rp_region_del_if(b->region, b->nifp);
-	if (--b->region->opens == 0)
+	/* What others have of a region that is taken up is known when all of them are there. */
+	if (--b->region->opens == 0 && !b->region->resuming)
 		sweep(dp, b->region);
 	rp_leave_region(dp, b->region);
 	free(b);

@@ -59,7 +59,7 @@ static struct rp_region_config region_config(int side)
 {
 	struct rp_region_config cfg = { .slots_max = SLOTS, .ring_max = 8, .if_max = 4 };
 
-	cfg.buf_max = 4 * SLOTS;
+	cfg.buf_max = 5 * SLOTS;
 	snprintf(cfg.name, sizeof(cfg.name), "region of %s", name_of(side));
 	return cfg;
 }
@@ -516,6 +516,42 @@ TEST(what_nobody_takes_up_is_given_back)
 	begin(serve_pipe);
 	kill_backend();
 	start_backend(serve_one_end);
+	end();
+}
+
+/* One region, two ports of a switch in it. */
+
+static void serve_two(void)
+{
+	world_open(&w);
+	pipe_region = open_region(A);
+	for (int side = 0; side < SIDES; side++)
+		bind_port(side, add_port(name_of(side), RP_KIND_VALE, pipe_region));
+	rp_dataplane_settle(w.dp);
+	leave(A, pipe_region);
+}
+
+static void serve_two_but_close_one_at_once(void)
+{
+	const uint32_t before = left->pools[A].buf_used;
+	struct rp_err err;
+	int port;
+
+	world_open(&w);
+	pipe_region = open_region(A);
+	port = add_port(name_of(A), RP_KIND_VALE, pipe_region);
+	EXPECT_OK(rp_binding_del(w.dp, bind_port(A, port), &err), err);
+	EXPECT_EQ(pipe_pools().buf_used, before - EXTRA_BUFS);
+	bind_port(B, add_port(name_of(B), RP_KIND_VALE, pipe_region));
+	rp_dataplane_settle(w.dp);
+	EXPECT_EQ(pipe_pools().buf_used, before - EXTRA_BUFS);
+}
+
+TEST(who_closes_before_all_are_there_leaves_the_others_their_buffers)
+{
+	begin(serve_two);
+	kill_backend();
+	start_backend(serve_two_but_close_one_at_once);
 	end();
 }
 
