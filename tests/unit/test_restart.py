@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ringpass.keeper.document import Document
 from ringpass.netmap.abi import Flag, PortInfo, Request
+from ringpass.passthrough.guest import Op
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netmap import Ring
@@ -195,6 +197,69 @@ def test_a_keeper_that_was_killed_is_replaced(daemon: Daemon) -> None:
             restart(daemon)
             assert driver.close().error == 0
             assert len(keepers_of(daemon)) == 2
+
+
+def test_what_was_asked_for_meanwhile_waits_until_all_are_there(tmp_path: Path) -> None:
+    shared = CONFIG.replace("slots = 256", 'slots = 256\nregion = "x"')
+    with (
+        Daemon(tmp_path, shared + "[region.x]\nslots = 256\nbuffers = 4096") as daemon,
+        connect(daemon, "vale0:a") as one,
+        connect(daemon, "vale0:b") as other,
+    ):
+        (sender, _), (receiver, received) = booted(one), booted(other)
+        daemon.kill()
+        sender.begin(Op.CLOSE)
+        daemon.start()
+        wait_for(lambda: sender.record.answered == sender.page.sent, "the answer")
+        answer = sender.register()
+        buffers = [
+            {slot.buf_idx for slot in driver.ring(ring).ring.slot[0:256]}
+            for driver, rings in ((sender, answer.rings), (receiver, received))
+            for ring in rings
+        ]
+        assert len(set().union(*buffers)) == 4 * 256, "two rings have the same buffers"
+
+
+def test_a_new_port_leaves_a_guest_its_record(tmp_path: Path) -> None:
+    region = "[region.x]\nslots = 256\nbuffers = 4096\n[switch.vale0]\n"
+    port = '[port."vale0:{}"]\nkind = "passthrough"\nslots = 256\nregion = "x"\n'
+    with (
+        Daemon(tmp_path, region + port.format("b")) as daemon,
+        connect(daemon, "vale0:b") as client,
+    ):
+        driver, _ = booted(client)
+        daemon.kill()
+        daemon.config.write_text(region + port.format("a") + port.format("b"))
+        daemon.start()
+        assert driver.close().error == 0
+        with connect(daemon, "vale0:a") as second:
+            booted(second)
+
+
+def test_what_another_version_wrote_ends_no_start(daemon: Daemon) -> None:
+    with connect(daemon, "vale0:a") as client, connect(daemon, "vale0:b") as other:
+        booted(client)
+        driver, _ = booted(other)
+        rewrite_document(daemon, b'"port":"vale0:a"', b'"epoch"', b'"era"')
+        daemon.kill()
+        daemon.start()
+        assert client.socket.recv(1) == b""
+        assert "another version of ringpass" in daemon.log()
+        assert driver.close().error == 0
+        with connect(daemon, "vale0:a") as second:
+            booted(second)
+
+
+def rewrite_document(daemon: Daemon, which: bytes, before: bytes, after: bytes) -> None:
+    """Replace something in the document of a daemon's that has `which` in it."""
+    pid = daemon.call("status")["pid"]
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        if "ringpass-document" in str(fd.readlink()):
+            document = Document(os.open(fd, os.O_RDWR))
+            if which in document.text:
+                assert before in document.text
+                document.write(document.text.replace(before, after))
+            document.close()
 
 
 def test_another_configuration_puts_the_guest_out(daemon: Daemon) -> None:

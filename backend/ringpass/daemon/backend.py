@@ -51,7 +51,7 @@ from ringpass.observe.status import (
     traffic,
 )
 from ringpass.passthrough.ivshmem import PeerIds
-from ringpass.passthrough.port import saved_record
+from ringpass.passthrough.port import saved_records, warn_of_unreadable
 from ringpass.sockets import Access
 from ringpass.vhostuser.device import Device, offered
 from ringpass.vhostuser.frontend import FrontEnd
@@ -155,9 +155,13 @@ class Backend:
 
         Raises RingpassError: these are then left to the next one.
         """
+        warn_of_unreadable(self._entries)
         try:
             self.become(wanted)
             self._dataplane.settle()
+            for port in self._ports.values():
+                if isinstance(port.control, GuestControl):
+                    port.control.go_on()
         except BaseException:
             self._entries.abandon()
             raise
@@ -457,7 +461,8 @@ class Backend:
         assert port.region is not None
         with ExitStack() as undo:
             undo.callback(ports.remove_guest, name)
-            seat = regions.take_seat(port.region, saved_record(self._entries, name))
+            saved = saved_records(self._entries, port.region)
+            seat = regions.take_seat(port.region, saved.get(name), saved.values())
             undo.callback(regions.give_seat, port.region, seat)
             control = GuestControl(
                 name,

@@ -9,7 +9,7 @@ parent does. Regions of the configuration are there for everybody who may connec
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -132,12 +132,14 @@ class Regions:
         """Make a region that as many guests may map; the first port in it has the name."""
         return self._add(name, wanted, name, configured=False, guests=guests)
 
-    def take_seat(self, region: Region, wanted: int = 0) -> int:
+    def take_seat(
+        self, region: Region, wanted: int | None = None, others: Collection[int] = ()
+    ) -> int:
         """Return the number of a guest's record, `wanted` if it is free; `give_seat` it back.
 
-        Raises RingpassError.
+        `others` are taken last: they belong to guests that may still come. Raises RingpassError.
         """
-        seats = sorted(range(region.guests), key=lambda seat: seat != wanted)
+        seats = sorted(range(region.guests), key=lambda seat: (seat != wanted, seat in others))
         free = next((seat for seat in seats if seat not in region.seats), None)
         if free is None:
             raise RingpassError(

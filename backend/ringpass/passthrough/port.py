@@ -18,6 +18,7 @@ from ringpass.keeper.entries import Entries, Entry
 from ringpass.listener import Listener
 from ringpass.netmap.call import Device
 from ringpass.netmap.port import Port
+from ringpass.netmap.regions import Region
 from ringpass.passthrough import ivshmem, peer
 from ringpass.passthrough.guest import MAX_OPENS, Guest, SavedGuest
 from ringpass.passthrough.ivshmem import Connection, PeerIds
@@ -37,10 +38,14 @@ _MAILBOX = 1
 
 _CONNECTION, _DOORBELL, _VECTOR = "connection", "doorbell", "vector"
 
+#: Of `SavedSeat` and all that is in it: it goes up whenever one of their fields means another thing.
+_SAVED_VERSION = 2
+
 
 class SavedSeat(Struct):
     """A seat, for the daemon after this one."""
 
+    version: int
     port: str
     memory: int
     """The number of what is held of the region that it maps."""
@@ -117,6 +122,12 @@ class PassthroughPort:
         self._resume()
         self._write_record()
         self._listener.open()
+
+    def go_on(self) -> None:
+        """Answer what the guest of an earlier daemon asked for meanwhile.
+
+        Not before all ports are there again, and the data plane knows what each of them has.
+        """
         if self.seat is not None:
             self.seat.mailbox.ring()
             self.seat.mailbox.look()
@@ -256,15 +267,12 @@ class PassthroughPort:
         saved = self._saved(seat, self._answered, b"")
         seat.entry = self._entries.add("guest", fds, saved, {_CONNECTION})
 
-    @property
-    def _memory(self) -> int:
-        return 0 if self._region.entry is None else self._region.entry.number
-
     def _saved(self, seat: Seat, answered: int, answer: bytes) -> bytes:
         return msgspec.json.encode(
             SavedSeat(
+                _SAVED_VERSION,
                 self.name,
-                self._memory,
+                _memory_of(self._region),
                 self.record,
                 seat.peer,
                 self._epoch,
@@ -276,22 +284,27 @@ class PassthroughPort:
 
     def _resume(self) -> None:
         """Go on with the guest that an earlier daemon left, if it did."""
-        entry = self._entries.take("guest", lambda data: _decoded(data).port == self.name)
-        if entry is None:
+        entry = self._entries.take("guest", self._is_ours)
+        saved = None if entry is None else _decoded(entry.data)
+        if entry is None or saved is None:
             return
-        saved = _decoded(entry.data)
         doorbells, vectors = _numbered(entry, _DOORBELL), _numbered(entry, _VECTOR)
+        pairs = Pairs(doorbells, vectors)
         connected = socket.socket(fileno=entry.fds[_CONNECTION])
         before = saved.memory, saved.record, len(doorbells)
-        if before != (self._memory, self.record, self.vectors):
-            log.error("event=resume-failed port=%s why='it has another configuration'", self.name)
-            Pairs(doorbells, vectors).close()
+        try:
+            if before != (_memory_of(self._region), self.record, self.vectors):
+                raise _other_configuration()
+            number = self._ids.take_again(saved.peer)
+            self._epoch, self._answered = saved.epoch, saved.answered
+            seat = self.seat = self._sit(connected, number, pairs, [])
+        except (OSError, RingpassError) as error:
+            why = error.why if isinstance(error, RingpassError) else str(error)
+            log.error("event=resume-failed port=%s why=%r", self.name, why)
+            pairs.close()
             connected.close()
             self._entries.remove(entry)
             return
-        self._epoch, self._answered = saved.epoch, saved.answered
-        number = self._ids.take_again(saved.peer)
-        seat = self.seat = self._sit(connected, number, Pairs(doorbells, vectors), [])
         seat.entry = entry
         try:
             seat.guest.resume(saved.guest)
@@ -304,6 +317,10 @@ class PassthroughPort:
         entry.write(self._saved(seat, saved.answered, saved.answer))
         self._announce()
         log.info("event=guest-resumed port=%s pid=%d", self.name, seat.connection.pid)
+
+    def _is_ours(self, data: bytes) -> bool:
+        saved = _decoded(data)
+        return saved is not None and saved.port == self.name
 
     def _announce(self) -> None:
         """Let the switch know where the guest is, before somebody sends it something."""
@@ -341,15 +358,37 @@ class PassthroughPort:
         self.history.record(error.why)
 
 
-def saved_record(entries: Entries, port: str) -> int:
-    """Return the number of the record that the guest of `port` has, by what was found."""
-    return next(
-        (saved.record for saved in map(_decoded, entries.found("guest")) if saved.port == port), 0
-    )
+def saved_records(entries: Entries, region: Region) -> dict[str, int]:
+    """Return which records of a region earlier guests have that nobody took up yet, by port."""
+    memory = _memory_of(region)
+    found = map(_decoded, entries.found("guest"))
+    return {saved.port: saved.record for saved in found if saved and saved.memory == memory}
 
 
-def _decoded(data: bytes) -> SavedSeat:
-    return msgspec.json.decode(data, type=SavedSeat)
+def warn_of_unreadable(entries: Entries) -> None:
+    """Tell which guests of an earlier daemon nobody can go on with, whatever the configuration."""
+    for data in entries.found("guest"):
+        if _decoded(data) is None:
+            why = "another version of ringpass wrote what it had; start its QEMU again"
+            log.error("event=resume-failed why=%r", why)
+
+
+def _decoded(data: bytes) -> SavedSeat | None:
+    """Return what a document says; None: another version wrote it."""
+    try:
+        saved = msgspec.json.decode(data, type=SavedSeat)
+    except msgspec.DecodeError:
+        return None
+    return saved if saved.version == _SAVED_VERSION else None
+
+
+def _memory_of(region: Region) -> int:
+    """Return the number of what is held of a region; 0: nothing."""
+    return 0 if region.entry is None else region.entry.number
+
+
+def _other_configuration() -> RingpassError:
+    return RingpassError("a guest cannot go on", "it has another configuration", "start it again")
 
 
 def _numbered(entry: Entry, part: str) -> list[int]:
