@@ -15,6 +15,7 @@ from ringpass.netmap.abi import (
     LegacyCommand,
     Mode,
     OptionType,
+    PortHeader,
     PortInfo,
     Register,
     Request,
@@ -328,6 +329,43 @@ def test_an_answer_that_does_not_fit_ends_its_open(daemon: Daemon, driver: FakeD
     assert driver.control(Request.REGISTER, "rp0", body, options).error == errno.EMSGSIZE
     assert daemon.call("port.show", name="vale0:a")["users"] == []
     assert driver.register().error == 0
+
+
+def header_bytes(driver: FakeDriver) -> int:
+    """Return how long the virtio-net headers of the port's frames are."""
+    answer = driver.control(Request.PORT_HDR_GET, "rp0", PortHeader(), number=60)
+    assert answer.error == 0, answer.text
+    return PortHeader.unpack(answer.body).hdr_len
+
+
+def test_a_header_that_was_set_before_is_there_when_rings_are_registered(
+    driver: FakeDriver,
+) -> None:
+    assert driver.control(Request.PORT_HDR_SET, "rp0", PortHeader(12)).error == 0
+    assert header_bytes(driver) == 12
+    assert driver.register(number=1, flags=Flag.ACCEPT_VNET_HDR).error == 0
+    assert header_bytes(driver) == 12
+    driver.close(1)
+    assert header_bytes(driver) == 0, "it ends with who had the port open"
+
+
+def test_a_header_of_offloads_is_its_opens_alone(driver: FakeDriver) -> None:
+    assert driver.ask(Op.OFFLOADS, 0, (1).to_bytes(8, "little")).error == 0
+    assert driver.control(Request.PORT_INFO_GET, "rp0", PortInfo()).error == 0
+    assert header_bytes(driver) == 0, "it has registered nothing"
+    for again in range(2):
+        assert driver.register(number=1).error == 0, again
+        driver.close(1)
+        assert driver.ask(Op.OFFLOADS, 0, (1).to_bytes(8, "little")).error == 0
+        assert driver.register(flags=Flag.ACCEPT_VNET_HDR).error == 0
+        assert header_bytes(driver) == 12
+        driver.close()
+
+
+def test_a_header_ends_with_the_driver(driver: FakeDriver) -> None:
+    assert driver.control(Request.PORT_HDR_SET, "rp0", PortHeader(12)).error == 0
+    assert driver.hello().error == 0
+    assert header_bytes(driver) == 0
 
 
 def test_requests_in_a_storm_are_slowed_down(daemon: Daemon, driver: FakeDriver) -> None:

@@ -150,8 +150,19 @@ class Guest:
     def close(self) -> None:
         """End all opens and forget the driver."""
         self.generation = None
+        self._end_all()
+        self._set_header(0)
+
+    def _end(self, opened: _Open) -> None:
+        """End an open. The header of the port's frames goes with the last who registered it."""
+        had_rings = bool(self._own.registrations)
+        opened.close()
+        if had_rings and not self._own.registrations:
+            self._set_header(0)
+
+    def _end_all(self) -> None:
         while self._opens:
-            self._opens.popitem()[1].close()
+            self._end(self._opens.popitem()[1])
 
     def answer(self, request: GuestRequest) -> bytes:
         """Do what the driver asks for; return the answer."""
@@ -177,10 +188,9 @@ class Guest:
                 return self._call(request)
             case Op.CLOSE:
                 if (gone := self._opens.pop(request.open, None)) is not None:
-                    gone.close()
+                    self._end(gone)
             case Op.RESET:
-                while self._opens:
-                    self._opens.popitem()[1].close()
+                self._end_all()
             case Op.OFFLOADS:
                 self._set_offloads(request)
             case _:
@@ -189,15 +199,27 @@ class Guest:
 
     def _call(self, request: GuestRequest) -> Answer:
         opened = self._open(request.open)
-        if not self._own.registrations:
-            self._set_header(opened.features)
         had_rings = opened.session.registration is not None
-        answer = opened.session.answer(request.data)
+        answer = self._ask(opened, request.data)
         if not had_rings and answer.error == 0:
             opened.note(request)
         if len(answer.data) > MAX_ANSWER_BYTES:
-            self._opens.pop(request.open).close()
+            self._end(self._opens.pop(request.open))
             raise _bad(errno.EMSGSIZE, f"its answer has {len(answer.data)} bytes; the open ends")
+        return answer
+
+    def _ask(self, opened: _Open, data: bytes) -> Answer:
+        """Let the open's session answer.
+
+        Frames begin with a header if an open that asked for offloads registers the port first. What
+        a program says by PORT_HDR_SET is left alone otherwise.
+        """
+        if not opened.features or self._own.registrations:
+            return opened.session.answer(data)
+        self._set_header(opened.features)
+        answer = opened.session.answer(data)
+        if not self._own.registrations:
+            self._set_header(0)
         return answer
 
     def _open(self, number: int) -> _Open:
@@ -209,7 +231,7 @@ class Guest:
         return self._opens[number]
 
     def _set_header(self, features: int) -> None:
-        """Let frames of the guest's port begin as who opens it first wants it."""
+        """Let frames of the guest's port begin as these offloads need it; 0: with no header."""
         if self._own.kind is Kind.VALE:
             header = HEADER_BYTES if features else 0
             self._device.plane.vnet(self._own.id, header, features)
