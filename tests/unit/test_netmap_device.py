@@ -13,9 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringpass import config
-from ringpass.dataplane import DataPlane, FrontEndKind, Kind, PortId, PortSpec, WorkerId
+from ringpass.dataplane import (
+    DataPlane,
+    FrontEndKind,
+    Kind,
+    PortId,
+    PortRings,
+    PortSpec,
+    WorkerId,
+)
 from ringpass.errors import RingpassError
-from ringpass.netmap import abi, legacy, quotas
+from ringpass.netmap import abi, attach, legacy, quotas
 from ringpass.netmap import options as opt
 from ringpass.netmap.abi import (
     Flag,
@@ -772,6 +780,23 @@ requests = st.builds(
 spelled = st.sampled_from(
     ["vale0:h", "vale0:h{1", "vale0:h}1", "vale1:h", "h", "h{1", "", "vale0:"]
 )
+
+
+def test_describing_rings_looks_at_each_port_once(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each, _ = register(device, "p{1", tx_rings=8, rx_rings=8)
+    asked: list[PortId] = []
+    real = device.plane.port_rings
+
+    def counted(port: PortId) -> PortRings:
+        asked.append(port)
+        return real(port)
+
+    monkeypatch.setattr(device.plane, "port_rings", counted)
+    assert each.registration is not None
+    attach.describe(device.plane, device.regions, each.registration)
+    assert len(asked) == len(set(asked)) == 2, "its own, and the other end"
 
 
 @given(st.lists(st.tuples(spelled, requests), max_size=4))

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from ringpass.dataplane import NO_CSB, DataPlane, RingInfo
+from ringpass.dataplane import NO_CSB, DataPlane, PortId, PortRings, RingInfo
 from ringpass.netmap.port import Port, Registration
 from ringpass.netmap.regions import Regions
 from ringpass.netmap.rings import Range
@@ -87,7 +87,8 @@ def describe(
     assert port.region is not None
     pools = regions.pools(port.region)
     numbering = numbering or Descriptors(pools.fd)
-    rings = [_ring(plane, place, numbering) for place in _places(registration)]
+    known = _Known(plane)
+    rings = [_ring(known, place, numbering) for place in _places(registration)]
     head = ATTACHMENT.pack(
         pools.size,
         registration.nifp_offset,
@@ -119,13 +120,28 @@ def _each(part: Range) -> range:
     return range(part.first, part.first + part.number)
 
 
-def _ring(plane: DataPlane, place: Place, numbering: Numbering) -> bytes:
+class _Known:
+    """The rings of some ports, each of which is looked at once."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._ports: dict[PortId, PortRings] = {}
+
+    def ring(self, port: Port, direction: int, ring: int) -> RingInfo:
+        """Return what was so of a ring when its port was first asked for."""
+        if port.id not in self._ports:
+            self._ports[port.id] = self._plane.port_rings(port.id)
+        rings = self._ports[port.id]
+        return (rings.tx if direction == _TX else rings.rx)[ring]
+
+
+def _ring(known: _Known, place: Place, numbering: Numbering) -> bytes:
     """Return the record of one ring."""
-    ring = _info(plane, place.port, place.dir, place.ring)
+    ring = known.ring(place.port, place.dir, place.ring)
     peer_call = -1
     if ring.peer_csb != NO_CSB:
         assert place.port.peer is not None
-        peer_call = _info(plane, place.port.peer, 1 - place.dir, place.ring).call_fd
+        peer_call = known.ring(place.port.peer, 1 - place.dir, place.ring).call_fd
     wakers = numbering.numbers(place, Wakers(ring.kick_fd, ring.call_fd, peer_call))
     return RING.pack(
         ring.ring_offset,
@@ -137,8 +153,3 @@ def _ring(plane: DataPlane, place: Place, numbering: Numbering) -> bytes:
         *wakers,
         0,
     )
-
-
-def _info(plane: DataPlane, port: Port, direction: int, ring: int) -> RingInfo:
-    rings = plane.port_rings(port.id)
-    return (rings.tx if direction == _TX else rings.rx)[ring]

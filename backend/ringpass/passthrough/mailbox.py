@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A guest's mailbox: requests come in its record, and a doorbell says so.
 
-A guest that asks, or rings, more often than a driver would is slowed down: others have their turn.
+A guest that asks, or rings, more often than a driver would, or for what takes long, is slowed down:
+others have their turn.
 """
 
 import asyncio
@@ -16,6 +17,10 @@ from ringpass.passthrough.pairs import drain
 #: Doorbells that are answered at once, and how many a second after that.
 BURST = 256
 RATE = 256
+#: Of the event loop's time that one guest may have.
+SHARE = 0.1
+#: Seconds that a guest waits for what one request took, at most. Its driver has more patience.
+MAX_DEBT_S = 5.0
 
 
 class Mailbox:
@@ -40,7 +45,7 @@ class Mailbox:
         self._record = record
         self._answer = answer
         self._on_nonsense = on_nonsense
-        self._pace = Pace(BURST, RATE)
+        self._pace = Pace(BURST, RATE, SHARE)
         self._timer: asyncio.TimerHandle | None = None
         self._doorbell = -1
         self._bell = -1
@@ -88,7 +93,12 @@ class Mailbox:
         self._serve()
 
     def _serve(self) -> None:
-        """Answer the request that is there, if one is."""
+        """Answer the request that is there, if one is. It is paid for by those to come."""
+        began = time.monotonic()
+        self._answer_one()
+        self._pace.charge(time.monotonic() - began)
+
+    def _answer_one(self) -> None:
         try:
             request = self._plane.take_request(self._region, self._record, self.answered)
         except RingpassError as error:
@@ -102,11 +112,15 @@ class Mailbox:
 
 
 class Pace:
-    """Lets so many pass at once, and `rate` a second on the average."""
+    """Lets so many pass at once, and `rate` a second on the average.
 
-    def __init__(self, burst: int, rate: float) -> None:
+    What takes time counts as many: all of them together get `share` of it in the long run.
+    """
+
+    def __init__(self, burst: int, rate: float, share: float) -> None:
         self._burst = burst
         self._rate = rate
+        self._share = share
         self._left = float(burst)
         self._at = 0.0
 
@@ -117,3 +131,7 @@ class Pace:
             self._at = now
         self._left -= 1
         return max(-self._left, 0) / self._rate
+
+    def charge(self, seconds: float) -> None:
+        """Note how long the last one took."""
+        self._left -= min(seconds / self._share, MAX_DEBT_S) * self._rate
