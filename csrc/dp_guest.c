@@ -76,24 +76,27 @@ int rp_guest_take(rp_dataplane *dp, int region, uint32_t guest, uint32_t answere
 	return ret;
 }
 
+static int answer(struct rp_guest *g, uint32_t sent, const void *data, uint32_t bytes,
+		  struct rp_err *err)
+{
+	if (bytes > RP_GUEST_DATA_BYTES)
+		return rp_fail(err, EMSGSIZE, "an answer of %u bytes; at most %d fit", bytes,
+			       RP_GUEST_DATA_BYTES);
+	memcpy(g->answer, data, bytes);
+	rp_store(&g->answer_bytes, bytes);
+	rp_store_release(&g->answered, sent);
+	return 0;
+}
+
 int rp_guest_answer(rp_dataplane *dp, int region, uint32_t guest, uint32_t sent, const void *data,
 		    uint32_t bytes, struct rp_err *err)
 {
 	struct rp_guest *g;
-	int ret = 0;
+	int ret;
 
 	pthread_mutex_lock(&dp->lock);
 	g = find(dp, region, guest, err);
-	if (!g)
-		ret = -err->code;
-	else if (bytes > RP_GUEST_DATA_BYTES)
-		ret = rp_fail(err, EMSGSIZE, "an answer of %u bytes; at most %d fit", bytes,
-			      RP_GUEST_DATA_BYTES);
-	if (ret == 0) {
-		memcpy(g->answer, data, bytes);
-		rp_store(&g->answer_bytes, bytes);
-		rp_store_release(&g->answered, sent);
-	}
+	ret = g ? answer(g, sent, data, bytes, err) : -err->code;
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }

@@ -131,23 +131,30 @@ static void set(rp_dataplane *dp, struct rp_port *p, uint32_t header, uint64_t f
 	go_on(dp, p);
 }
 
+static int agree(rp_dataplane *dp, struct rp_port *p, uint32_t header, uint64_t features,
+		 struct rp_err *err)
+{
+	struct rp_port *other = other_end(p);
+	int ret = check(p, header, features, err);
+
+	if (ret < 0)
+		return ret;
+	features = possible(p, header, features);
+	set(dp, p, header, features, header && rp_is_open(p));
+	if (other && !rp_is_open(other))
+		set(dp, other, header, rp_vnet_turned(features), p->net_header_leaves);
+	return 0;
+}
+
 int rp_port_vnet(rp_dataplane *dp, int port, uint32_t header_bytes, uint64_t features,
 		 struct rp_err *err)
 {
-	struct rp_port *p, *other;
+	struct rp_port *p;
 	int ret;
 
 	pthread_mutex_lock(&dp->lock);
 	p = rp_find_rings(dp, port, err);
-	ret = p ? check(p, header_bytes, features, err) : -err->code;
-	if (ret == 0) {
-		features = possible(p, header_bytes, features);
-		set(dp, p, header_bytes, features, header_bytes && rp_is_open(p));
-		other = other_end(p);
-		if (other && !rp_is_open(other))
-			set(dp, other, header_bytes, rp_vnet_turned(features),
-			    p->net_header_leaves);
-	}
+	ret = p ? agree(dp, p, header_bytes, features, err) : -err->code;
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }

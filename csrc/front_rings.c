@@ -182,12 +182,12 @@ static void rings_free(struct rp_endpoint *ep)
 	free(of(ep));
 }
 
-#define RINGS_OPS(pull_, lease_)                                                               \
-	{                                                                                      \
-		.pull = pull_, .complete = rings_complete, .pending = rings_pending,           \
-		.arm = rings_arm, .disarm = rings_disarm, .lease = lease_, .room = rings_room, \
-		.mark = rings_mark, .lost = rings_lost, .publish = rings_publish,              \
-		.notify = rings_notify, .sync = rings_rxsync, .free = rings_free,              \
+#define RINGS_OPS(pull_, lease_)                                                                 \
+	{                                                                                        \
+		.pull = (pull_), .complete = rings_complete, .pending = rings_pending,           \
+		.arm = rings_arm, .disarm = rings_disarm, .lease = (lease_), .room = rings_room, \
+		.mark = rings_mark, .lost = rings_lost, .publish = rings_publish,                \
+		.notify = rings_notify, .sync = rings_rxsync, .free = rings_free,                \
 	}
 
 static const struct rp_endpoint_ops plain_ops = RINGS_OPS(rp_rings_pull, rp_rings_lease);

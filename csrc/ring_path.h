@@ -144,6 +144,14 @@ static uint32_t take_plain(const struct front_ring *r, struct rp_batch *b, uint3
 	return rp_kring_add(&k, pos, n);
 }
 
+/* What it costs to cut the frame @first, if it is there, beside its bytes. */
+static uint32_t cutting(const struct front_ring *r, const struct rp_batch *b, unsigned first)
+{
+	const struct rp_frame *f = &b->frame[first];
+
+	return HEADER(r) && first < b->nframes ? rp_frame_weight(f) - f->len : 0;
+}
+
 static unsigned pull(struct rp_endpoint *ep)
 {
 	struct front_ring *r = of(ep);
@@ -158,15 +166,14 @@ static unsigned pull(struct rp_endpoint *ep)
 	}
 	while (pos != head && b->nframes < RP_BATCH && b->bytes + weight < RP_BATCH_BYTES &&
 	       b->nsegs + RP_BATCH + NETMAP_MAX_FRAGS <= RP_BATCH_SEGS) {
-		const struct rp_frame *f;
+		unsigned plain;
 
 		if (!r->k.offset_mask)
 			pos = take_plain(r, b, pos, head);
-		f = &b->frame[b->nframes];
+		plain = b->nframes;
 		if (pos != head && b->nframes < RP_BATCH && b->bytes < RP_BATCH_BYTES)
 			pos = take_frame(r, b, pos, head);
-		if (HEADER(r) && f < &b->frame[b->nframes])
-			weight += rp_frame_weight(f) - f->len; /* to cut it takes time, too */
+		weight += cutting(r, b, plain);
 	}
 	b->next_pos = pos;
 	/* Before a frame goes out: whoever finds this batch unfinished must not send it again. */

@@ -40,7 +40,7 @@ static void open_region(void)
 	EXPECT_EQ(pools.guest_pool.offset, d->guest_pool.offset);
 	EXPECT(d->csb_pool.offset >= d->guest_pool.offset + (uint64_t)GUESTS * RP_GUEST_BYTES);
 	guest = (struct rp_guest *)(void *)(base + d->guest_pool.offset) +
-		2 * (GUESTS - 1); /* two pages each */
+		(size_t)2 * (GUESTS - 1); /* two pages each */
 	request = (struct rp_guest_request *)(void *)(guest + 1);
 }
 

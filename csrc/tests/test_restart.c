@@ -359,7 +359,7 @@ TEST(frames_go_on_in_order_whenever_a_backend_is_killed)
 		start_backend(serve_both);
 		/* At most the batch that it had in its hands; what it had delivered of it counts, too. */
 		EXPECT(t.missing <= left->lost);
-		EXPECT(left->lost <= (round + 1) * RP_BATCH);
+		EXPECT(left->lost <= (uint64_t)(round + 1) * RP_BATCH);
 	}
 	flow(&t, until + SLOTS);
 	EXPECT_SOON((receive(&t), t.next == t.sent));

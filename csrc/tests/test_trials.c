@@ -558,7 +558,7 @@ static double duration_s(void)
 {
 	const char *seconds = getenv("RINGPASS_TRIAL_SECONDS");
 
-	return seconds ? atof(seconds) : 0.5;
+	return seconds ? strtod(seconds, NULL) : 0.5;
 }
 
 /* Neither too tame nor too wild. */
