@@ -145,11 +145,11 @@ static uint32_t take_plain(const struct front_ring *r, struct rp_batch *b, uint3
 }
 
 /* What it costs to cut the frame @first, if it is there, beside its bytes. */
-static uint32_t cutting(const struct front_ring *r, const struct rp_batch *b, unsigned first)
+static uint32_t cutting(uint32_t header, const struct rp_batch *b, unsigned first)
 {
-	const struct rp_frame *f = &b->frame[first];
-
-	return HEADER(r) && first < b->nframes ? rp_frame_weight(f) - f->len : 0;
+	if (!header || first == b->nframes)
+		return 0;
+	return rp_frame_weight(&b->frame[first]) - b->frame[first].len;
 }
 
 static unsigned pull(struct rp_endpoint *ep)
@@ -173,7 +173,7 @@ static unsigned pull(struct rp_endpoint *ep)
 		plain = b->nframes;
 		if (pos != head && b->nframes < RP_BATCH && b->bytes < RP_BATCH_BYTES)
 			pos = take_frame(r, b, pos, head);
-		weight += cutting(r, b, plain);
+		weight += cutting(HEADER(r), b, plain);
 	}
 	b->next_pos = pos;
 	/* Before a frame goes out: whoever finds this batch unfinished must not send it again. */
