@@ -95,6 +95,14 @@ int rp_book_resume(struct rp_book *b, const struct rp_book_head *head, int fd, s
 	return ret;
 }
 
+int rp_book_abandon(struct rp_book *b, struct rp_err *err)
+{
+	if (mmap(b->base, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, b->fd, 0) ==
+	    MAP_FAILED)
+		return rp_fail(err, errno, "cannot map a book by itself: %s", strerror(errno));
+	return 0;
+}
+
 void rp_book_close(struct rp_book *b)
 {
 	if (b->base)

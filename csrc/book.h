@@ -70,6 +70,9 @@ int rp_book_new(struct rp_book *b, const struct rp_book_head *head, struct rp_er
  */
 int rp_book_resume(struct rp_book *b, const struct rp_book_head *head, int fd, struct rp_err *err);
 
+/* rp_book_abandon() - go on with a copy, and leave the book to others as it is */
+int rp_book_abandon(struct rp_book *b, struct rp_err *err);
+
 /* rp_book_close() - also one that was never opened, if its fd is -1 */
 void rp_book_close(struct rp_book *b);
 

@@ -97,6 +97,19 @@ void rp_dataplane_settle(rp_dataplane *dp)
 	pthread_mutex_unlock(&dp->lock);
 }
 
+int rp_dataplane_abandon(rp_dataplane *dp, struct rp_err *err)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&dp->lock);
+	for (int i = 1; i <= RP_MAX_REGIONS && ret == 0; i++) {
+		if (dp->region[i])
+			ret = rp_region_abandon(dp->region[i], err);
+	}
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err)
 {
 	struct rp_region *r;

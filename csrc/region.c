@@ -320,6 +320,17 @@ void rp_region_free(struct rp_region *r)
 	free(r);
 }
 
+int rp_region_abandon(struct rp_region *r, struct rp_err *err)
+{
+	const int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
+
+	if (rp_book_abandon(&r->book, err) < 0)
+		return -err->code;
+	if (mmap(r->base, r->bytes, PROT_READ | PROT_WRITE, flags, r->fd, 0) == MAP_FAILED)
+		return rp_fail(err, errno, "cannot map a region by itself: %s", strerror(errno));
+	return 0;
+}
+
 static int exhausted(const struct rp_region *r, const struct rp_pool *p, uint32_t asked,
 		     struct rp_err *err)
 {

@@ -69,6 +69,13 @@ struct rp_region *rp_region_take_up(const struct rp_region_config *cfg, int fd, 
 
 /* rp_region_drop_old() - give back what is of an earlier run and was not taken up */
 void rp_region_drop_old(struct rp_region *r);
+
+/**
+ * rp_region_abandon() - leave a region and its book to others: here, copies of both go on
+ *
+ * Return: 0, or a negative errno with the reason in @err
+ */
+int rp_region_abandon(struct rp_region *r, struct rp_err *err);
 void rp_region_free(struct rp_region *r);
 
 /* rp_region_describe() - write the directory, again where a user wrote something else */

@@ -316,6 +316,12 @@ int rp_region_add(rp_dataplane *dp, const struct rp_region_config *cfg, struct r
 int rp_region_resume(rp_dataplane *dp, const struct rp_region_config *cfg, int fd, int book_fd,
 		     struct rp_err *err);
 void rp_dataplane_settle(rp_dataplane *dp);
+/*
+ * Leave all regions to another backend as they are now: what is done here from now on, their
+ * removal included, neither their users see nor who resumes them. Before rp_dataplane_settle(),
+ * for frames would go on here.
+ */
+int rp_dataplane_abandon(rp_dataplane *dp, struct rp_err *err);
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err);
 int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, struct rp_err *err);
 

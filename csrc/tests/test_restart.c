@@ -555,6 +555,38 @@ TEST(who_closes_before_all_are_there_leaves_the_others_their_buffers)
 	end();
 }
 
+/* A backend that takes everything up, and cannot go on. */
+static void serve_pipe_and_abandon_it(void)
+{
+	struct rp_err err;
+
+	world_open(&w);
+	pipe_region = open_region(A);
+	for (int side = 0; side < SIDES; side++) {
+		ends[side] = add_port(name_of(side), RP_KIND_LINK, pipe_region);
+		bindings[side] = bind_port(side, ends[side]);
+	}
+	EXPECT_OK(rp_dataplane_abandon(w.dp, &err), err);
+	for (int side = 0; side < SIDES; side++) {
+		EXPECT_OK(rp_binding_del(w.dp, bindings[side], &err), err);
+		world_del_port(&w, ends[side]);
+	}
+	EXPECT_EQ(pipe_pools().ring_used, 0);
+}
+
+TEST(what_is_abandoned_is_there_for_the_next_backend)
+{
+	begin(serve_pipe);
+	map_region(A, A);
+	user[A].tx_csb->ktoa.hwcur = 100;
+	kill_backend();
+	start_backend(serve_pipe_and_abandon_it);
+	EXPECT_EQ(user[A].tx_csb->ktoa.hwcur, 100);
+	kill_backend();
+	start_backend(serve_pipe_and_close_it);
+	end();
+}
+
 static void expect_refusal(const struct rp_region_config *cfg, int fd, int book_fd, const char *why)
 {
 	struct rp_err err;

@@ -262,6 +262,27 @@ def rewrite_document(daemon: Daemon, which: bytes, before: bytes, after: bytes) 
             document.close()
 
 
+@pytest.mark.parametrize("taken", ["netmap.sock", "control.sock"])
+def test_a_start_that_fails_changes_nothing(daemon: Daemon, taken: str) -> None:
+    with connect(daemon, "vale0:a") as one, connect(daemon, "vale0:b") as other:
+        (sender, sent), (receiver, received) = booted(one), booted(other)
+        tx, rx = sender.ring(sent[0]), receiver.ring(received[1])
+        epoch = sender.record.epoch
+        daemon.kill()
+        tx.send(numbered(1))
+        in_the_way = daemon.runtime_dir / taken
+        in_the_way.unlink(missing_ok=True)
+        in_the_way.mkdir()
+        with pytest.raises(AssertionError, match="the daemon ended"):
+            daemon.start()
+        assert sender.record.peer == one.id
+        in_the_way.rmdir()
+        daemon.start()
+        assert sender.record.epoch == epoch
+        receive(rx, [numbered(1)])
+        assert sender.close().error == 0
+
+
 def test_another_configuration_puts_the_guest_out(daemon: Daemon) -> None:
     with connect(daemon, "vale0:a") as client:
         booted(client)

@@ -153,19 +153,23 @@ class Backend:
     def start(self, wanted: Config) -> None:
         """Become what is `wanted`, with the guests that an earlier daemon left.
 
-        Raises RingpassError: these are then left to the next one.
+        They wait until `go_on`. If that is not to come, or this raises RingpassError, `abandon`.
         """
         warn_of_unreadable(self._entries)
-        try:
-            self.become(wanted)
-            self._dataplane.settle()
-            for port in self._ports.values():
-                if isinstance(port.control, GuestControl):
-                    port.control.go_on()
-        except BaseException:
-            self._entries.abandon()
-            raise
+        self.become(wanted)
+
+    def go_on(self) -> None:
+        """Let the guests of an earlier daemon go on, and close what nobody took of what it left."""
+        self._dataplane.settle()
+        for port in self._ports.values():
+            if isinstance(port.control, GuestControl):
+                port.control.go_on()
         self._entries.drop_found()
+
+    def abandon(self) -> None:
+        """Leave guests to the next daemon as they are: what `close` does is for nobody to see."""
+        self._entries.abandon()
+        self._dataplane.abandon()
 
     def open(self) -> None:
         """Let programs come. Raises RingpassError if the socket's path cannot be had."""

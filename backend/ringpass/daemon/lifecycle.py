@@ -59,13 +59,21 @@ async def _serve(config: Config, runtime_dir: Path) -> None:
         Counters(runtime_dir / COUNTERS) as counters,
         contextlib.closing(Backend(dataplane, counters, runtime_dir, entries)) as backend,
     ):
-        backend.start(config)
-        backend.open()
-        with _watch(dataplane.event_fd(), backend.note_broken), _links(backend.look_at_interfaces):
-            async with Control(paths.control_socket(runtime_dir), Methods(backend, stop.set)):
-                entries.ready()
-                log.info("event=ready pid=%d runtime_dir=%s", os.getpid(), runtime_dir)
-                await _beat_until(stop, dataplane)
+        control = Control(paths.control_socket(runtime_dir), Methods(backend, stop.set))
+        async with contextlib.AsyncExitStack() as serving:
+            try:
+                backend.start(config)
+                backend.open()
+                serving.enter_context(_watch(dataplane.event_fd(), backend.note_broken))
+                serving.enter_context(_links(backend.look_at_interfaces))
+                await serving.enter_async_context(control)
+            except BaseException:
+                backend.abandon()
+                raise
+            backend.go_on()
+            entries.ready()
+            log.info("event=ready pid=%d runtime_dir=%s", os.getpid(), runtime_dir)
+            await _beat_until(stop, dataplane)
         log.info("event=stopping")
 
 

@@ -530,6 +530,13 @@ class DataPlane:
         """Give back what was taken in resumed regions and nobody goes on with; let frames move."""
         lib.rp_dataplane_settle(self._dp)
 
+    def abandon(self) -> None:
+        """Leave all regions to another data plane as they are, instead of `settle`.
+
+        Nobody else sees what is done from now on. Raises RingpassError.
+        """
+        self._call("cannot leave the regions as they are", lib.rp_dataplane_abandon)
+
     def remove_region(self, region: RegionId) -> None:
         """Remove a region, which nobody may use."""
         self._call("cannot remove the region", lib.rp_region_del, region)

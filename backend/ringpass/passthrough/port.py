@@ -38,7 +38,7 @@ _MAILBOX = 1
 
 _CONNECTION, _DOORBELL, _VECTOR = "connection", "doorbell", "vector"
 
-#: Of `SavedSeat` and all that is in it: it goes up whenever one of their fields means another thing.
+#: Of `SavedSeat` and all that is in it: it goes up whenever one of their fields changes its meaning.
 _SAVED_VERSION = 2
 
 
