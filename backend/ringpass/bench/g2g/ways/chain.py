@@ -6,7 +6,6 @@
 All pipes are in one region, so every guest swaps buffers, and no frame is copied on the way.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +16,19 @@ from ringpass.bench.g2g.link import Card, Link
 from ringpass.bench.g2g.ways.passthrough import port
 from ringpass.bench.tools import Tool
 from ringpass.errors import RingpassError
-from ringpass.vm.guest import Guest
 
 if TYPE_CHECKING:
     from ringpass.bench.g2g.pair import Pair
 
 #: Seconds until the bridges have their ports: guests take a while to start Python.
 PATIENCE_S = 60.0
+#: Runs a bridge; returns when it has mapped both ports, before which the guest's stack has them.
+BRIDGE = """\
+python3 -m ringport.examples.bridge {} {} >/tmp/bridge.log 2>&1 &
+while kill -0 $! && [ "$(grep -c /dev/netmap /proc/$!/maps)" -lt 2 ]; do
+	sleep 0.1
+done
+kill -0 $!"""
 
 
 @dataclass(frozen=True)
@@ -67,28 +72,21 @@ class Chain(Link):
     def bridged(self, pair: "Pair") -> Iterator[None]:
         """Run a bridge in each guest."""
         guests = pair.guests[: len(self.cards)]
+        starting = []
         for number, guest in enumerate(guests, 1):
-            begin_bridge(guest, *(f"netmap:{pair.nic(self, number, end)}" for end in (0, 1)))
+            ends = (f"netmap:{pair.nic(self, number, end)}" for end in (0, 1))
+            starting.append(guest.begin(BRIDGE.format(*ends)))
         try:
-            self.wait_until_open(pair)
+            for start in starting:
+                if start.wait(PATIENCE_S).status != 0:
+                    raise RingpassError(
+                        f"the bridge in guest {start.guest.name} does not start",
+                        start.guest.run("cat /tmp/bridge.log").output.strip(),
+                    )
             yield
         finally:
             for guest in guests:
                 guest.run("killall -q python3")
-
-    def wait_until_open(self, pair: "Pair") -> None:
-        """Wait until all guests have their ends of pipes open."""
-        mine = {card.port for cards in self.cards for card in cards}
-        until = time.monotonic() + PATIENCE_S
-        while {port.name for port in pair.bed.status().ports if port.users} < mine:
-            if time.monotonic() > until:
-                raise RingpassError("the bridges in the guests do not start", "they say nothing")
-            time.sleep(0.1)
-
-
-def begin_bridge(guest: Guest, one: str, other: str) -> None:
-    """Run a bridge between two ports in the background."""
-    guest.check(f"python3 -m ringport.examples.bridge {one} {other} >/tmp/bridge.log 2>&1 &")
 
 
 def chain(guests: int) -> Chain:
