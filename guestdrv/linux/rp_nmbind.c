@@ -79,8 +79,22 @@ static int call(struct rp_open *o, struct rp_ask *ask)
 	return rp_open_call(o, ask->op, ask->data, ask->bytes, ask->data, ask->room, &ask->got);
 }
 
+/* Ask with an open of its own, of which nothing stays: whatever the file is bound to has no part in it. */
+static int ask_once(struct rp_ask *ask, struct rp_device *d)
+{
+	struct rp_open *o = rp_open_new(d);
+	int err = PTR_ERR_OR_ZERO(o);
+
+	if (!err) {
+		err = call(o, ask);
+		rp_open_close(o);
+	}
+	rp_device_put(d);
+	return err;
+}
+
 /* Ask with a new open, which lasts as long as the rings that it registers. */
-static int ask_anew(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
+static int bind(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
 {
 	struct rp_open *o = rp_open_new(d);
 	int err;
@@ -91,16 +105,16 @@ static int ask_anew(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
 	}
 	o->owner = f;
 	o->lost = lost;
-	if (ask->binds && ask->own) {
+	if (ask->own) {
 		rp_netdev_suspend_rings(d);
 		f->has_port = true;
 	}
 	err = call(o, ask);
-	if (!err && ask->binds)
+	if (!err)
 		err = take_seats(f, o);
-	if (!err && ask->binds && ask->enable)
+	if (!err && ask->enable)
 		err = ask->enable(f, ask->arg);
-	if (err || !ask->binds) {
+	if (err) {
 		give_back(f, o);
 		return err;
 	}
@@ -122,7 +136,9 @@ int rp_file_ask(struct rp_file *f, struct rp_ask *ask)
 			rp_device_put(d);
 		return err;
 	}
-	return d ? ask_anew(f, ask, d) : -ENXIO;
+	if (!d)
+		return -ENXIO;
+	return ask->binds ? bind(f, ask, d) : ask_once(ask, d);
 }
 
 void rp_file_unbind(struct rp_file *f)
