@@ -245,6 +245,7 @@ static int run_notified(struct rp_file *f, struct duty *d, u32 n)
 			ret = sleep_on(f, d, n);
 		if (ret >= 0 && signal_pending(current))
 			ret = -EINTR;
+		cond_resched(); /* under a steady load it never sleeps */
 	}
 	return min(ret, 0);
 }
