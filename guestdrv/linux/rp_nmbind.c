@@ -79,7 +79,7 @@ static int call(struct rp_open *o, struct rp_ask *ask)
 	return rp_open_call(o, ask->op, ask->data, ask->bytes, ask->data, ask->room, &ask->got);
 }
 
-/* Ask with an open of its own, of which nothing stays: whatever the file is bound to has no part in it. */
+/* Ask with an open of its own, of which nothing stays: what the file is bound to has no part in it. */
 static int ask_once(struct rp_ask *ask, struct rp_device *d)
 {
 	struct rp_open *o = rp_open_new(d);

@@ -3,24 +3,46 @@
  * Mappings of the region. Pages come with faults, many at a time: a mapping that is
  * being made cannot be found yet by who takes all of them away, a fault can be refused.
  * They are as the kernel's own mapping is, write-back.
+ *
+ * A program reaches what netmap shows it, and nothing else: not the directory, the mailbox
+ * or the CSBs, by which this kernel and the backend agree on all opens of the guest.
  */
 #include "rp_compat.h"
 #include "rp_netmap.h"
 
 #define AROUND (512 * PAGE_SIZE)
 
+static bool meets(const struct rp_pool_info *p, u64 at)
+{
+	return at + PAGE_SIZE > p->offset && at < p->offset + (u64)p->objtotal * p->objsize;
+}
+
+/* Is the page at offset @at of the region one for programs? Pools begin with a page. */
+static bool is_for_programs(const struct rp_device *d, u64 at)
+{
+	return meets(&d->if_pool, at) || meets(&d->view.rings, at) || meets(&d->view.bufs, at);
+}
+
+static vm_fault_t insert_page(struct vm_area_struct *vma, const struct rp_device *d,
+			      unsigned long address)
+{
+	const unsigned long page = vma->vm_pgoff + ((address - vma->vm_start) >> PAGE_SHIFT);
+
+	if (!is_for_programs(d, (u64)page << PAGE_SHIFT))
+		return VM_FAULT_SIGBUS;
+	return vmf_insert_pfn(vma, address, PHYS_PFN(d->phys) + page);
+}
+
 static vm_fault_t insert(struct vm_fault *vmf, const struct rp_device *d)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long from = max(vmf->address & ~(AROUND - 1), vma->vm_start);
 	unsigned long to = min((vmf->address & ~(AROUND - 1)) + AROUND, vma->vm_end);
-	unsigned long pfn = PHYS_PFN(d->phys) + vma->vm_pgoff;
-	vm_fault_t result;
+	vm_fault_t result = insert_page(vma, d, vmf->address & PAGE_MASK);
 
-	result = vmf_insert_pfn(vma, vmf->address & PAGE_MASK,
-				pfn + ((vmf->address - vma->vm_start) >> PAGE_SHIFT));
+	/* Of those around it, what cannot be had is not missed. */
 	for (unsigned long at = from; at < to && result == VM_FAULT_NOPAGE; at += PAGE_SIZE)
-		result = vmf_insert_pfn(vma, at, pfn + ((at - vma->vm_start) >> PAGE_SHIFT));
+		insert_page(vma, d, at);
 	return result;
 }
 
