@@ -138,7 +138,7 @@ bool rp_seat_pending(const struct rp_seat *s);
 int rp_file_txsync(struct rp_file *f);
 int rp_file_rxsync(struct rp_file *f);
 
-/* rp_file_flush() - let what was sent leave, as long as it does */
+/* rp_file_flush() - let what was sent leave, as long as it does, a second at most */
 void rp_file_flush(struct rp_file *f);
 
 /* rp_indirect_take() - fill the buffers of NS_INDIRECT slots in [@from, @to) */

@@ -6,10 +6,13 @@
  * to the program, and nothing is synced until it makes sense again.
  */
 #include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/sched/signal.h>
 
 #include "rp_netmap.h"
 
 #define FLUSH_NAPS 50 /* of half a millisecond, without progress */
+#define FLUSH_MOST HZ /* of all rings together, with progress */
 
 /* How far the other side was told that the program is. */
 static u32 accepted(const struct rp_seat *s)
@@ -158,12 +161,13 @@ static bool is_sent(const struct rp_seat *s)
 	return accepted(s) == rp_load(&s->ring->at.csb->atok.head);
 }
 
-/* What one ring was given: until it is gone, or stays. */
-static void flush(const struct rp_seat *s)
+/* What one ring was given: until it is gone, or stays; not beyond @end, in jiffies. */
+static void flush(const struct rp_seat *s, unsigned long end)
 {
 	u32 seen = accepted(s), naps = 0;
 
-	while (!is_sent(s) && !READ_ONCE(s->ring->open->dead) && naps++ < FLUSH_NAPS) {
+	while (!READ_ONCE(s->ring->open->dead) && !is_sent(s) && naps++ < FLUSH_NAPS &&
+	       time_before(jiffies, end) && !fatal_signal_pending(current)) {
 		usleep_range(500, 1000);
 		if (accepted(s) != seen) {
 			seen = accepted(s);
@@ -174,8 +178,10 @@ static void flush(const struct rp_seat *s)
 
 void rp_file_flush(struct rp_file *f)
 {
+	const unsigned long end = jiffies + FLUSH_MOST;
+
 	for (u32 i = 0; i < f->ntx; i++) {
 		if (is_left_to_backend(&f->seat[i]))
-			flush(&f->seat[i]);
+			flush(&f->seat[i], end);
 	}
 }
