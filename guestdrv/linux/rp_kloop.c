@@ -125,6 +125,8 @@ static int serve(struct duty *d)
 	struct rp_cursors at;
 	u32 head, cur;
 
+	if (READ_ONCE(d->seat->ring->open->dead))
+		return -ENXIO;
 	if (get_user(head, &d->atok->head))
 		return -EFAULT;
 	smp_rmb(); /* the program writes cur first: it is never older than head */

@@ -48,9 +48,7 @@ static __poll_t look(struct rp_file *f, __poll_t events)
 
 	for (u32 i = push ? 0 : f->ntx; i < end; i++)
 		revents |= look_at(&f->seat[i], events);
-	if (f->nseats && READ_ONCE(f->open->dead))
-		revents |= EPOLLERR;
-	return revents;
+	return READ_ONCE(f->open->dead) ? EPOLLERR : revents;
 }
 
 /* For rings without a vector: look at them every now and then, as long as somebody waits. */
@@ -136,7 +134,7 @@ __poll_t rp_netmap_poll(struct file *file, poll_table *pt)
 	__poll_t revents;
 
 	poll_wait(file, &f->wait, pt);
-	if (!rp_file_bound(f) || rp_file_in_csb_mode(f))
+	if (!rp_file_bound(f) || rp_file_in_csb_mode(f) || READ_ONCE(f->open->dead))
 		return EPOLLERR;
 	revents = look(f, events);
 	if (revents && !(events & EPOLLET))

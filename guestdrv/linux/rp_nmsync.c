@@ -89,11 +89,14 @@ int rp_seat_sync(struct rp_seat *s)
 	struct rp_cursors c;
 	int err;
 
+	/* Its memory may be another device's by now. */
+	if (READ_ONCE(r->open->dead))
+		return -ENXIO;
 	if (test_and_set_bit_lock(0, &s->busy))
 		return 0;
 	c = rp_seat_cursors(s);
 	if (!cur_is_right(&c, r->at.slots)) {
-		err = READ_ONCE(r->open->dead) ? -ENXIO : -EINVAL;
+		err = -EINVAL;
 	} else {
 		if (rp_seat_is_tx(s) && !r->peer.ring)
 			take_indirect(r);
