@@ -93,7 +93,8 @@ static void unpack(struct call *c, u32 bytes)
 	    w->body_bytes > bytes - offsetof(struct wire, data) ||
 	    w->options_bytes > bytes - offsetof(struct wire, data) - w->body_bytes)
 		return;
-	if (w->body_bytes == c->body_bytes)
+	/* The loop's parameters are between the program and this kernel. */
+	if (w->body_bytes == c->body_bytes && c->header.nr_reqtype != NETMAP_REQ_SYNC_KLOOP_START)
 		memcpy(c->body, w->data, w->body_bytes);
 	rp_options_unpack(&c->options, w->data + w->body_bytes, w->options_bytes);
 }

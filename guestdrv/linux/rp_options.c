@@ -4,6 +4,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "abi/rp_abi.h"
 #include "rp_options.h"
 
 #define EXTMEM_BYTES  96
@@ -90,6 +91,28 @@ struct nmreq_option *rp_options_find(struct rp_options *o, u32 type, int *err)
 	return found;
 }
 
+/* An address as the backend gets it: whether there is one, and how it is aligned. */
+static u64 hidden(u64 address)
+{
+	const u64 line = sizeof(struct nm_csb_atok);
+
+	return address % line + (address ? line : 0);
+}
+
+/* Others read what the host gets: it tells where nothing is in the program's memory. */
+static void hide_addresses(struct nmreq_option *option)
+{
+	struct nmreq_opt_csb *csb = (void *)option;
+
+	option->nro_next = option->nro_next != 0;
+	if (option->nro_reqtype == NETMAP_REQ_OPT_CSB) {
+		csb->csb_atok = hidden(csb->csb_atok);
+		csb->csb_ktoa = hidden(csb->csb_ktoa);
+	} else if (option->nro_reqtype == NETMAP_REQ_OPT_EXTMEM) {
+		memset(option + 1, 0, EXTMEM_BYTES - sizeof(*option)); /* always refused */
+	}
+}
+
 u32 rp_options_pack(const struct rp_options *o, u8 *to, u32 room)
 {
 	u32 at = 0;
@@ -102,9 +125,21 @@ u32 rp_options_pack(const struct rp_options *o, u8 *to, u32 room)
 			return 0;
 		memcpy(to + at, head, sizeof(head));
 		memcpy(to + at + sizeof(head), option->copy, option->bytes);
+		hide_addresses((void *)(to + at + sizeof(head)));
 		at += sizeof(head) + option->bytes;
 	}
 	return at;
+}
+
+/* Of what this kernel acts on itself, the program's word counts: only statuses are the backend's. */
+static void take_answer(struct nmreq_option *option, const u8 *from, u32 bytes)
+{
+	struct nmreq_option header;
+
+	memcpy(&header, from, sizeof(header));
+	option->nro_status = header.nro_status;
+	if (option->nro_reqtype == NETMAP_REQ_OPT_OFFSETS)
+		memcpy(option + 1, from + sizeof(header), bytes - sizeof(header));
 }
 
 void rp_options_unpack(struct rp_options *o, const u8 *from, u32 bytes)
@@ -123,7 +158,7 @@ void rp_options_unpack(struct rp_options *o, const u8 *from, u32 bytes)
 		if ((head[0] != option->bytes && head[0] != sizeof(*option->copy)) ||
 		    bytes - at < head[0])
 			return;
-		memcpy(option->copy, from + at, head[0]);
+		take_answer(option->copy, from + at, head[0]);
 		at += head[0];
 	}
 }

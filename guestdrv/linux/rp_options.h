@@ -42,10 +42,14 @@ int rp_options_copy(struct rp_options *o, u64 first);
  */
 struct nmreq_option *rp_options_find(struct rp_options *o, u32 type, int *err);
 
-/* rp_options_pack() - each option behind its size, as rp_attach.h wants it; return: bytes, 0: no room */
+/**
+ * rp_options_pack() - each option behind its size, as rp_attach.h wants it, without addresses
+ *
+ * Return: bytes; 0: no room
+ */
 u32 rp_options_pack(const struct rp_options *o, u8 *to, u32 room);
 
-/* rp_options_unpack() - what the backend made of them */
+/* rp_options_unpack() - what the backend made of them: statuses, and the bodies that have outputs */
 void rp_options_unpack(struct rp_options *o, const u8 *from, u32 bytes);
 
 /* rp_options_return() - write statuses back, and the bodies of what succeeded; return: @err or -EFAULT */
