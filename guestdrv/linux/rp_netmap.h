@@ -48,6 +48,7 @@ struct rp_file {
 	unsigned int woken; /* something came since it was cleared */
 	spinlock_t arm_lock;
 	struct hrtimer nap; /* for rings that nobody calls for */
+	bool napping;	    /* under arm_lock: nap runs, or decides whether it goes on */
 
 	struct address_space mapping; /* of this file alone: it can be taken away */
 	struct mutex map_lock;

@@ -51,36 +51,53 @@ static __poll_t look(struct rp_file *f, __poll_t events)
 	return READ_ONCE(f->open->dead) ? EPOLLERR : revents;
 }
 
+/* Is there something that a sleeper whom nobody calls has to see? */
+static bool naps_end(const struct rp_file *f)
+{
+	if (READ_ONCE(f->open->dead))
+		return true;
+	for (u32 i = 0; i < f->nseats; i++) {
+		if (f->seat[i].ring->call < 0 && rp_ring_pending(f->seat[i].ring))
+			return true;
+	}
+	return false;
+}
+
 /* For rings without a vector: look at them every now and then, as long as somebody waits. */
 enum hrtimer_restart rp_file_nap_over(struct hrtimer *timer)
 {
 	struct rp_file *f = container_of(timer, struct rp_file, nap);
+	unsigned long flags;
+	bool found, goes_on;
 
-	/* Who sleeps is in the queue before it starts the timer: none is missed. */
-	if (!waitqueue_active(&f->wait))
-		return HRTIMER_NORESTART;
-	for (u32 i = 0; i < f->nseats; i++) {
-		if (f->seat[i].ring->call < 0 && rp_ring_pending(f->seat[i].ring)) {
-			rp_file_wake(f);
-			return HRTIMER_NORESTART;
-		}
-	}
-	hrtimer_forward_now(timer, ns_to_ktime(NAP_NS));
-	return HRTIMER_RESTART;
+	spin_lock_irqsave(&f->arm_lock, flags);
+	found = naps_end(f);
+	/* Who polls is in the queue before it arms; a loop runs before it does. */
+	goes_on = !found && (waitqueue_active(&f->wait) || READ_ONCE(f->loop_runs));
+	f->napping = goes_on;
+	if (goes_on)
+		hrtimer_forward_now(timer, ns_to_ktime(NAP_NS));
+	spin_unlock_irqrestore(&f->arm_lock, flags);
+	if (found)
+		rp_file_wake(f);
+	return goes_on ? HRTIMER_RESTART : HRTIMER_NORESTART;
 }
 
 void rp_seat_arm(struct rp_file *f, struct rp_seat *s)
 {
 	unsigned long flags;
 
-	if (s->ring->call < 0) {
-		hrtimer_start(&f->nap, ns_to_ktime(NAP_NS), HRTIMER_MODE_REL);
-		return;
-	}
 	spin_lock_irqsave(&f->arm_lock, flags);
-	if (!s->armed)
-		rp_ring_arm(s->ring);
-	s->armed = true;
+	if (s->ring->call < 0) {
+		/* One that runs is for all: it is neither put off nor started twice. */
+		if (!f->napping)
+			hrtimer_start(&f->nap, ns_to_ktime(NAP_NS), HRTIMER_MODE_REL);
+		f->napping = true;
+	} else {
+		if (!s->armed)
+			rp_ring_arm(s->ring);
+		s->armed = true;
+	}
 	spin_unlock_irqrestore(&f->arm_lock, flags);
 	smp_mb(); /* also if it was armed: the words that are looked at next are not older */
 }
