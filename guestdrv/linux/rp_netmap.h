@@ -42,6 +42,7 @@ struct rp_file {
 	u32 ntx;
 	u64 reg_flags; /* NR_* */
 	bool has_port; /* the network stack has to do without its rings */
+	struct mm_struct *mm; /* of who bound it; counted, but not kept alive */
 	unsigned int bound;
 
 	wait_queue_head_t wait;

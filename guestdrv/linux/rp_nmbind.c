@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* From a name to bound rings: which device, what the backend answers, whose the rings are then. */
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -118,6 +119,8 @@ static int bind(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
 		give_back(f, o);
 		return err;
 	}
+	f->mm = current->mm;
+	mmgrab(f->mm);
 	f->reg_flags = o->reg_flags;
 	f->open = o;
 	smp_store_release(&f->bound, 1); /* for rp_file_bound() */
@@ -144,5 +147,6 @@ int rp_file_ask(struct rp_file *f, struct rp_ask *ask)
 void rp_file_unbind(struct rp_file *f)
 {
 	give_back(f, f->open);
+	mmdrop(f->mm);
 	f->open = NULL;
 }
