@@ -106,7 +106,7 @@ static int ask_backend(struct rp_file *f, struct call *c, struct rp_ask *ask)
 	if (err)
 		return err;
 	ask->op = RP_NM_CTRL;
-	ask->name = c->header.nr_name;
+	ask->name = c->wire.header.nr_name;
 	ask->data = &c->wire;
 	ask->bytes = offsetof(struct wire, data) + c->wire.body_bytes + c->wire.options_bytes;
 	ask->room = sizeof(c->wire);
@@ -127,8 +127,7 @@ static int do_register(struct rp_file *f, struct call *c)
 	const void *extmem = rp_options_find(&c->options, NETMAP_REQ_OPT_EXTMEM, &err);
 	struct rp_ask ask = {
 		.binds = true,
-		.own = !strpbrk(c->header.nr_name, "{}") && c->reg.nr_mode != NR_REG_NULL &&
-		       !(c->reg.nr_flags & NR_MONITOR),
+		.own = c->reg.nr_mode != NR_REG_NULL && !(c->reg.nr_flags & NR_MONITOR),
 		.enable = csb ? enable_csb : NULL,
 		.arg = csb,
 	};

@@ -88,7 +88,7 @@ static int register_rings(struct net_device *netdev, struct rp_open *o)
 		if (ret)
 			return ret;
 	}
-	ret = rp_wire_register(o, netdev->name);
+	ret = rp_wire_register(o);
 	if (!ret && !has_all_rings(netdev, o)) {
 		netdev_err(netdev, "the port has other rings than before: bind the device anew\n");
 		ret = -EPROTO;

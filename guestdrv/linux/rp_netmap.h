@@ -40,8 +40,8 @@ struct rp_file {
 	struct rp_seat *seat; /* TX rings first */
 	u32 nseats;
 	u32 ntx;
-	u64 reg_flags; /* NR_* */
-	bool has_port; /* the network stack has to do without its rings */
+	u64 reg_flags;	      /* NR_* */
+	bool has_port;	      /* the network stack has to do without its rings */
 	struct mm_struct *mm; /* of who bound it; counted, but not kept alive */
 	unsigned int bound;
 
@@ -69,10 +69,10 @@ void rp_netmap_exit(void);
 
 /* What is asked of the backend; @data is the request's payload, then the answer's. */
 struct rp_ask {
-	u16 op; /* enum rp_nm_op */
-	const char *name;
+	u16 op;	    /* enum rp_nm_op */
+	char *name; /* in @data; the port in it is called as the backend wants it */
 	bool binds; /* it is about to register rings */
-	bool own;   /* those of the port itself, not a pipe's or a monitor's */
+	bool own;   /* those of the port that it names, or of the pipe, not a monitor's */
 	void *data;
 	u32 bytes;
 	u32 room;

@@ -7,21 +7,40 @@
 #include "rp_netmap.h"
 
 #define PREFIX "netmap:"
+#define BEHIND "{}/@^*-" /* what may follow the port in a name: pipes, monitors, rings */
+#define PORT   "p" /* how the backend is told of a port: whatever it is called, it is the guest's */
 
 /*
  * The device that a name means: of the interface or the port that it begins with, or the
- * only one. What follows (pipes, monitors, rings) the backend knows.
+ * only one. All of BEHIND may belong to names, too: the longest one counts.
  */
-static struct rp_device *device_of(const char *name)
+static struct rp_device *find_device(const char *name, size_t *bytes)
 {
-	const char *base = str_has_prefix(name, PREFIX) ? name + strlen(PREFIX) : name;
-	struct rp_device *d = NULL;
+	struct rp_device *d;
 
-	if (*base)
-		d = rp_device_get(base, strcspn(base, "{}/@^*"));
-	if (!d && *base) /* "-2" may be a ring, or belong to the name */
-		d = rp_device_get(base, strcspn(base, "{}/@^*-"));
-	return d ? d : rp_device_get("", 0);
+	for (*bytes = strlen(name); *bytes; --*bytes) {
+		if (!strchr(BEHIND, name[*bytes])) /* the end is found as well */
+			continue;
+		d = rp_device_get(name, *bytes);
+		if (d)
+			return d;
+	}
+	*bytes = strcspn(name, BEHIND);
+	return rp_device_get("", 0);
+}
+
+/* Find the device, and leave in @name what the backend gets: PORT, and what follows it. */
+static struct rp_device *take_device(char *name)
+{
+	char *base = name + str_has_prefix(name, PREFIX);
+	size_t bytes;
+	struct rp_device *d = find_device(base, &bytes);
+
+	if (bytes) {
+		memmove(name + strlen(PORT), base + bytes, strlen(base + bytes) + 1);
+		memcpy(name, PORT, strlen(PORT));
+	}
+	return d;
 }
 
 /* The rings of the open, TX rings first; their calls come to us. */
@@ -106,7 +125,7 @@ static int bind(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
 	}
 	o->owner = f;
 	o->lost = lost;
-	if (ask->own) {
+	if (ask->own && !strpbrk(ask->name, "{}")) {
 		rp_netdev_suspend_rings(d);
 		f->has_port = true;
 	}
@@ -129,7 +148,7 @@ static int bind(struct rp_file *f, struct rp_ask *ask, struct rp_device *d)
 
 int rp_file_ask(struct rp_file *f, struct rp_ask *ask)
 {
-	struct rp_device *d = device_of(ask->name);
+	struct rp_device *d = take_device(ask->name);
 	int err;
 
 	ask->got = 0;

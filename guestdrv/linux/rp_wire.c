@@ -37,7 +37,7 @@ struct register_request {
 static_assert(offsetof(struct register_request, offset) == 96, "header and sizes");
 static_assert(sizeof(struct register_request) == 96 + 56, "and the body");
 
-int rp_wire_register(struct rp_open *o, const char *name)
+int rp_wire_register(struct rp_open *o)
 {
 	struct register_request *r = kzalloc(sizeof(*r), GFP_KERNEL);
 	int ret;
@@ -46,7 +46,7 @@ int rp_wire_register(struct rp_open *o, const char *name)
 		return -ENOMEM;
 	r->version = NETMAP_API;
 	r->type = REQ_REGISTER;
-	strscpy(r->name, name, sizeof(r->name));
+	strscpy(r->name, "p", sizeof(r->name)); /* the guest's port, whatever it is called */
 	r->body = 1;
 	r->body_bytes = sizeof(*r) - offsetof(struct register_request, offset);
 	r->mode = REG_ALL_NIC;

@@ -6,10 +6,9 @@
 
 /**
  * rp_wire_register() - register all rings of the port on an open
- * @name:	what to call it
  *
  * Return: 0, and o->ring has them, or a negative errno. May sleep
  */
-int rp_wire_register(struct rp_open *o, const char *name);
+int rp_wire_register(struct rp_open *o);
 
 #endif
