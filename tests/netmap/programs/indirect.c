@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * DOC: Frames 1 and 3 lie in the program's own memory, number 2 where nothing is, number 4 in its slot.
+ * Number 5 is sent by a child, out of whose memory nothing is taken.
  *
  *   indirect PORT
  */
 #include <stdlib.h>
+#include <sys/wait.h>
 
 #include "ports.h"
 
@@ -32,12 +34,22 @@ TEST(indirect_slots_are_sent_from_the_programs_memory)
 {
 	struct nm_desc *d = open_port(port);
 	uint8_t frame[2][FRAME] = { { 0 } };
+	int status = -1;
 
 	number(frame[0], 1);
 	number(frame[1], 3);
 	put_indirect(d, frame[0]);
 	put_indirect(d, (const uint8_t *)16);
 	put_indirect(d, frame[1]);
+	txsync(d);
+	if (!fork()) {
+		number(frame[0], 5);
+		put_indirect(d, frame[0]);
+		txsync(d);
+		_exit(0);
+	}
+	EXPECT(wait(&status) > 0);
+	EXPECT_EQ(status, 0);
 	put(d, 4);
 	txsync(d);
 	memset(frame, 0, sizeof(frame)); /* the sync took them */

@@ -4,20 +4,50 @@
  *
  *   scribble SEED SECONDS PORT
  *
- * All of it: rings, CSBs, the directory, the mailbox of the driver below it.
+ * All of it: interfaces, rings, slots. What is the kernel's (directory, mailbox, CSBs) it must not
+ * find.
  */
 #include <fcntl.h>
 #include <net/netmap_user.h>
 #include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
-enum { WRITES = 2000, FRONT = 1 << 17 };
+/* KERNEL: what is not for programs has the directory, a record of two pages and CSBs at least. */
+enum { WRITES = 2000, FRONT = 1 << 17, PAGE = 4096, KERNEL = 4 * PAGE };
 
 static uint64_t state;
+static sigjmp_buf back;
+
+static void faulted(int signal)
+{
+	siglongjmp(back, signal);
+}
+
+static bool reaches(const volatile uint32_t *at)
+{
+	if (sigsetjmp(back, 1))
+		return false;
+	*at;
+	return true;
+}
+
+/* Return: where the pages for programs begin; those before are for the kernel, and cannot be had */
+static uint64_t find_begin(const uint32_t *memory, uint64_t nifp)
+{
+	uint64_t at = 0;
+
+	signal(SIGBUS, faulted);
+	while (at < nifp && !reaches(memory + at / sizeof(*memory)))
+		at += PAGE;
+	return at;
+}
 
 static uint64_t any(void)
 {
@@ -34,10 +64,14 @@ static double now(void)
 }
 
 /* Most of what matters lies before the buffers. */
-static void scribble(uint32_t *memory, uint64_t bytes)
+static void scribble(uint32_t *memory, uint64_t begin, uint64_t bytes)
 {
-	for (unsigned i = 0; i < WRITES; i++) {
-		const uint64_t at = any() % (any() % 4 ? FRONT : bytes) / sizeof(*memory);
+	volatile unsigned i = 0;
+
+	sigsetjmp(back, 1); /* what lies behind the last buffer cannot be had either */
+	while (i++ < WRITES) {
+		const uint64_t span = any() % 4 ? FRONT : bytes - begin;
+		const uint64_t at = (begin + any() % span) / sizeof(*memory);
 
 		memory[at] = (uint32_t)(any() % 2 ? any() % 1024 : any());
 	}
@@ -51,6 +85,7 @@ int main(int argc, char **argv)
 				       .nr_body = (uintptr_t)&body };
 	struct pollfd p = { .fd = open("/dev/netmap", O_RDWR) };
 	double end = now();
+	uint64_t begin;
 	void *memory;
 
 	if (argc != 4)
@@ -61,10 +96,13 @@ int main(int argc, char **argv)
 	if (p.fd < 0 || ioctl(p.fd, NIOCCTRL, &header))
 		return 1;
 	memory = mmap(NULL, body.nr_memsize, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
-	if (memory == MAP_FAILED || body.nr_memsize < FRONT)
+	if (memory == MAP_FAILED || body.nr_memsize < 2 * FRONT)
+		return 1;
+	begin = find_begin(memory, body.nr_offset);
+	if (begin < KERNEL || begin > body.nr_offset)
 		return 1;
 	while (now() < end) {
-		scribble(memory, body.nr_memsize);
+		scribble(memory, begin, body.nr_memsize);
 		ioctl(p.fd, NIOCTXSYNC);
 		ioctl(p.fd, NIOCRXSYNC);
 		p.events = (short)(any() % 2 ? POLLIN : POLLIN | POLLOUT);
