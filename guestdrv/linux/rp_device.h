@@ -98,7 +98,8 @@ struct rp_open {
 	u32 mem_id;
 	/*
 	 * The open died: wake up who sleeps, take mappings away if rp_device_gone().
-	 * May sleep; rp_open.lock is held. May be NULL.
+	 * Comes once more if the device goes later. May sleep; rp_open.lock is held.
+	 * May be NULL.
 	 */
 	void (*lost)(struct rp_open *o);
 	void *owner; /* of who opened it */

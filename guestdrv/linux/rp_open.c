@@ -221,9 +221,9 @@ static void lose(struct rp_open *o)
 		detach(o);
 		for (u32 i = 0; i < o->nrings; i++)
 			wake_up_all(&o->ring[i].wait);
-		if (o->lost)
-			o->lost(o);
 	}
+	if (o->lost)
+		o->lost(o);
 	mutex_unlock(&o->lock);
 }
 
