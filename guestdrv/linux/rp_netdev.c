@@ -142,10 +142,11 @@ static void leave_rings(struct net_device *netdev)
 		return;
 	for (unsigned int i = 0; i < netdev->real_num_tx_queues; i++)
 		rp_tx_detach(&n->tx[i]);
-	for (unsigned int i = 0; i < netdev->real_num_rx_queues; i++) {
+	for (unsigned int i = 0; i < netdev->real_num_rx_queues; i++)
 		napi_disable(&n->rx[i].napi);
+	synchronize_net(); /* a poller arms its ring when NAPI is through with it already */
+	for (unsigned int i = 0; i < netdev->real_num_rx_queues; i++)
 		rp_rx_detach(&n->rx[i]);
-	}
 	rp_open_close(n->open);
 	n->open = NULL;
 }

@@ -82,7 +82,7 @@ void rp_tx_attach(struct rp_tx *tx, struct rp_ring *ring);
 void rp_tx_detach(struct rp_tx *tx);
 
 int rp_rx_poll(struct napi_struct *napi, int budget);
-/* The poller is disabled. */
+/* The poller is disabled, and nobody is in it any more. */
 void rp_rx_attach(struct rp_rx *rx, struct rp_ring *ring);
 void rp_rx_detach(struct rp_rx *rx);
 
