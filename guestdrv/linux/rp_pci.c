@@ -84,12 +84,15 @@ void rp_device_put(struct rp_device *d)
  */
 static int begin(struct rp_device *d)
 {
+	struct rp_port_info now;
 	int ret;
 
 	WRITE_ONCE(d->stale, false);
-	ret = rp_device_read_info(d, &d->info);
-	if (!ret)
+	ret = rp_device_read_info(d, &now);
+	if (!ret) {
+		d->info = now;
 		ret = rp_mailbox_hello(d);
+	}
 	if (ret)
 		WRITE_ONCE(d->stale, true); /* try again when vector 0 comes */
 	return ret;
