@@ -197,14 +197,15 @@ static void called(struct rp_ring *r)
 int rp_rx_poll(struct napi_struct *napi, int budget)
 {
 	struct rp_rx *rx = container_of(napi, struct rp_rx, napi);
+	const struct rp_netdev *n = netdev_priv(rx->netdev);
 	u32 tail;
 	int done;
 
 	if (!budget)
 		return 0;
 	rp_count(&rx->stats, &rx->stats.events, 1);
-	done = take_frames(rx, budget);
-	if (done == budget || !napi_complete_done(napi, done))
+	done = READ_ONCE(n->broken) ? 0 : take_frames(rx, budget);
+	if (done == budget || !napi_complete_done(napi, done) || READ_ONCE(n->broken))
 		return done;
 	if (!test_and_set_bit(RP_QUEUE_ARMED, &rx->state))
 		rp_ring_arm(rx->ring);
