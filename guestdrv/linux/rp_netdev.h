@@ -94,10 +94,10 @@ static inline void rp_count(struct rp_queue_stats *s, u64_stats_t *what, unsigne
 	u64_stats_update_end(&s->sync);
 }
 
-/* rp_buffer_bytes() - of each packet buffer */
+/* rp_buffer_bytes() - of each packet buffer, as far as a slot's len can say */
 static inline u32 rp_buffer_bytes(const struct rp_ring *r)
 {
-	return r->at.view->bufs.objsize;
+	return min_t(u32, r->at.view->bufs.objsize, U16_MAX);
 }
 
 extern const struct ethtool_ops rp_ethtool_ops;

@@ -62,14 +62,14 @@ static void publish(struct rp_tx *tx)
 		rp_netdev_broken(tx->netdev, "a tx ring's words contradict each other");
 }
 
-/* Stop if the next frame may not fit; be woken when it does. What is filled has been published. */
-static void stop(struct rp_tx *tx)
+/* Stop until there is room for @slots slots, and be woken. What is filled has been published. */
+static void stop(struct rp_tx *tx, u32 slots)
 {
 	netif_tx_stop_queue(tx->queue);
 	rp_count(&tx->stats, &tx->stats.events, 1);
 	if (!test_and_set_bit(RP_QUEUE_ARMED, &tx->state))
 		rp_ring_arm(tx->ring);
-	if (!look(tx) || room(tx) < tx->reserve)
+	if (!look(tx) || room(tx) < slots)
 		return;
 	disarm(tx);
 	netif_tx_start_queue(tx->queue);
@@ -105,8 +105,8 @@ static bool fill(struct rp_tx *tx, const struct sk_buff *skb, const void *header
 	return true;
 }
 
-/* Return: false when the frame is in the ring, or lost; true: there is no room for it */
-static bool send(struct rp_tx *tx, struct sk_buff *skb, const struct rp_netdev *n)
+/* Return: 0 when the frame is in the ring, or lost; or the slots that there is no room for */
+static u32 send(struct rp_tx *tx, struct sk_buff *skb, const struct rp_netdev *n)
 {
 	struct virtio_net_hdr_mrg_rxbuf header = {};
 	const u32 slots = DIV_ROUND_UP(n->header_bytes + skb->len, rp_buffer_bytes(tx->ring));
@@ -114,20 +114,20 @@ static bool send(struct rp_tx *tx, struct sk_buff *skb, const struct rp_netdev *
 	if (slots > min_t(u32, NETMAP_MAX_FRAGS, tx->ring->at.slots - 1) ||
 	    (n->header_bytes && virtio_net_hdr_from_skb(skb, &header.hdr, true, false, 0))) {
 		rp_count(&tx->stats, &tx->stats.errors, 1);
-		return false;
+		return 0;
 	}
 	if (room(tx) < slots && (!look(tx) || room(tx) < slots))
-		return true;
+		return slots;
 	if (!fill(tx, skb, &header, n->header_bytes, slots)) {
 		rp_count(&tx->stats, &tx->stats.errors, 1);
-		return false;
+		return 0;
 	}
 	u64_stats_update_begin(&tx->stats.sync);
 	u64_stats_inc(&tx->stats.packets);
 	u64_stats_add(&tx->stats.bytes, skb->len);
 	u64_stats_update_end(&tx->stats.sync);
 	skb_tx_timestamp(skb);
-	return false;
+	return 0;
 }
 
 netdev_tx_t rp_tx_xmit(struct sk_buff *skb, struct net_device *netdev)
@@ -135,21 +135,23 @@ netdev_tx_t rp_tx_xmit(struct sk_buff *skb, struct net_device *netdev)
 	const struct rp_netdev *n = netdev_priv(netdev);
 	struct rp_tx *tx = &n->tx[skb_get_queue_mapping(skb)];
 	const bool more = netdev_xmit_more();
+	u32 slots;
 
 	if (!tx->ring) {
 		rp_count(&tx->stats, &tx->stats.drops, 1);
 		dev_kfree_skb_any(skb);
 		return NETDEV_TX_OK;
 	}
-	if (send(tx, skb, n)) {
+	slots = send(tx, skb, n);
+	if (slots) {
 		publish(tx);
-		stop(tx);
+		stop(tx, max(slots, tx->reserve));
 		return NETDEV_TX_BUSY;
 	}
 	dev_consume_skb_any(skb);
 	if (room(tx) < tx->reserve && look(tx) && room(tx) < tx->reserve) {
 		publish(tx);
-		stop(tx);
+		stop(tx, tx->reserve);
 	} else if (!more || netif_xmit_stopped(tx->queue)) {
 		publish(tx);
 	}
