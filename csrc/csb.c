@@ -3,8 +3,8 @@
 
 static bool inside(const struct rp_pool_info *p, uint64_t bytes, uint32_t least)
 {
-	return p->objsize >= least && p->offset % 64 == 0 && p->offset <= bytes &&
-	       p->objtotal <= (bytes - p->offset) / p->objsize;
+	return p->objsize >= least && p->objsize % 64 == 0 && p->offset % 64 == 0 &&
+	       p->offset <= bytes && p->objtotal <= (bytes - p->offset) / p->objsize;
 }
 
 bool rp_view_open(struct rp_view *v, void *base, uint64_t bytes)

@@ -7,8 +7,8 @@
 
 static bool pool_inside(const struct rp_pool_info *p, u64 bytes, u32 least)
 {
-	return p->objsize >= least && p->offset % 64 == 0 && p->offset <= bytes &&
-	       p->objtotal <= (bytes - p->offset) / p->objsize;
+	return p->objsize >= least && p->objsize % 64 == 0 && p->offset % 64 == 0 &&
+	       p->offset <= bytes && p->objtotal <= (bytes - p->offset) / p->objsize;
 }
 
 static int no_record(struct rp_device *d, const char *why)
@@ -23,6 +23,8 @@ int rp_device_find_record(struct rp_device *d)
 	struct rp_pool_info guests;
 	u32 version;
 
+	if (d->peer == 0) /* the backend's own id, and of records that are nobody's */
+		return no_record(d, "the device gave this guest no id");
 	if (d->bytes < RP_DIRECTORY_BYTES || rp_load(&dir->magic) != RP_DIRECTORY_MAGIC)
 		return -ENODEV;
 	version = rp_load(&dir->version);
