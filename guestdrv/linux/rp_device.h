@@ -17,7 +17,7 @@
  * matters is read once, checked, and kept.
  *
  * Locks, outermost first: rtnl, rp_device.opens_lock, rp_open.lock,
- * rp_mailbox.lock, rp_device.vectors_lock; then rp_vector.lock, rp_ring.arm_lock,
+ * rp_mailbox.lock, rp_device.vectors_lock; then rp_vector.lock, rp_vector.arm_lock,
  * which interrupts take. Calls that may sleep say so.
  */
 #include <linux/interrupt.h>
@@ -75,13 +75,12 @@ struct rp_ring {
 	int peer_call; /* doorbell that wakes the other end of a pipe; -1: none */
 	u32 kicked_at; /* see rp_csb_send() */
 
-	spinlock_t arm_lock;	/* protects armed */
-	u32 armed;		/* sleepers, under arm_lock */
+	u32 armed;		/* sleepers, under the vector's arm_lock */
 	wait_queue_head_t wait; /* woken by every call */
 	/* Instead of waking up @wait; in interrupt context, not after rp_open_close(). */
 	rp_called_fn *called;
-	void *owner; /* of who set @called */
-	struct list_head on_vector;
+	void *owner;		    /* of who set @called */
+	struct list_head on_vector; /* under both locks of the vector */
 };
 
 /* An open of the port: what it registered, until it is closed. */
@@ -106,8 +105,9 @@ struct rp_open {
 };
 
 struct rp_vector {
-	spinlock_t lock;	/* protects rings, keeps them while they are called */
-	struct list_head rings; /* under lock */
+	spinlock_t lock;	/* keeps rings while they are called */
+	spinlock_t arm_lock;	/* protects their armed, and whether the CSB asks for calls */
+	struct list_head rings; /* changes under both; a ring that is open twice is there twice */
 	char name[48];
 };
 
@@ -198,6 +198,14 @@ void rp_vectors_exit(struct rp_device *d);
 int rp_vector_add(struct rp_device *d, struct rp_ring *r);
 /* rp_vector_remove() - no call comes any more when this returns. May sleep */
 void rp_vector_remove(struct rp_device *d, struct rp_ring *r);
+/**
+ * rp_ring_arm() - have r->wait woken (or r->called called) when the other side moves
+ *
+ * Then look once more: rp_ring_pending(), or sync. Calls nest. Any context
+ */
+void rp_ring_arm(struct rp_ring *r);
+void rp_ring_disarm(struct rp_ring *r);
+
 /* rp_vectors_nudge() - as if all calls came, and kick for all rings: the backend may be new */
 void rp_vectors_nudge(struct rp_device *d);
 
@@ -270,14 +278,6 @@ bool rp_ring_tail(const struct rp_ring *r, u32 *tail);
 
 /* rp_ring_sent() - did the other side take all slots that the last sync gave it? */
 bool rp_ring_sent(const struct rp_ring *r);
-
-/**
- * rp_ring_arm() - have r->wait woken (or r->called called) when the other side moves
- *
- * Then look once more: rp_ring_pending(), or sync. Calls nest. Any context
- */
-void rp_ring_arm(struct rp_ring *r);
-void rp_ring_disarm(struct rp_ring *r);
 
 /* rp_ring_pending() - would a sync move tail? */
 bool rp_ring_pending(const struct rp_ring *r);

@@ -30,7 +30,6 @@ static bool open_ring(struct rp_open *o, struct rp_ring *r, const struct rp_nm_r
 	r->call = in->call;
 	r->peer_call = in->peer_call;
 	r->kicked_at = RP_NOT_KICKED;
-	spin_lock_init(&r->arm_lock);
 	init_waitqueue_head(&r->wait);
 	INIT_LIST_HEAD(&r->on_vector);
 	return true;

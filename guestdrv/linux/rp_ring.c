@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/*
- * The syncs of a ring, with the backend or with the other end of a pipe, and how to
- * sleep until it moves. abi/rp_barrier.h draws the fences.
- */
+/* The syncs of a ring, with the backend or with the other end of a pipe. */
 #include <linux/ktime.h>
 
 #include "pipe.h"
@@ -104,25 +101,4 @@ bool rp_ring_pending(const struct rp_ring *r)
 	u32 tail;
 
 	return rp_ring_tail(r, &tail) && tail != rp_load(&r->at.ring->tail);
-}
-
-void rp_ring_arm(struct rp_ring *r)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&r->arm_lock, flags);
-	if (r->armed++ == 0)
-		rp_store(&r->at.csb->atok.appl_need_kick, 1);
-	spin_unlock_irqrestore(&r->arm_lock, flags);
-	rp_fence_full();
-}
-
-void rp_ring_disarm(struct rp_ring *r)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&r->arm_lock, flags);
-	if (--r->armed == 0)
-		rp_store(&r->at.csb->atok.appl_need_kick, 0);
-	spin_unlock_irqrestore(&r->arm_lock, flags);
 }

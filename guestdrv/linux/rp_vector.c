@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Vectors: interrupts that say that a ring moved. An interrupt is requested while a
- * ring uses its vector, so what is not open costs the guest's processors none.
+ * Vectors: interrupts that say that a ring moved, and asking for them. An interrupt is
+ * requested while a ring uses its vector, so what is not open costs the guest's
+ * processors none.
  */
 #include <linux/slab.h>
 
@@ -15,6 +16,7 @@ int rp_vectors_init(struct rp_device *d)
 		return -ENOMEM;
 	for (u16 i = 0; i < d->nvectors; i++) {
 		spin_lock_init(&d->vector[i].lock);
+		spin_lock_init(&d->vector[i].arm_lock);
 		INIT_LIST_HEAD(&d->vector[i].rings);
 		snprintf(d->vector[i].name, sizeof(d->vector[i].name), "%s-%s-%u", RP_DRIVER_NAME,
 			 pci_name(d->pdev), i);
@@ -57,6 +59,44 @@ static irqreturn_t vector_interrupt(int irq, void *vector)
 	return IRQ_HANDLED;
 }
 
+/* Ask for calls of a CSB while somebody sleeps who has its ring open. v->arm_lock is held. */
+static void ask_for_calls(struct rp_vector *v, struct rp_csb *csb)
+{
+	const struct rp_ring *r;
+	bool armed = false;
+
+	list_for_each_entry(r, &v->rings, on_vector)
+		armed |= r->armed && r->at.csb == csb;
+	rp_store(&csb->atok.appl_need_kick, armed);
+}
+
+/* A ring without a vector is never called; one that was removed has no CSB any more. */
+static void count_sleepers(struct rp_ring *r, int more)
+{
+	struct rp_vector *v;
+	unsigned long flags;
+
+	if (r->call < 0)
+		return;
+	v = &r->open->dev->vector[r->call];
+	spin_lock_irqsave(&v->arm_lock, flags);
+	r->armed += more;
+	if (!list_empty(&r->on_vector))
+		ask_for_calls(v, r->at.csb);
+	spin_unlock_irqrestore(&v->arm_lock, flags);
+}
+
+void rp_ring_arm(struct rp_ring *r)
+{
+	count_sleepers(r, 1);
+	rp_fence_full();
+}
+
+void rp_ring_disarm(struct rp_ring *r)
+{
+	count_sleepers(r, -1);
+}
+
 int rp_vector_add(struct rp_device *d, struct rp_ring *r)
 {
 	struct rp_vector *v;
@@ -71,7 +111,9 @@ int rp_vector_add(struct rp_device *d, struct rp_ring *r)
 				  v);
 	if (!ret) {
 		spin_lock_irq(&v->lock);
+		spin_lock(&v->arm_lock);
 		list_add_tail(&r->on_vector, &v->rings);
+		spin_unlock(&v->arm_lock);
 		spin_unlock_irq(&v->lock);
 	}
 	mutex_unlock(&d->vectors_lock);
@@ -87,7 +129,10 @@ void rp_vector_remove(struct rp_device *d, struct rp_ring *r)
 	v = &d->vector[r->call];
 	mutex_lock(&d->vectors_lock);
 	spin_lock_irq(&v->lock);
+	spin_lock(&v->arm_lock);
 	list_del_init(&r->on_vector);
+	ask_for_calls(v, r->at.csb);
+	spin_unlock(&v->arm_lock);
 	spin_unlock_irq(&v->lock);
 	if (list_empty(&v->rings))
 		free_irq(pci_irq_vector(d->pdev, r->call), v);
