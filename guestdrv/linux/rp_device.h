@@ -26,6 +26,7 @@
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/pci.h>
+#include <linux/ratelimit.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -117,7 +118,7 @@ struct rp_mailbox {
 	u32 sent;
 	u64 generation;
 	bool waiting; /* somebody does, for an answer */
-	bool failed;  /* said already that the backend does not answer, or nonsense */
+	bool failed;  /* the last request had no answer, or nonsense, and we said so */
 	u8 *answer;   /* RP_GUEST_DATA_BYTES, a copy; under lock */
 };
 
@@ -143,10 +144,11 @@ struct rp_device {
 	u16 nvectors;
 	struct mutex opens_lock; /* protects opens */
 	struct rp_open *opens[RP_GUEST_OPENS];
-	bool gone;		 /* removed: no doorbell, no request any more */
-	bool stale;		 /* the backend knows our generation no more */
-	bool nudged;		 /* vector 0 came, and nobody waits for an answer */
-	struct work_struct look; /* at the record */
+	bool gone;		  /* removed: no doorbell, no request any more */
+	bool stale;		  /* the backend knows our generation no more */
+	bool nudged;		  /* vector 0 came, and nobody waits for an answer */
+	struct delayed_work look; /* at the record */
+	struct ratelimit_state restarts;
 	struct net_device *netdev;
 };
 
@@ -170,6 +172,9 @@ static inline bool rp_device_gone(const struct rp_device *d)
 {
 	return READ_ONCE(d->gone);
 }
+
+/* rp_device_look() - look at the record in @delay jiffies, if not sooner. Any context */
+void rp_device_look(struct rp_device *d, unsigned long delay);
 
 /* rp_doorbell() - ring doorbell @vector of the backend; -1: there is none */
 void rp_doorbell(struct rp_device *d, int vector);

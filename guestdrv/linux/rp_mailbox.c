@@ -28,25 +28,26 @@ void rp_mailbox_exit(struct rp_device *d)
 	kfree(d->mailbox.answer);
 }
 
+static bool answered(const struct rp_device *d)
+{
+	return rp_load_acquire(&d->record->answered) == READ_ONCE(d->mailbox.sent);
+}
+
 irqreturn_t rp_mailbox_interrupt(int irq, void *device)
 {
 	struct rp_device *d = device;
 
-	if (!READ_ONCE(d->mailbox.waiting))
+	if (!READ_ONCE(d->mailbox.waiting) || !answered(d))
 		WRITE_ONCE(d->nudged, true);
 	wake_up(&d->mailbox.wait);
-	queue_work(system_freezable_wq, &d->look);
+	rp_device_look(d, 0);
 	return IRQ_HANDLED;
-}
-
-static bool answered(const struct rp_device *d)
-{
-	return rp_load_acquire(&d->record->answered) == d->mailbox.sent;
 }
 
 static int wait_for_answer(struct rp_device *d)
 {
-	const unsigned long end = jiffies + RP_ANSWER_TIMEOUT;
+	/* Who waits holds others up, so only the first waits long for a backend that is away. */
+	const unsigned long end = jiffies + (d->mailbox.failed ? HZ : RP_ANSWER_TIMEOUT);
 
 	while (!answered(d)) {
 		if (rp_device_gone(d))
@@ -72,7 +73,7 @@ static void post(struct rp_device *d, u32 op, u32 open, const void *head, u32 he
 {
 	struct rp_guest_request *request = d->request;
 
-	d->mailbox.sent = next_number(d);
+	WRITE_ONCE(d->mailbox.sent, next_number(d));
 	rp_store(&request->op, op);
 	rp_store(&request->open, open);
 	rp_store(&request->bytes, head_bytes + bytes);
@@ -158,10 +159,14 @@ int rp_mailbox_ask(struct rp_device *d, u32 op, u32 open, const void *head, u32 
 		complain(d, op, ret);
 		return ret;
 	}
-	d->mailbox.failed = false;
+	if (d->mailbox.failed) { /* it is back: perhaps a new one, whose first word was lost */
+		d->mailbox.failed = false;
+		WRITE_ONCE(d->nudged, true);
+		rp_device_look(d, 0);
+	}
 	if (answer->error == -ESTALE && op != RP_GUEST_HELLO) {
 		WRITE_ONCE(d->stale, true);
-		queue_work(system_freezable_wq, &d->look);
+		rp_device_look(d, 0);
 	}
 	return 0;
 }

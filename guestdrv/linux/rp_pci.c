@@ -15,6 +15,8 @@
 
 #define PCI_DEVICE_ID_IVSHMEM 0x1110
 
+enum { RESTARTS = 3, RESTARTS_S = 5 };
+
 enum { BAR_REGISTERS = 0, BAR_MEMORY = 2, REG_IVPOSITION = 8, REG_DOORBELL = 12 };
 
 static LIST_HEAD(devices);
@@ -112,10 +114,18 @@ static void restart(struct rp_device *d)
 		rp_netdev_restart(d);
 }
 
+void rp_device_look(struct rp_device *d, unsigned long delay)
+{
+	if (delay)
+		queue_delayed_work(system_freezable_wq, &d->look, delay);
+	else
+		mod_delayed_work(system_freezable_wq, &d->look, 0);
+}
+
 /* Vector 0 came, or the backend does not know us any more. */
 static void look(struct work_struct *work)
 {
-	struct rp_device *d = container_of(work, struct rp_device, look);
+	struct rp_device *d = container_of(to_delayed_work(work), struct rp_device, look);
 	struct rp_port_info now;
 
 	rtnl_lock();
@@ -123,7 +133,10 @@ static void look(struct work_struct *work)
 	    rp_device_read_info(d, &now))
 		goto out;
 	if (READ_ONCE(d->stale) || now.epoch != d->info.epoch) {
-		restart(d);
+		if (__ratelimit(&d->restarts))
+			restart(d);
+		else /* it begins anew all the time: leave the guest some */
+			rp_device_look(d, HZ);
 		goto out;
 	}
 	if (now.link != d->info.link || now.mtu != d->info.mtu) {
@@ -211,7 +224,7 @@ static int bind(struct rp_device *d)
 	if (ret) {
 		WRITE_ONCE(d->gone, true);
 		leave_vectors(d);
-		cancel_work_sync(&d->look);
+		cancel_delayed_work_sync(&d->look);
 	}
 	return ret;
 }
@@ -224,7 +237,9 @@ static struct rp_device *new_device(struct pci_dev *pdev)
 		return NULL;
 	kref_init(&d->refs);
 	INIT_LIST_HEAD(&d->all);
-	INIT_WORK(&d->look, look);
+	INIT_DELAYED_WORK(&d->look, look);
+	ratelimit_state_init(&d->restarts, RESTARTS_S * HZ, RESTARTS);
+	ratelimit_set_flags(&d->restarts, RATELIMIT_MSG_ON_RELEASE);
 	mutex_init(&d->opens_lock);
 	d->pdev = pci_dev_get(pdev);
 	if (!rp_mailbox_init(d))
@@ -313,7 +328,7 @@ static void remove(struct pci_dev *pdev)
 	wake_up_all(&d->mailbox.wait);
 	rp_device_lose_opens(d);
 	leave_vectors(d);
-	cancel_work_sync(&d->look);
+	cancel_delayed_work_sync(&d->look);
 	pci_clear_master(pdev);
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);
@@ -324,7 +339,7 @@ static int __maybe_unused rp_suspend(struct device *device)
 {
 	struct rp_device *d = dev_get_drvdata(device);
 
-	cancel_work_sync(&d->look);
+	cancel_delayed_work_sync(&d->look);
 	rtnl_lock();
 	rp_device_lose_opens(d);
 	rp_netdev_halt(d);
