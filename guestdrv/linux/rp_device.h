@@ -144,6 +144,7 @@ struct rp_device {
 	u16 nvectors;
 	struct mutex opens_lock; /* protects opens */
 	struct rp_open *opens[RP_GUEST_OPENS];
+	bool leaving;		  /* being removed: no open any more */
 	bool gone;		  /* removed: no doorbell, no request any more */
 	bool stale;		  /* the backend knows our generation no more */
 	bool nudged;		  /* vector 0 came, and nobody waits for an answer */
@@ -217,11 +218,13 @@ void rp_vectors_nudge(struct rp_device *d);
 /* --- opens and their rings: rp_open.c ------------------------------------ */
 
 /**
- * rp_open_new() - open the port once more
+ * rp_open_new() - open the port once more, for a program
  * Return: the open, with nothing registered, or ERR_PTR: -EMFILE when none is left,
- * -ENODEV when the device is gone. May sleep
+ * -ENODEV when the device is going. May sleep
  */
 struct rp_open *rp_open_new(struct rp_device *d);
+/* rp_open_interface() - the same for the interface, which programs leave one open. May sleep */
+struct rp_open *rp_open_interface(struct rp_device *d);
 
 /**
  * rp_open_close() - end an open, and whatever it registered

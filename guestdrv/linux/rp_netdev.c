@@ -120,7 +120,7 @@ static int take_rings(struct net_device *netdev)
 	int ret;
 
 	ASSERT_RTNL();
-	o = rp_open_new(n->dev);
+	o = rp_open_interface(n->dev);
 	if (IS_ERR(o))
 		return PTR_ERR(o);
 	ret = register_rings(netdev, o);

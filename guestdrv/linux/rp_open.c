@@ -4,6 +4,8 @@
 
 #include "rp_device.h"
 
+#define INTERFACE 0 /* the number of the interface's open */
+
 static bool valid_vector(const struct rp_device *d, s16 vector)
 {
 	return vector == -1 || (vector > 0 && vector < d->nvectors);
@@ -104,27 +106,38 @@ static int attach(struct rp_open *o, const u8 *from, u32 bytes)
 	return 0;
 }
 
-struct rp_open *rp_open_new(struct rp_device *d)
+/* Open the port with a number from @first on and below @end. */
+static struct rp_open *open_new(struct rp_device *d, u32 first, u32 end)
 {
 	struct rp_open *o = kzalloc(sizeof(*o), GFP_KERNEL);
-	u32 number = 0;
+	u32 number = first;
 
 	if (!o)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&o->lock);
 	o->dev = d;
 	mutex_lock(&d->opens_lock);
-	while (number < d->info.opens && d->opens[number])
+	while (number < end && d->opens[number])
 		number++;
-	if (number < d->info.opens && !d->gone) {
+	if (number < end && !d->leaving) {
 		o->number = number;
 		d->opens[number] = o;
 	} else {
 		kfree(o);
-		o = ERR_PTR(d->gone ? -ENODEV : -EMFILE);
+		o = ERR_PTR(d->leaving ? -ENODEV : -EMFILE);
 	}
 	mutex_unlock(&d->opens_lock);
 	return o;
+}
+
+struct rp_open *rp_open_new(struct rp_device *d)
+{
+	return open_new(d, INTERFACE + 1, READ_ONCE(d->info.opens));
+}
+
+struct rp_open *rp_open_interface(struct rp_device *d)
+{
+	return open_new(d, INTERFACE, INTERFACE + 1);
 }
 
 void rp_open_close(struct rp_open *o)

@@ -323,10 +323,12 @@ static void remove(struct pci_dev *pdev)
 	list_del(&d->all);
 	mutex_unlock(&devices_lock);
 	rp_netdev_remove(d);
+	WRITE_ONCE(d->leaving, true);
+	rp_device_lose_opens(d); /* nobody registers anything after the reset */
 	rp_mailbox_tell(d, RP_GUEST_RESET, 0, NULL, 0);
 	WRITE_ONCE(d->gone, true);
 	wake_up_all(&d->mailbox.wait);
-	rp_device_lose_opens(d);
+	rp_device_lose_opens(d); /* and their mappings go */
 	leave_vectors(d);
 	cancel_delayed_work_sync(&d->look);
 	pci_clear_master(pdev);
