@@ -8,6 +8,8 @@
 #include "rp_netdev.h"
 #include "rp_wire.h"
 
+#define TRY_AGAIN (5 * HZ) /* to register rings */
+
 /* --- offloads ------------------------------------------------------------ */
 
 /* What the stack may leave undone if the port's other side agreed to do it. */
@@ -151,7 +153,7 @@ static void leave_rings(struct net_device *netdev)
 	n->open = NULL;
 }
 
-/* Have the rings, or not, as things are now. */
+/* Have the rings, or not, as things are now. What fails is tried again while it is up. */
 static int settle(struct net_device *netdev)
 {
 	struct rp_netdev *n = netdev_priv(netdev);
@@ -162,13 +164,27 @@ static int settle(struct net_device *netdev)
 		leave_rings(netdev);
 	else if (!n->open)
 		ret = take_rings(netdev);
-	if (ret)
+	if (ret && !n->refused)
 		netdev_err(netdev, "cannot register the port's rings: error %d\n", -ret);
+	n->refused = ret != 0;
+	if (ret)
+		queue_delayed_work(system_freezable_wq, &n->again, TRY_AGAIN);
 	set_carrier(netdev);
 	/* Without rings they drop what comes: it would be stale later. */
 	if (netif_running(netdev) && !n->halted)
 		netif_tx_wake_all_queues(netdev);
 	return ret;
+}
+
+/* The port's rings were somebody else's, or the backend was away. */
+static void settle_again(struct work_struct *again)
+{
+	struct rp_netdev *n = container_of(to_delayed_work(again), struct rp_netdev, again);
+
+	rtnl_lock();
+	if (n->dev->netdev)
+		settle(n->dev->netdev);
+	rtnl_unlock();
 }
 
 /* --- what the core asks for ---------------------------------------------- */
@@ -243,8 +259,11 @@ void rp_netdev_restart(struct rp_device *d)
 
 static int rp_ndo_open(struct net_device *netdev)
 {
-	int ret = settle(netdev);
+	struct rp_netdev *n = netdev_priv(netdev);
+	int ret;
 
+	n->refused = false;
+	ret = settle(netdev);
 	if (ret)
 		netif_tx_stop_all_queues(netdev);
 	return ret;
@@ -376,6 +395,7 @@ int rp_netdev_add(struct rp_device *d)
 		return -ENOMEM;
 	n = netdev_priv(netdev);
 	n->dev = d;
+	INIT_DELAYED_WORK(&n->again, settle_again);
 	SET_NETDEV_DEV(netdev, &d->pdev->dev);
 	describe(netdev);
 	ret = add_queues(netdev);
@@ -397,10 +417,12 @@ int rp_netdev_add(struct rp_device *d)
 void rp_netdev_remove(struct rp_device *d)
 {
 	struct net_device *netdev = d->netdev;
+	struct rp_netdev *n = netdev_priv(netdev);
 
 	rtnl_lock();
 	d->netdev = NULL;
 	unregister_netdevice(netdev);
 	rtnl_unlock();
+	cancel_delayed_work_sync(&n->again);
 	free_all(netdev);
 }

@@ -62,12 +62,14 @@ struct rp_rx {
 
 struct rp_netdev {
 	struct rp_device *dev;
-	struct rp_open *open; /* NULL: not registered now; under rtnl */
-	u64 features;	      /* virtio-net, as agreed */
-	u32 header_bytes;     /* before each frame: 0 or RP_HEADER_BYTES */
-	unsigned int lent;    /* programs that have the port; under rtnl */
-	bool halted;	      /* asleep, or the backend forgot us; under rtnl */
-	bool broken;	      /* said already that a ring is */
+	struct rp_open *open;	   /* NULL: not registered now; under rtnl */
+	u64 features;		   /* virtio-net, as agreed */
+	u32 header_bytes;	   /* before each frame: 0 or RP_HEADER_BYTES */
+	unsigned int lent;	   /* programs that have the port; under rtnl */
+	bool halted;		   /* asleep, or the backend forgot us; under rtnl */
+	bool broken;		   /* said already that a ring is */
+	bool refused;		   /* said already that it cannot have its rings; under rtnl */
+	struct delayed_work again; /* to have them then */
 	struct rp_tx *tx;
 	struct rp_rx *rx;
 };
