@@ -355,6 +355,10 @@ static int __maybe_unused rp_resume(struct device *device)
 	struct rp_device *d = dev_get_drvdata(device);
 	int ret;
 
+	d->peer = readl(d->regs + REG_IVPOSITION); /* another QEMU's, after hibernation */
+	ret = rp_device_find_record(d);
+	if (ret)
+		return ret;
 	rtnl_lock();
 	ret = begin(d);
 	if (!ret)
