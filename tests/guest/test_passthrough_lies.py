@@ -4,8 +4,11 @@
 One guest has a device of each of them, and of an honest one.
 """
 
+import errno
 import tempfile
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +16,7 @@ import pytest
 
 from ringpass.image import Image
 from ringpass.netmap.attach import RING
+from ringpass.passthrough.guest import Op
 from ringpass.passthrough.pairs import drain
 from ringpass.vm.guest import Guest
 from ringpass.vm.nic import Nic
@@ -195,7 +199,33 @@ class BadSlots(Host):
         self.call(RX_VECTOR)
 
 
-HOSTS: list[type[Host]] = [*UNUSABLE, *REFUSED, *BROKEN, BadSlots, Host]
+class Refuses(Host):
+    """A host that refuses registrations for a while after the first."""
+
+    code: ClassVar[int]
+    times: ClassVar[int]
+
+    def answer(self, op: int, data: bytes) -> bytes:
+        answer = bytearray(super().answer(op, data))
+        if op == Op.CALL and 1 < self.requests.count(Op.CALL) <= 1 + self.times:
+            answer[4:8] = self.code.to_bytes(4, "little")  # rp_nm_answer.error
+        return bytes(answer)
+
+
+class Busy(Refuses):
+    code, times = errno.EBUSY, 1
+
+
+class Forgetful(Refuses):
+    """It forgets the guest as soon as it greeted it."""
+
+    code, times = errno.ESTALE, 4
+
+
+RELUCTANT: list[type[Host]] = [Busy, Forgetful]
+"""Hosts that a driver should try again with, but not all the time."""
+
+HOSTS: list[type[Host]] = [*UNUSABLE, *REFUSED, *BROKEN, *RELUCTANT, BadSlots, Host]
 
 
 class World:
@@ -204,6 +234,19 @@ class World:
     def __init__(self, guest: Guest, hosts: list[Host]) -> None:
         self.guest = guest
         self.hosts = hosts
+
+    def host(self, kind: type[Host]) -> Host:
+        """Return a host."""
+        return self.hosts[HOSTS.index(kind)]
+
+    def read(self, kind: type[Host], name: str) -> int:
+        """Return a number that the kernel shows of a host's interface."""
+        return int(self.guest.check(f"cat /sys/class/net/{self.interface(kind)}/{name}"))
+
+    def calls(self, kind: type[Host]) -> int:
+        """Return how many interrupts of a host's rx ring there were."""
+        name = f"ringpass-{self.card(kind)}-{RX_VECTOR}"
+        return int(self.guest.check(f"awk '/{name}/ {{ print $2 }}' /proc/interrupts"))
 
     def card(self, kind: type[Host]) -> str:
         """Return the PCI address of a host's device."""
@@ -264,11 +307,37 @@ def test_rings_that_are_refused(world: World, kind: type[Host]) -> None:
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_rings_that_break(world: World, kind: type[Host]) -> None:
-    interface = world.interface(kind)
+    interface, host = world.interface(kind), world.host(kind)
     world.guest.check(f"ip link set {interface} up")
     wait_until(lambda: kind.says in world.said(kind), kind.says, BOOT_S)
-    assert world.guest.check(f"cat /sys/class/net/{interface}/carrier").strip() == "0"
+    assert world.read(kind, "carrier") == 0
+    calls, errors = world.calls(kind), world.read(kind, "statistics/rx_errors")
+    host.csb(1).ktoa.hwtail = 9
+    host.call(RX_VECTOR)
+    wait_until(lambda: world.calls(kind) > calls, "interrupt", BOOT_S)
+    assert world.read(kind, "statistics/rx_errors") == errors, "it goes on taking frames"
     world.guest.check(f"ip link set {interface} down")
+
+
+def refused(host: Host) -> bool:
+    """Return whether a host refused a registration."""
+    return host.requests.count(Op.CALL) > 1
+
+
+def test_it_tries_again_but_not_all_the_time(world: World) -> None:
+    for kind in RELUCTANT:
+        world.guest.check(f"ip link set {world.interface(kind)} up")
+    begun = time.monotonic()
+    for kind in RELUCTANT:
+        host = world.host(kind)
+        host.at("rp_guest", GUESTS_AT).epoch = 2
+        host.call(0)
+        wait_until(partial(refused, host), "refused", BOOT_S)
+    for kind in RELUCTANT:
+        wait_until(partial(world.read, kind, "carrier"), "carrier", BOOT_S)
+        world.guest.check(f"ip link set {world.interface(kind)} down")
+    assert time.monotonic() - begun > 2
+    assert world.said(Busy).count("cannot register") == 1
 
 
 def test_frames_that_cannot_be(world: World) -> None:
