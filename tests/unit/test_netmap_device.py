@@ -47,12 +47,14 @@ from ringpass.netmap.call import Device
 from ringpass.netmap.device import Open, Reply
 from ringpass.netmap.nics import Attached
 from ringpass.netmap.peer import EXTRA_BUFFERS, Peer
-from ringpass.netmap.port import Group, Port
+from ringpass.netmap.port import Group, Port, Registration
 from ringpass.netmap.ports import Ports
 from ringpass.netmap.regions import Regions
 from ringpass.netmap.rings import Geometry
+from ringpass.netmap.session import Operation, Session
 from ringpass.netmap.switches import Switches
-from tests.support.netmap import option
+from tests.support.netmap import control as asked_control
+from tests.support.netmap import message, option
 
 ME = Peer(os.getpid(), os.geteuid())
 STRANGER = Peer(4242, 4242)
@@ -797,6 +799,17 @@ def test_describing_rings_looks_at_each_port_once(
     assert each.registration is not None
     attach.describe(device.plane, device.regions, each.registration)
     assert len(asked) == len(set(asked)) == 2, "its own, and the other end"
+
+
+def test_rings_that_cannot_be_described_are_closed(device: Device) -> None:
+    def describe(_: Registration) -> attach.Attachment:
+        raise ValueError
+
+    session = Session(device, ME, describe)
+    asked = asked_control(Request.REGISTER, "vale0:a", Register(mode=Mode.ALL_NIC))
+    assert session.answer(message(Operation.CTRL, asked)).error == errno.EIO
+    assert session.registration is None
+    assert list(device.ports) == []
 
 
 @given(st.lists(st.tuples(spelled, requests), max_size=4))

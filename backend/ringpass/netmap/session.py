@@ -139,7 +139,7 @@ class Session:
             return None
         try:
             described = self._describe(now)
-        except RingpassError:
+        except BaseException:
             self._open.close()
             raise
         log.info("event=opened port=%s pid=%d uid=%d", now.port.name, self.peer.pid, self.peer.uid)

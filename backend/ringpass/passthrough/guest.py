@@ -100,8 +100,10 @@ class _Open:
         )
 
     def close(self) -> None:
-        self.wires.close()
-        self.session.close()
+        try:
+            self.wires.close()
+        finally:
+            self.session.close()
 
 
 class Guest:
@@ -251,7 +253,7 @@ class Guest:
                 return attach.describe(
                     self._device.plane, self._device.regions, registration, wires
                 )
-            except RingpassError:
+            except BaseException:
                 wires.close()
                 raise
 

@@ -13,6 +13,7 @@ other, and each had its eventfds before anybody knew who opens the other: relays
 """
 
 import errno
+import logging
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from ringpass.errors import RingpassError
 from ringpass.netmap.attach import Place, Wakers
 from ringpass.netmap.port import Port
 from ringpass.passthrough.pairs import Pairs
+
+log = logging.getLogger(__name__)
 
 
 class RingKey(NamedTuple):
@@ -87,11 +90,18 @@ class Wires:
                     errno=errno.EDQUOT,
                 )
             pair = self._free[0] if wanted is None else wanted
+            if pair not in self._free:
+                raise RingpassError(
+                    "cannot open rings as before",
+                    f"pair {pair} is no longer theirs",
+                    "open them anew",
+                    errno=errno.EBUSY,
+                )
             self._free.remove(pair)
         wire = _Wire(pair)
         try:
             self._join(key, wire, wakers)
-        except RingpassError:
+        except BaseException:
             self._disconnect(key, wire)
             raise
         return wire
@@ -106,13 +116,17 @@ class Wires:
 
     def _disconnect(self, key: RingKey, wire: _Wire) -> None:
         """Let the ring have eventfds of its own again, and its pair be another one's."""
+        if key not in self._own:
+            self._free.append(wire.pair)
         if wire.relays:
             for relay in wire.relays:
                 self._plane.remove_relay(relay)
-        else:
+            return
+        try:
             self._plane.wire(*key, -1, -1)
-        if key not in self._own:
-            self._free.append(wire.pair)
+        except RingpassError as error:
+            # No descriptor is left. It keeps those of the pair: wake-ups too many, of this guest.
+            log.warning("event=unwire-failed why=%r", error.why)
 
 
 class OpenWires:
