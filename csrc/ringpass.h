@@ -328,7 +328,8 @@ int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, str
 /*
  * The records of virtual machines that map a region, numbered from 0; see abi/rp_guest.h.
  * rp_guest_take() copies a request that is not the one of number @answered: 1, or 0 when there
- * is none, or -EPROTO for one that is longer than a request may be.
+ * is none, or -EPROTO for one that is longer than a request may be, but for whose data @out is
+ * filled in then, too.
  */
 int rp_guest_write(rp_dataplane *dp, int region, uint32_t guest, const struct rp_guest *record,
 		   struct rp_err *err);

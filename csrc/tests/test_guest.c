@@ -101,6 +101,7 @@ TEST(what_does_not_fit_a_mailbox_is_refused)
 	request->bytes = RP_GUEST_DATA_BYTES + 1;
 	rp_store_release(&request->sent, 1);
 	EXPECT_EQ(rp_guest_take(w.dp, region, GUESTS - 1, 0, &taken, &err), -EPROTO);
+	EXPECT_EQ(taken.sent, 1);
 	EXPECT_EQ(rp_guest_answer(w.dp, region, 0, 1, much, sizeof(much), &err), -EMSGSIZE);
 	EXPECT_EQ(rp_guest_take(w.dp, region, GUESTS, 0, &taken, &err), -ENOENT);
 	EXPECT_EQ(rp_guest_take(w.dp, region + 1, 0, 0, &taken, &err), -ENOENT);

@@ -2,6 +2,7 @@
 """A mailbox in an event loop, beside a data plane that a test plays."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from ringpass.dataplane import DataPlane, GuestRequest, RegionId
 from ringpass.errors import RingpassError
 from ringpass.passthrough import mailbox
 from ringpass.passthrough.mailbox import Mailbox
+from tests.support.netmap import parse
 
 
 class Plane:
@@ -84,3 +86,15 @@ def test_a_request_that_took_long_delays_the_next(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(mailbox, "time", SimpleNamespace(monotonic=lambda: now))
     assert served(trial, slow) == []
+
+
+def test_nonsense_is_answered_once() -> None:
+    bad = RingpassError("cannot take a request", "it has 4000 bytes", errno=errno.EPROTO)
+
+    async def trial(plane: Plane, send: Callable[[GuestRequest], Awaitable[None]]) -> None:
+        for _ in range(3):
+            await send(GuestRequest(7, 2, 0, 0, b"", bad))
+        ((sent, answer),) = plane.answers
+        assert (sent, parse(answer).error) == (7, errno.EPROTO)
+
+    assert served(trial, lambda _: pytest.fail("it was done")) == [bad]

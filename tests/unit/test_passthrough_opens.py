@@ -323,6 +323,14 @@ def test_bad_requests_are_answered(driver: FakeDriver) -> None:
     assert driver.ask(Op.OFFLOADS, 0, b"\xff" * 8).error == errno.EOPNOTSUPP
 
 
+def test_a_request_that_is_too_long_is_answered(driver: FakeDriver) -> None:
+    driver.page.op, driver.page.bytes = Op.CALL, 4000
+    driver.page.sent = driver.record.answered + 1
+    driver.doorbell(0)
+    wait_for(lambda: driver.record.answered == driver.page.sent, "the answer")
+    assert driver.close(1).error == 0
+
+
 def test_an_answer_that_does_not_fit_ends_its_open(daemon: Daemon, driver: FakeDriver) -> None:
     options = option(0x7777) * 112
     body = Register(mode=1)

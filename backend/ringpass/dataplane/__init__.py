@@ -197,6 +197,8 @@ class GuestRequest(NamedTuple):
     open: int
     generation: int
     data: bytes
+    nonsense: RingpassError | None = None
+    """Why it is no request: there is nothing to do but to say so."""
 
 
 class Pool(NamedTuple):
@@ -564,14 +566,16 @@ class DataPlane:
         self._call(what, lib.rp_guest_write, region, guest, row)
 
     def take_request(self, region: RegionId, guest: int, answered: int) -> "GuestRequest | None":
-        """Return what a virtual machine asks for, None if it is what request `answered` asked for.
-
-        Raises RingpassError (EPROTO) for what is no request.
-        """
+        """Return what a virtual machine asks for, None if that is its request `answered`."""
         out: Any = ffi.new("struct rp_guest_request *")
         what = "cannot take a virtual machine's request"
-        if not self._call(what, lib.rp_guest_take, region, guest, answered, out):
-            return None
+        try:
+            if not self._call(what, lib.rp_guest_take, region, guest, answered, out):
+                return None
+        except RingpassError as error:
+            if error.errno != errno.EPROTO:
+                raise
+            return GuestRequest(out.sent, out.op, out.open, out.generation, b"", error)
         data = bytes(ffi.buffer(out.data, out.bytes))
         return GuestRequest(out.sent, out.op, out.open, out.generation, data)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ringpass.dataplane import DataPlane, GuestRequest, RegionId
 from ringpass.errors import RingpassError
+from ringpass.netmap.session import refused
 from ringpass.passthrough.pairs import drain
 
 #: Doorbells that are answered at once, and how many a second after that.
@@ -99,14 +100,15 @@ class Mailbox:
         self._pace.charge(time.monotonic() - began)
 
     def _answer_one(self) -> None:
-        try:
-            request = self._plane.take_request(self._region, self._record, self.answered)
-        except RingpassError as error:
-            self._on_nonsense(error)
-            return
+        request = self._plane.take_request(self._region, self._record, self.answered)
         if request is None:
             return
-        self._plane.answer_request(self._region, self._record, request.sent, self._answer(request))
+        if request.nonsense is None:
+            answer = self._answer(request)
+        else:
+            self._on_nonsense(request.nonsense)
+            answer = refused(request.nonsense).data
+        self._plane.answer_request(self._region, self._record, request.sent, answer)
         self.answered = request.sent
         self.ring()
 
