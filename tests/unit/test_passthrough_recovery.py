@@ -2,10 +2,13 @@
 """What becomes of a guest's port when its guest, its QEMU or its configuration changes."""
 
 import errno
+import os
+import resource
 import select
 import socket
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -101,10 +104,42 @@ def test_a_qemu_may_go_before_it_heard_anything(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(daemon.socket("vale0:a")))
         wait_for(lambda: state(daemon) == "connected", "the silent one")
-        silent.send(b"what the protocol does not know")
-        assert state(daemon) == "connected"
     wait_for(lambda: state(daemon) == "waiting", "the end")
     with qemu(daemon, "vale0:a") as client:
+        check_traffic(daemon, booted(client))
+
+
+def test_a_client_that_speaks_is_put_out(daemon: Daemon) -> None:
+    before = daemon.call("port.show", name="vale0:a")["violations"]
+    with qemu(daemon, "vale0:a") as client:
+        client.socket.send(b"what the protocol does not know")
+        wait_for(lambda: state(daemon) == "waiting", "the end")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            client.socket.send(b"more")
+    assert daemon.call("port.show", name="vale0:a")["violations"] == before + 1
+
+
+def test_a_qemu_for_which_descriptors_are_missing_is_told_so(daemon: Daemon) -> None:
+    pid = daemon.call("status")["pid"]
+    vectors = daemon.call("port.show", name="vale0:a")["vectors"]
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    free = [fd for fd in range(1024) if fd not in taken]
+    client, room = None, 1
+    said: set[str] = set()
+    try:
+        while client is None:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[room], limits[1]))
+            try:
+                client = FakeQemu(daemon.socket("vale0:a"), vectors)
+            except Refused as why:
+                said.add(str(why))
+                room += 1
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert room > 2 * vectors
+    assert said == {os.strerror(errno.EBUSY)}, "nobody was left without a word"
+    with client:
         check_traffic(daemon, booted(client))
 
 

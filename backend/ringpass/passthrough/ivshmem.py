@@ -104,7 +104,7 @@ class PeerIds:
 class Connection:
     """A QEMU that is connected, in the event loop. `on_end` is called when it is gone.
 
-    What it says is of no interest: the protocol has nothing for it to say.
+    The protocol has nothing for it to say: one that speaks is gone, too.
     """
 
     def __init__(
@@ -117,6 +117,8 @@ class Connection:
         self._words = deque(words)
         self._socket = connected
         self._closed = False
+        self.spoke = False
+        """Whether it said something."""
         connected.setblocking(False)
         asyncio.get_running_loop().add_reader(connected, self._hear)
 
@@ -141,13 +143,17 @@ class Connection:
 
     def close(self) -> None:
         """Disconnect. QEMU goes on with the memory that it has."""
+        self.leave()
+        self._socket.close()
+
+    def leave(self) -> None:
+        """Leave the socket to who made it."""
         if self._closed:
             return
         self._closed = True
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._socket)
         loop.remove_writer(self._socket)
-        self._socket.close()
 
     def gone(self) -> bool:
         """Return whether the other end has hung up."""
@@ -157,10 +163,9 @@ class Connection:
 
     def _hear(self) -> None:
         try:
-            said = self._socket.recv(4096)
+            self.spoke = bool(self._socket.recv(1))
         except BlockingIOError:
             return
-        except OSError:
-            said = b""
-        if not said:
-            self._on_end(self)
+        except OSError as error:
+            log.info("event=ivshmem-failed pid=%d why=%r", self.pid, error.strerror)
+        self._on_end(self)

@@ -212,28 +212,35 @@ class PassthroughPort:
             pairs, number = Pairs.make(self.vectors), self._ids.take()
             memory = self._device.regions.pools(self._region).fd
             words = ivshmem.introduction(number, memory, pairs.doorbells, pairs.vectors)
+            self._epoch += 1
             self.seat = self._sit(connected, number, pairs, words)
         except (OSError, RingpassError) as error:
             self._refuse(connected, pid, str(error))
             return
         self.history.sessions += 1
-        self._epoch += 1
         self._write_record()
         connection = self.seat.connection
         log.info("event=guest-connected port=%s pid=%d", self.name, connection.pid)
-        self._hold(self.seat, connected, pairs)
         connection.send()
 
     def _sit(
-        self, connected: socket.socket, number: int, pairs: Pairs, words: list[ivshmem.Word]
+        self,
+        connected: socket.socket,
+        number: int,
+        pairs: Pairs,
+        words: list[ivshmem.Word],
+        entry: Entry | None = None,
     ) -> Seat:
-        """Return what a QEMU needs, which has the port from now on."""
+        """Return what a QEMU needs, which has the port from now on.
+
+        `entry` is what is held of it already. If this fails, `connected` is the caller's still.
+        """
         plane, region = self._device.plane, self._region
         with ExitStack() as undo:
             undo.callback(self._ids.give, number)
             undo.callback(pairs.close)
             connection = Connection(connected, words, self._ended)
-            undo.callback(connection.close)
+            undo.callback(connection.leave)
             who = peer.Guest(
                 connection.pid, connection.uid, self.name, region.id, self._wanted.extra_buffers
             )
@@ -246,7 +253,11 @@ class PassthroughPort:
             mailbox.open(pairs.doorbells[0], pairs.vectors[0])
             undo.callback(mailbox.close)
             undo.callback(guest.close)
-            return Seat(number, connection, guest, wires, mailbox, undo.pop_all())
+            seat = Seat(number, connection, guest, wires, mailbox, undo, entry)
+            seat.entry = entry or self._hold(seat, connected, pairs)
+            seat.undo = undo.pop_all()
+            seat.undo.callback(connection.close)
+            return seat
 
     def _do(self, request: GuestRequest) -> bytes:
         """Do a request of the guest, and note what is so now before the guest knows."""
@@ -259,13 +270,13 @@ class PassthroughPort:
             seat.entry.write(self._saved(seat, request.sent, answer))
         return answer
 
-    def _hold(self, seat: Seat, connected: socket.socket, pairs: Pairs) -> None:
+    def _hold(self, seat: Seat, connected: socket.socket, pairs: Pairs) -> Entry:
         """Let everything that the guest has be held while the daemon is not there."""
         fds = {_CONNECTION: connected.fileno()}
         fds |= {f"{_DOORBELL}{i}": fd for i, fd in enumerate(pairs.doorbells)}
         fds |= {f"{_VECTOR}{i}": fd for i, fd in enumerate(pairs.vectors)}
         saved = self._saved(seat, self._answered, b"")
-        seat.entry = self._entries.add("guest", fds, saved, {_CONNECTION})
+        return self._entries.add("guest", fds, saved, {_CONNECTION})
 
     def _saved(self, seat: Seat, answered: int, answer: bytes) -> bytes:
         return msgspec.json.encode(
@@ -297,7 +308,7 @@ class PassthroughPort:
                 raise _other_configuration()
             number = self._ids.take_again(saved.peer)
             self._epoch, self._answered = saved.epoch, saved.answered
-            seat = self.seat = self._sit(connected, number, pairs, [])
+            seat = self.seat = self._sit(connected, number, pairs, [], entry)
         except (OSError, RingpassError) as error:
             why = error.why if isinstance(error, RingpassError) else str(error)
             log.error("event=resume-failed port=%s why=%r", self.name, why)
@@ -305,7 +316,6 @@ class PassthroughPort:
             connected.close()
             self._entries.remove(entry)
             return
-        seat.entry = entry
         try:
             seat.guest.resume(saved.guest)
         except RingpassError as error:
@@ -333,10 +343,12 @@ class PassthroughPort:
         ivshmem.refuse(connected)
         self._listener.resume(PAUSE_S)
 
-    def _ended(self, _: Connection) -> None:
+    def _ended(self, connection: Connection) -> None:
         """The QEMU is gone."""
         if self.seat is None:
             return
+        if connection.spoke:
+            self._note_nonsense(_spoke())
         log.info("event=guest-gone port=%s pid=%d", self.name, self.seat.connection.pid)
         self._leave(self.seat)
         self._listener.resume(PAUSE_S)
@@ -389,6 +401,14 @@ def _memory_of(region: Region) -> int:
 
 def _other_configuration() -> RingpassError:
     return RingpassError("a guest cannot go on", "it has another configuration", "start it again")
+
+
+def _spoke() -> RingpassError:
+    return RingpassError(
+        "a QEMU is put out",
+        "it wrote to the socket of its ivshmem device, where clients have nothing to say",
+        "connect nothing but the chardev of an ivshmem-doorbell device",
+    )
 
 
 def _numbered(entry: Entry, part: str) -> list[int]:
