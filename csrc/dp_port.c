@@ -398,6 +398,7 @@ int rp_port_status(rp_dataplane *dp, int port, struct rp_port_status *out, struc
 			.tx_live = live_mask(p->tx, p->ntx),
 			.rx_live = live_mask(p->rx, p->nrx),
 			.net_header = p->net_header,
+			.features = rp_load(&p->features),
 		};
 		if (out->state == RP_PORT_BROKEN)
 			memcpy(out->reason, p->reason, sizeof(out->reason));

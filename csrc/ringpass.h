@@ -119,6 +119,7 @@ struct rp_port_status {
 	uint32_t tx_record[16]; /* index into rp_counters.rings */
 	uint32_t rx_record[16];
 	uint32_t net_header; /* netmap rings: see rp_port_vnet() */
+	uint64_t features;   /* those that were agreed on */
 };
 
 /* 0 in a field: its default. */

@@ -135,6 +135,8 @@ class PortStatus(NamedTuple):
     rx_records: tuple[int, ...]
     net_header: int = 0
     """Bytes of the virtio-net header before each frame in netmap rings."""
+    features: int = 0
+    """Feature bits of VIRTIO that were agreed on."""
 
 
 class RegionInfo(NamedTuple):
@@ -464,6 +466,7 @@ class DataPlane:
             tuple(out.tx_record[0 : out.tx_rings]),
             tuple(out.rx_record[0 : out.rx_rings]),
             out.net_header,
+            out.features,
         )
 
     def repair_port(self, port: PortId) -> None:

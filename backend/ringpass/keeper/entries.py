@@ -30,6 +30,8 @@ class Entry:
     document: Document
     watched: frozenset[str] = field(default_factory=frozenset)
     """Parts that are let go when their other end hangs up."""
+    failed: bool = False
+    """Whether the document could not be written the last time, and says what was before."""
 
     @property
     def data(self) -> bytes:
@@ -40,8 +42,12 @@ class Entry:
         """Replace what the document says."""
         try:
             self.document.write(" ".join(self.fds).encode() + b"\n" + data)
+            self.failed = False
         except OSError as error:
-            log.error("event=keeper-failed entry=%s.%d why=%r", self.kind, self.number, str(error))
+            if not self.failed:
+                why = str(error)
+                log.error("event=keeper-failed entry=%s.%d why=%r", self.kind, self.number, why)
+            self.failed = True
 
     def name(self, part: str) -> str:
         """Return what a part is called where it is held."""

@@ -25,8 +25,8 @@ from ringpass.passthrough.offloads import HEADER_BYTES
 from ringpass.passthrough.wires import OpenWires, Wires
 
 MAX_OPENS = 64
-#: Requests that lead to an open's rings, if a restart is to be survived.
-MAX_REQUESTS = 8
+#: Of the request that registered rings, if a restart is to be survived.
+MAX_SAVED_BYTES = 1024
 MAX_ANSWER_BYTES = 3840
 _OFFLOADS = Layout("<Q")
 
@@ -45,8 +45,10 @@ class SavedOpen(Struct):
     """An open, for the daemon after this one."""
 
     number: int
-    requests: list[tuple[int, bytes]]
-    """What made it what it is: operations and their data."""
+    features: int
+    """Offloads that its driver wants."""
+    registering: bytes
+    """The request that registered its rings; empty: it has none."""
     nifp_offset: int
     """Of its netmap_if; 0: it has no rings."""
     pairs: list[int]
@@ -62,6 +64,10 @@ class SavedGuest(Struct):
 
     generation: int | None = None
     opens: list[SavedOpen] = []
+    header: int = 0
+    """Bytes before each frame of its port,"""
+    features: int = 0
+    """and the offloads that are agreed on."""
 
 
 @dataclass
@@ -70,33 +76,41 @@ class _Open:
     wires: OpenWires
     features: int = 0
     """Offloads that the driver wants; with any, its frames have a header."""
-    requests: list[tuple[int, bytes]] = field(default_factory=list)
+    registering: bytes = b""
+    """The request that registered its rings."""
+    rings: list[int] = field(default_factory=list)
+    """Their numbers in the region."""
 
     @property
     def nifp_offset(self) -> int:
         registration = self.session.registration
         return 0 if registration is None else registration.nifp_offset
 
-    def note(self, request: GuestRequest) -> None:
-        """Remember a request that was done, if the open is another one by it.
+    def note(self, registering: bytes, plane: DataPlane) -> None:
+        """Remember the request that registered its rings just now."""
+        assert self.session.registration is not None
+        found = plane.port_rings(self.session.registration.port.id)
+        self.registering = registering
+        self.rings = [ring.csb for ring in (*found.tx, *found.rx)]
 
-        One that does more than `MAX_REQUESTS` is not taken up after a restart.
+    def save(self, number: int) -> SavedOpen:
+        """Return what the daemon after this one needs of it.
+
+        How much that is must not be the guest's to say: it is written at each request.
         """
-        if len(self.requests) <= MAX_REQUESTS:
-            self.requests.append((request.op, request.data))
-
-    def save(self, number: int, plane: DataPlane) -> SavedOpen:
-        """Return what the daemon after this one needs of it."""
         registration = self.session.registration
-        rings: list[int] = []
-        lost = len(self.requests) > MAX_REQUESTS
+        lost = len(self.registering) > MAX_SAVED_BYTES
         if registration is not None:
-            found = plane.port_rings(registration.port.id)
-            rings = [ring.csb for ring in (*found.tx, *found.rx)]
             # A monitor's words are its givers', and what is in flight stands in its own offsets.
             lost |= registration.port.is_monitor or registration.port.offsets is not None
         return SavedOpen(
-            number, self.requests, self.nifp_offset, self.wires.pairs, rings, lost=lost
+            number,
+            self.features,
+            b"" if lost else self.registering,
+            self.nifp_offset,
+            self.wires.pairs,
+            self.rings,
+            lost=lost,
         )
 
     def close(self) -> None:
@@ -122,18 +136,20 @@ class Guest:
 
     def save(self) -> SavedGuest:
         """Return what `resume` needs."""
-        plane = self._device.plane
-        opens = [each.save(number, plane) for number, each in self._opens.items()]
-        return SavedGuest(self.generation, opens)
+        opens = [each.save(number) for number, each in self._opens.items()]
+        status = self._device.plane.port_status(self._own.id)
+        return SavedGuest(self.generation, opens, status.net_header, status.features)
 
     def resume(self, saved: SavedGuest) -> None:
         """Open again what a guest had open. Raises RingpassError: nothing is open then."""
         if any(each.lost for each in saved.opens):
-            raise _lost("it has a monitor, offsets, or an open that took many requests")
+            raise _lost("it has a monitor, offsets, or an open by a long request")
         self.generation = saved.generation
         try:
             for each in saved.opens:
                 self._reopen(each)
+            if saved.header:
+                self._device.plane.vnet(self._own.id, saved.header, saved.features)
         except RingpassError:
             self.close()
             raise
@@ -203,8 +219,8 @@ class Guest:
         opened = self._open(request.open)
         had_rings = opened.session.registration is not None
         answer = self._ask(opened, request.data)
-        if not had_rings and answer.error == 0:
-            opened.note(request)
+        if not had_rings and opened.session.registration is not None:
+            opened.note(request.data, self._device.plane)
         if len(answer.data) > MAX_ANSWER_BYTES:
             self._end(self._opens.pop(request.open))
             raise _bad(errno.EMSGSIZE, f"its answer has {len(answer.data)} bytes; the open ends")
@@ -240,9 +256,12 @@ class Guest:
 
     def _reopen(self, saved: SavedOpen) -> None:
         opened = self._opens[saved.number] = self._new_open(saved.nifp_offset, saved.pairs)
-        for op, data in saved.requests:
-            self._answer(GuestRequest(0, op, saved.number, self.generation or 0, data))
-        if opened.save(saved.number, self._device.plane) != saved:
+        opened.features = saved.features
+        if saved.registering:
+            self._call(
+                GuestRequest(0, Op.CALL, saved.number, self.generation or 0, saved.registering)
+            )
+        if opened.save(saved.number) != saved:
             raise _lost(f"open {saved.number} is not what it was")
 
     def _new_open(self, nifp_offset: int = 0, pairs: Iterable[int] = ()) -> _Open:
@@ -269,7 +288,6 @@ class Guest:
             raise _bad(errno.EBUSY, "the port is open, and its frames are as they are")
         opened = self._open(request.open)
         opened.features = features
-        opened.note(request)
 
 
 def _lost(why: str) -> RingpassError:

@@ -38,8 +38,8 @@ _MAILBOX = 1
 
 _CONNECTION, _DOORBELL, _VECTOR = "connection", "doorbell", "vector"
 
-#: Of `SavedSeat` and all that is in it: it goes up whenever one of their fields changes its meaning.
-_SAVED_VERSION = 2
+#: Of `SavedSeat` and all that is in it: it goes up with each change of a field.
+_SAVED_VERSION = 3
 
 
 class SavedSeat(Struct):
