@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -364,8 +365,12 @@ def abi_dir(images: Path) -> Path:
 
 
 def netmap_dir(images: Path) -> Path:
-    """Return where netmap's headers for programs are."""
-    return images.parent / "csrc/netmap_shim/include"
+    """Return where netmap's headers for programs are: in the source tree, or in the package.
+
+    They are installed once: an editable install knows a directory by one place.
+    """
+    beside = images.parent / "csrc/netmap_shim/include"
+    return beside if beside.is_dir() else Path(str(resources.files("ringpass"))) / "include"
 
 
 def link_busybox(root: Path, tree: Tree) -> None:
