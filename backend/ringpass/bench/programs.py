@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Self
 
 import msgspec
 
+from ringpass.bench.testbed import Testbed
 from ringpass.bench.tools import IDLE_S
 from ringpass.bench.traffic import SLACK_S, Flooded, Sunk
 from ringpass.errors import RingpassError
@@ -35,6 +37,15 @@ def python(arguments: Sequence[str], runtime: Path) -> Iterator[subprocess.Popen
             yield process
         finally:
             process.kill()
+
+
+def wait_open(port: str, process: subprocess.Popen[str], bed: Testbed) -> None:
+    """Wait until somebody has opened `port`; raise RingpassError if `process` ends before."""
+    while not any(found.name == port and found.users for found in bed.status().ports):
+        if process.poll() is not None:
+            said(process, SLACK_S)
+            raise RingpassError(f"a program of this bench left port {port}", "it ended by itself")
+        time.sleep(0.05)
 
 
 def flood(port: str, runtime: Path, *, size: int, seconds: float) -> Flooded:

@@ -28,7 +28,8 @@ class ToProcess(Link):
     def answering(self, pair: "Pair") -> Iterator[None]:
         """Run a program that answers ARP and pings."""
         arguments = ["-m", "ringport.examples.responder", HOST, self.address(pair)]
-        with programs.python(arguments, pair.bed.directory):
+        with programs.python(arguments, pair.bed.directory) as answerer:
+            programs.wait_open(HOST, answerer, pair.bed)
             yield
 
     def flood(self, pair: "Pair", tool: Tool, size: int, seconds: float) -> traffic.Flood:
