@@ -16,7 +16,7 @@ from ringpass.ports import opened
 from ringport import Port
 
 SIZE = 98
-TRIES = 20
+TRIES = 40
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
         return pinger.rtt_ns
 
     with Interrupt() as interrupt, opened(name) as port:
-        for _ in range(TRIES):  # the answerer may still be starting
+        for _ in range(TRIES):  # what answers may still be starting
             if ask(port, 1):
                 break
         times = ask(port, count)

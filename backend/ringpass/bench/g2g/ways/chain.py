@@ -15,20 +15,11 @@ from ringpass.bench import programs, traffic
 from ringpass.bench.g2g.link import Card, Link
 from ringpass.bench.g2g.ways.passthrough import port
 from ringpass.bench.tools import Tool
-from ringpass.errors import RingpassError
 
 if TYPE_CHECKING:
     from ringpass.bench.g2g.pair import Pair
 
-#: Seconds until the bridges have their ports: guests take a while to start Python.
-PATIENCE_S = 60.0
-#: Runs a bridge; returns when it has mapped both ports, before which the guest's stack has them.
-BRIDGE = """\
-python3 -m ringport.examples.bridge {} {} >/tmp/bridge.log 2>&1 &
-while kill -0 $! && [ "$(grep -c /dev/netmap /proc/$!/maps)" -lt 2 ]; do
-	sleep 0.1
-done
-kill -0 $!"""
+BRIDGE = "python3 -m ringport.examples.bridge {} {} >/tmp/bridge.log 2>&1 &"
 
 
 @dataclass(frozen=True)
@@ -70,19 +61,13 @@ class Chain(Link):
 
     @contextmanager
     def bridged(self, pair: "Pair") -> Iterator[None]:
-        """Run a bridge in each guest."""
+        """Run a bridge in each guest, and wait until a frame comes back through all of them."""
         guests = pair.guests[: len(self.cards)]
-        starting = []
         for number, guest in enumerate(guests, 1):
             ends = (f"netmap:{pair.nic(self, number, end)}" for end in (0, 1))
-            starting.append(guest.begin(BRIDGE.format(*ends)))
+            guest.check(BRIDGE.format(*ends))
         try:
-            for start in starting:
-                if start.wait(PATIENCE_S).status != 0:
-                    raise RingpassError(
-                        f"the bridge in guest {start.guest.name} does not start",
-                        start.guest.run("cat /tmp/bridge.log").output.strip(),
-                    )
+            programs.round_trips(self.source, self.sink, pair.bed.directory, 1)
             yield
         finally:
             for guest in guests:
