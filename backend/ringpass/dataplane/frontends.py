@@ -4,11 +4,11 @@
 from collections.abc import Callable
 from enum import IntEnum
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from ringpass._dp import ffi, lib
-from ringpass.dataplane import DataPlane, PortId, _failure
-from ringpass.dataplane.loops import run_loop
+from ringpass._dp import lib
+from ringpass.dataplane import DataPlane, PortId
+from ringpass.dataplane.loops import LoopPath, run_loop
 
 
 class Between(IntEnum):
@@ -36,34 +36,19 @@ class Flood(NamedTuple):
     """Notifications of the front ends."""
 
 
-class FrontEnds:
-    """Two front ends and what is between them. Use it as a context manager.
+class FrontEnds(LoopPath):
+    """Two front ends and what is between them.
 
-    The data plane must outlive it. Of `cpus` the first is the near end's; the far end, where it has
-    a thread of its own, uses the second. All methods raise RingpassError if they cannot run, if a
-    frame arrived damaged, or if somebody slept and was not called.
+    Of `cpus` the first is the near end's; the far end, where it has a thread of its own, uses the
+    second. All methods raise RingpassError if they cannot run, if a frame arrived damaged, or if
+    somebody slept and was not called.
     """
 
     def __init__(
         self, dataplane: DataPlane, near: PortId, far: PortId, *, between: Between
     ) -> None:
-        error = ffi.new("struct rp_err *")
-        handle = lib.rp_bench_passthrough_new(dataplane._dp, near, far, between, error)  # noqa: SLF001  one part
-        if handle == ffi.NULL:
-            raise _failure("cannot open the ports", error)
-        self._handle: Any = handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close both ports. A second close does nothing."""
-        if self._handle is not None:
-            lib.rp_bench_passthrough_free(self._handle)
-            self._handle = None
+        make, free = lib.rp_bench_passthrough_new, lib.rp_bench_passthrough_free
+        super().__init__(make, free, "cannot open the ports", dataplane, near, far, between)
 
     def flood_one(self, *, size: int, batch: int, seconds: float, cpu: int) -> Flood:
         """Send frames of `size` bytes to the far end, `batch` at a time, all in one thread."""

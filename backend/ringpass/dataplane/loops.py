@@ -33,18 +33,26 @@ class LoopResult(NamedTuple):
     """Frames that were sent and never received."""
 
 
-class Loops:
-    """A path between two ports with netmap rings that have no worker. Use it as a context manager.
+class LoopPath:
+    """What a loop of csrc/bench runs on, made of two ports. Use it as a context manager.
 
     The data plane must outlive it.
     """
 
-    def __init__(self, dataplane: DataPlane, sender: PortId, receiver: PortId) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        free: Callable[[Any], None],
+        failed: str,
+        dataplane: DataPlane,
+        *arguments: int,
+    ) -> None:
         error = ffi.new("struct rp_err *")
-        handle = lib.rp_bench_new(dataplane._dp, sender, receiver, error)  # noqa: SLF001  one part
+        handle = make(dataplane._dp, *arguments, error)  # noqa: SLF001  one part
         if handle == ffi.NULL:
-            raise _failure("cannot prepare the loops", error)
+            raise _failure(failed, error)
         self._handle: Any = handle
+        self._free = free
 
     def __enter__(self) -> Self:
         return self
@@ -52,17 +60,30 @@ class Loops:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def close(self) -> None:
+        """Let go of the ports and what was made for them. A second close does nothing."""
+        if self._handle is not None:
+            self._free(self._handle)
+            self._handle = None
+
+    @property
+    def handle(self) -> Any:
+        """What the data plane calls it."""
+        return self._handle
+
+
+class Loops(LoopPath):
+    """A path between two ports with netmap rings that have no worker."""
+
+    def __init__(self, dataplane: DataPlane, sender: PortId, receiver: PortId) -> None:
+        make, free = lib.rp_bench_new, lib.rp_bench_free
+        super().__init__(make, free, "cannot prepare the loops", dataplane, sender, receiver)
+
     def watch(self, monitor: PortId) -> None:
         """Let the loop of one thread empty the ring of a monitor, too."""
         error = ffi.new("struct rp_err *")
         if lib.rp_bench_watch(self._handle, monitor, error) < 0:
             raise _failure("cannot watch a monitor", error)
-
-    def close(self) -> None:
-        """Unmap the rings. A second close does nothing."""
-        if self._handle is not None:
-            lib.rp_bench_free(self._handle)
-            self._handle = None
 
     def run(
         self,
@@ -81,11 +102,6 @@ class Loops:
         """
         return _run_path(loop.value, self._handle, size, batch, seconds, cpus, frames)
 
-    @property
-    def handle(self) -> Any:
-        """What the data plane calls it."""
-        return self._handle
-
 
 def run_senders(
     paths: Sequence[Loops], *, size: int, batch: int, seconds: float, cpus: tuple[int, int]
@@ -103,40 +119,19 @@ def run_senders(
     return _run("rp_bench_senders", loop, size, batch, seconds, cpus, 0)
 
 
-class VhostLoops:
-    """A path between two ports with virtqueues that have no worker. Use it as a context manager.
+class VhostLoops(LoopPath):
+    """A path between two ports with virtqueues that have no worker.
 
     Both drivers agree to the mask `features` of virtio, beside what every driver needs, and have
-    virtqueues of `slots` entries, a power of two. The data plane must outlive it.
+    virtqueues of `slots` entries, a power of two.
     """
 
     def __init__(
         self, dataplane: DataPlane, sender: PortId, receiver: PortId, *, features: int, slots: int
     ) -> None:
-        error = ffi.new("struct rp_err *")
-        handle = lib.rp_bench_vhost_new(
-            dataplane._dp,  # noqa: SLF001  one part
-            sender,
-            receiver,
-            features,
-            slots,
-            error,
-        )
-        if handle == ffi.NULL:
-            raise _failure("cannot prepare the drivers", error)
-        self._handle: Any = handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the virtqueues and free their memory. A second close does nothing."""
-        if self._handle is not None:
-            lib.rp_bench_vhost_free(self._handle)
-            self._handle = None
+        make, free = lib.rp_bench_vhost_new, lib.rp_bench_vhost_free
+        failed = "cannot prepare the drivers"
+        super().__init__(make, free, failed, dataplane, sender, receiver, features, slots)
 
     def run(
         self, *, size: int, batch: int, seconds: float, cpu: int, frames: int = 0
@@ -159,30 +154,12 @@ def _run_path(
     return _run(name, partial(getattr(lib, name), handle), size, batch, seconds, cpus, frames)
 
 
-class Processes:
-    """Two ports with CSBs that the data plane's workers serve. Use it as a context manager.
-
-    The data plane must outlive it.
-    """
+class Processes(LoopPath):
+    """Two ports with CSBs that the data plane's workers serve."""
 
     def __init__(self, dataplane: DataPlane, sender: PortId, receiver: PortId) -> None:
-        error = ffi.new("struct rp_err *")
-        handle = lib.rp_bench_processes_new(dataplane._dp, sender, receiver, error)  # noqa: SLF001  one part
-        if handle == ffi.NULL:
-            raise _failure("cannot open the ports", error)
-        self._handle: Any = handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close both ports. A second close does nothing."""
-        if self._handle is not None:
-            lib.rp_bench_processes_free(self._handle)
-            self._handle = None
+        make, free = lib.rp_bench_processes_new, lib.rp_bench_processes_free
+        super().__init__(make, free, "cannot open the ports", dataplane, sender, receiver)
 
     def run(
         self, *, size: int, batch: int, seconds: float, cpus: tuple[int, int], frames: int = 0
@@ -205,30 +182,12 @@ class PipeLoop(Enum):
     """Its reference: a bare single-producer ring of slots."""
 
 
-class PipeLoops:
-    """A pipe of two linked ports in one region. Use it as a context manager.
-
-    The data plane must outlive it.
-    """
+class PipeLoops(LoopPath):
+    """A pipe of two linked ports in one region."""
 
     def __init__(self, dataplane: DataPlane, sender: PortId, receiver: PortId) -> None:
-        error = ffi.new("struct rp_err *")
-        handle = lib.rp_bench_pipe_new(dataplane._dp, sender, receiver, error)  # noqa: SLF001  one part
-        if handle == ffi.NULL:
-            raise _failure("cannot open the pipe", error)
-        self._handle: Any = handle
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close both ends. A second close does nothing."""
-        if self._handle is not None:
-            lib.rp_bench_pipe_free(self._handle)
-            self._handle = None
+        make, free = lib.rp_bench_pipe_new, lib.rp_bench_pipe_free
+        super().__init__(make, free, "cannot open the pipe", dataplane, sender, receiver)
 
     def run(
         self, loop: PipeLoop, *, size: int, batch: int, seconds: float, cpus: tuple[int, int]

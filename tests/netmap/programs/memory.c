@@ -4,75 +4,89 @@
  */
 #include "ports.h"
 
+/* A port that is registered in memory of the program's own: the request, with all that hangs on it. */
+struct own {
+	uint64_t bytes;
+	char *memory;
+	struct nmreq_register body;
+	struct nmreq_opt_extmem option;
+	struct nmreq_header header;
+	int fd;
+};
+
+/* own_open() - prepare to register the port @name in @bytes of memory */
+static void own_open(struct own *o, uint64_t bytes, const char *name)
+{
+	*o = (struct own){
+		.bytes = bytes,
+		.memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_SHARED, -1,
+			       0),
+		.body = { .nr_mode = NR_REG_ALL_NIC },
+		.option = { .nro_opt = { .nro_reqtype = NETMAP_REQ_OPT_EXTMEM },
+			    .nro_info = { .nr_memsize = bytes } },
+		.header = { .nr_version = NETMAP_API,
+			    .nr_reqtype = NETMAP_REQ_REGISTER,
+			    .nr_options = (uintptr_t)&o->option,
+			    .nr_body = (uintptr_t)&o->body },
+		.fd = open("/dev/netmap", O_RDWR),
+	};
+	EXPECT(o->memory != MAP_FAILED);
+	o->option.nro_usrptr = (uintptr_t)o->memory;
+	snprintf(o->header.nr_name, sizeof(o->header.nr_name), "%s", name);
+}
+
+static void own_close(struct own *o)
+{
+	close(o->fd);
+	munmap(o->memory, o->bytes);
+}
+
 TEST(the_region_lies_where_the_program_wants_it)
 {
-	const uint64_t bytes = 32 << 20;
-	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_SHARED, -1, 0);
-	struct nmreq_register body = { .nr_mode = NR_REG_ALL_NIC };
-	struct nmreq_opt_extmem option = { .nro_opt = { .nro_reqtype = NETMAP_REQ_OPT_EXTMEM },
-					   .nro_usrptr = (uintptr_t)memory,
-					   .nro_info = { .nr_memsize = bytes } };
-	struct nmreq_header header = { .nr_version = NETMAP_API,
-				       .nr_reqtype = NETMAP_REQ_REGISTER,
-				       .nr_options = (uintptr_t)&option,
-				       .nr_body = (uintptr_t)&body };
 	struct nm_desc *peer = open_port(name_of("vale0:m%d", 0));
-	int fd = open("/dev/netmap", O_RDWR);
-	struct pollfd one = { .fd = fd, .events = POLLIN };
+	struct pollfd one = { .events = POLLIN };
 	struct netmap_ring *ring;
 	const char *frame;
+	struct own own;
 
-	EXPECT(memory != MAP_FAILED);
-	snprintf(header.nr_name, sizeof(header.nr_name), "%s", name_of("vale0:e%d", 0));
-	option.nro_usrptr += 8;
-	EXPECT_ERRNO(ioctl(fd, NIOCCTRL, &header), EINVAL);
-	option.nro_usrptr -= 8;
-	EXPECT_EQ(ioctl(fd, NIOCCTRL, &header), 0);
-	EXPECT_EQ(option.nro_opt.nro_status, 0);
-	EXPECT_EQ(body.nr_memsize, bytes);
-	EXPECT_EQ(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0), MAP_FAILED);
-	ring = NETMAP_RXRING(NETMAP_IF(memory, body.nr_offset), 0);
+	own_open(&own, 32 << 20, name_of("vale0:e%d", 0));
+	own.option.nro_usrptr += 8;
+	EXPECT_ERRNO(ioctl(own.fd, NIOCCTRL, &own.header), EINVAL);
+	own.option.nro_usrptr -= 8;
+	EXPECT_EQ(ioctl(own.fd, NIOCCTRL, &own.header), 0);
+	EXPECT_EQ(own.option.nro_opt.nro_status, 0);
+	EXPECT_EQ(own.body.nr_memsize, own.bytes);
+	EXPECT_EQ(mmap(NULL, 4096, PROT_READ, MAP_SHARED, own.fd, 0), MAP_FAILED);
+	ring = NETMAP_RXRING(NETMAP_IF(own.memory, own.body.nr_offset), 0);
 	put(peer, 3);
 	txsync(peer);
+	one.fd = own.fd;
 	EXPECT_EQ(poll(&one, 1, 5000), 1);
 	EXPECT_EQ(one.revents, POLLIN);
 	frame = NETMAP_BUF(ring, ring->slot[ring->cur].buf_idx);
-	EXPECT(frame > memory && frame < memory + bytes);
+	EXPECT(frame > own.memory && frame < own.memory + own.bytes);
 	EXPECT_EQ(frame[20], 3);
-	close(fd);
 	nm_close(peer);
-	munmap(memory, bytes);
+	own_close(&own);
 }
 
 TEST(a_port_that_is_open_does_not_move_to_the_programs_memory)
 {
-	const uint64_t bytes = 1 << 20;
-	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_SHARED, -1, 0);
-	struct nmreq_register body = { .nr_mode = NR_REG_ALL_NIC };
-	struct nmreq_opt_extmem option = { .nro_opt = { .nro_reqtype = NETMAP_REQ_OPT_EXTMEM },
-					   .nro_usrptr = (uintptr_t)memory,
-					   .nro_info = { .nr_memsize = bytes } };
-	struct nmreq_header header = { .nr_version = NETMAP_API,
-				       .nr_reqtype = NETMAP_REQ_REGISTER,
-				       .nr_options = (uintptr_t)&option,
-				       .nr_body = (uintptr_t)&body };
 	struct nm_desc *first = open_port(name_of("vale0:h%d", 0));
-	int fd = open("/dev/netmap", O_RDWR);
+	struct own own;
 
-	EXPECT(memory != MAP_FAILED);
-	memset(memory, 0x5a, bytes);
+	own_open(&own, 1 << 20, name_of("vale0:h%d", 0));
+	memset(own.memory, 0x5a, own.bytes);
 	/* Small pools, so that a region of this size can be made. */
-	option.nro_info.nr_buf_pool_objtotal = 64;
-	option.nro_info.nr_ring_pool_objtotal = 4;
-	option.nro_info.nr_ring_pool_objsize = 256 + 16 * 16;
-	snprintf(header.nr_name, sizeof(header.nr_name), "%s", name_of("vale0:h%d", 0));
-	EXPECT_ERRNO(ioctl(fd, NIOCCTRL, &header), EBUSY);
-	EXPECT_EQ(option.nro_opt.nro_status, EBUSY);
-	for (uint64_t i = 0; i < bytes; i++)
-		EXPECT_EQ(memory[i], 0x5a);
-	close(fd);
+	own.option.nro_info.nr_buf_pool_objtotal = 64;
+	own.option.nro_info.nr_ring_pool_objtotal = 4;
+	own.option.nro_info.nr_ring_pool_objsize = 256 + 16 * 16;
+	EXPECT_ERRNO(ioctl(own.fd, NIOCCTRL, &own.header), EBUSY);
+	EXPECT_EQ(own.option.nro_opt.nro_status, EBUSY);
+	for (uint64_t i = 0; i < own.bytes; i++)
+		EXPECT_EQ(own.memory[i], 0x5a);
 	nm_close(first);
-	munmap(memory, bytes);
+	own_close(&own);
 }
 
 TEST(an_indirect_slot_is_sent_from_the_programs_memory)
