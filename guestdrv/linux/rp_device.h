@@ -11,7 +11,9 @@
  *                         |
  *                     rp_mailbox              one request at a time, to the backend
  *                         |
- *                      rp_pci                 the device: memory, vectors, doorbells
+ *                     rp_device               memory, vectors, doorbells
+ *                         |
+ *                 rp_ivshmem, rp_ptnet        what of it differs between devices of QEMU
  *
  * The memory is the host's and everybody's who may map it here: each word that
  * matters is read once, checked, and kept.
@@ -35,6 +37,7 @@
 #include "abi/rp_attach.h"
 #include "abi/rp_guest.h"
 #include "csb.h"
+#include "rp_transport.h"
 
 #define RP_DRIVER_NAME "ringpass"
 #define RP_MAX_VECTORS 1024
@@ -127,8 +130,11 @@ struct rp_device {
 	struct kref refs;
 	struct list_head all; /* of the devices of this driver */
 	struct pci_dev *pdev;
+	struct pci_dev *memory; /* the function that has the region; may be pdev */
+	const struct rp_transport *transport;
 	void __iomem *regs;
-	u8 *base; /* the region, write-back; valid until the last reference goes */
+	u16 pairs; /* that the device has */
+	u8 *base;  /* the region, write-back; valid until the last reference goes */
 	u64 bytes;
 	phys_addr_t phys; /* of the region, for mappings of programs */
 	struct rp_view view;
@@ -153,9 +159,18 @@ struct rp_device {
 	struct net_device *netdev;
 };
 
-/* --- the device: rp_pci.c ------------------------------------------------ */
+/* --- binding: rp_pci.c --------------------------------------------------- */
 
 extern struct pci_driver rp_pci_driver;
+
+/* --- the device: rp_device.c --------------------------------------------- */
+
+/* rp_device_new() - a device with one reference, and nothing mapped; or NULL */
+struct rp_device *rp_device_new(struct pci_dev *pdev, const struct rp_transport *transport,
+				struct pci_dev *memory);
+/* rp_device_publish() - let rp_device_get() find it, until rp_device_withdraw() */
+void rp_device_publish(struct rp_device *d);
+void rp_device_withdraw(struct rp_device *d);
 
 /**
  * rp_device_get() - find the device of a name
@@ -174,11 +189,14 @@ static inline bool rp_device_gone(const struct rp_device *d)
 	return READ_ONCE(d->gone);
 }
 
+/* rp_device_begin() - say hello; what was open is not any more. rtnl is held. May sleep */
+int rp_device_begin(struct rp_device *d);
+
 /* rp_device_look() - look at the record in @delay jiffies, if not sooner. Any context */
 void rp_device_look(struct rp_device *d, unsigned long delay);
 
-/* rp_doorbell() - ring doorbell @vector of the backend; -1: there is none */
-void rp_doorbell(struct rp_device *d, int vector);
+/* rp_doorbell() - ring the backend's doorbell of @pair; -1: there is none */
+void rp_doorbell(struct rp_device *d, int pair);
 
 /* --- what the backend says about the port: rp_record.c ------------------- */
 
@@ -199,6 +217,9 @@ int rp_device_read_info(struct rp_device *d, struct rp_port_info *info);
 
 int rp_vectors_init(struct rp_device *d);
 void rp_vectors_exit(struct rp_device *d);
+
+/* rp_vector_irq() - the interrupt of a pair's vector; they were allocated */
+int rp_vector_irq(const struct rp_device *d, u16 pair);
 
 /* rp_vector_add() - have @r called on its vector, if it has one. May sleep */
 int rp_vector_add(struct rp_device *d, struct rp_ring *r);

@@ -11,9 +11,17 @@ static int __init rp_init(void)
 
 	if (ret)
 		return ret;
+	ret = pci_register_driver(&rp_memdev_driver);
+	if (ret)
+		goto netmap;
 	ret = pci_register_driver(&rp_pci_driver);
 	if (ret)
-		rp_netmap_exit();
+		goto memdev;
+	return 0;
+memdev:
+	pci_unregister_driver(&rp_memdev_driver);
+netmap:
+	rp_netmap_exit();
 	return ret;
 }
 module_init(rp_init);
@@ -21,6 +29,7 @@ module_init(rp_init);
 static void __exit rp_exit(void)
 {
 	pci_unregister_driver(&rp_pci_driver);
+	pci_unregister_driver(&rp_memdev_driver);
 	rp_netmap_exit();
 }
 module_exit(rp_exit);

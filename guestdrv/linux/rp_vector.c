@@ -30,6 +30,11 @@ void rp_vectors_exit(struct rp_device *d)
 	d->vector = NULL;
 }
 
+int rp_vector_irq(const struct rp_device *d, u16 pair)
+{
+	return pci_irq_vector(d->pdev, d->transport->entry(d, pair));
+}
+
 static void call(struct rp_ring *r)
 {
 	/* Sees what was set before it: the owner. */
@@ -107,8 +112,7 @@ int rp_vector_add(struct rp_device *d, struct rp_ring *r)
 	v = &d->vector[r->call];
 	mutex_lock(&d->vectors_lock);
 	if (list_empty(&v->rings))
-		ret = request_irq(pci_irq_vector(d->pdev, r->call), vector_interrupt, 0, v->name,
-				  v);
+		ret = request_irq(rp_vector_irq(d, r->call), vector_interrupt, 0, v->name, v);
 	if (!ret) {
 		spin_lock_irq(&v->lock);
 		spin_lock(&v->arm_lock);
@@ -135,7 +139,7 @@ void rp_vector_remove(struct rp_device *d, struct rp_ring *r)
 	spin_unlock(&v->arm_lock);
 	spin_unlock_irq(&v->lock);
 	if (list_empty(&v->rings))
-		free_irq(pci_irq_vector(d->pdev, r->call), v);
+		free_irq(rp_vector_irq(d, r->call), v);
 	mutex_unlock(&d->vectors_lock);
 }
 

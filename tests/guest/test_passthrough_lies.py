@@ -81,7 +81,7 @@ class TooManyRings(Host):
 
 
 class TooManyVectors(Host):
-    says = "start QEMU with vectors=500"
+    says = "its port needs 500: start QEMU with vectors="
 
     def describe(self) -> None:
         super().describe()
