@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 volatile sig_atomic_t tool_stopped;
 
@@ -66,6 +68,21 @@ void tool_catch_signals(void)
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+}
+
+void tool_background(void)
+{
+	pid_t child = fork();
+	int nothing;
+
+	if (child < 0)
+		tool_fail("fork");
+	if (child > 0)
+		_exit(0);
+	setsid();
+	nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd <= 2; fd++)
+		dup2(nothing, fd);
 }
 
 int tool_interface(const char *name)

@@ -37,6 +37,11 @@ double tool_now(void);
 void tool_catch_signals(void);
 
 /**
+ * tool_background() - go on in a child; the parent ends, which tells the caller to go on as well
+ */
+void tool_background(void);
+
+/**
  * tool_interface() - the index of a network interface; does not return if there is none
  * @name: the interface
  */

@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <ctype.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
@@ -130,22 +129,6 @@ static struct options parse(int argc, char **argv, struct traffic *t)
 	return o;
 }
 
-/* Go on in a child; the parent ends, which tells the caller that the port is open. */
-static void go_to_background(void)
-{
-	pid_t child = fork();
-	int nothing;
-
-	if (child < 0)
-		tool_fail("fork");
-	if (child > 0)
-		_exit(0);
-	setsid();
-	nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int fd = 0; fd <= 2; fd++)
-		dup2(nothing, fd);
-}
-
 /* Return: seconds that it took */
 static double send_all(struct port *port, struct traffic *t, const struct options *o)
 {
@@ -226,7 +209,7 @@ int main(int argc, char **argv)
 	tool_catch_signals();
 	if (o.background != NULL) {
 		unlink(o.background);
-		go_to_background();
+		tool_background();
 	}
 	seconds = o.receives ? receive_all(port, &t, &o) : send_all(port, &t, &o);
 	port_close(port);

@@ -6,7 +6,6 @@
  * the frame; with --check each byte is verified in user space.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
@@ -103,22 +102,6 @@ static struct options parse(int argc, char **argv)
 		usage(2);
 	options.interface = argv[optind];
 	return options;
-}
-
-/* Go on in a child; the parent ends, which tells the caller that counting has begun. */
-static void go_to_background(void)
-{
-	pid_t child = fork();
-	int nothing;
-
-	if (child < 0)
-		tool_fail("fork");
-	if (child > 0)
-		_exit(0);
-	setsid();
-	nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int fd = 0; fd <= 2; fd++)
-		dup2(nothing, fd);
 }
 
 static uint64_t frames_of(const struct sink *sink)
@@ -229,7 +212,7 @@ int main(int argc, char **argv)
 	}
 	if (options.background != NULL) {
 		unlink(options.background);
-		go_to_background();
+		tool_background();
 	}
 	watch(&sink, &options);
 	if (!options.check)
