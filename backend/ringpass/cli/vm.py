@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 
 from ringpass import image as images
@@ -164,6 +165,28 @@ def list_(json: output.Json = False) -> None:
 def console(name: Name) -> None:
     """Join the console of a guest that was started with --detach. Leave it with Ctrl-]."""
     run.attach(registry.find(name))
+
+
+@app.command("qmp")
+def qmp_(
+    qemu: Annotated[
+        str, typer.Argument(metavar="NAME|SOCKET", help="A guest, or the QMP socket of a QEMU.")
+    ],
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="Such as query-netdev.")],
+    arguments: Annotated[
+        str, typer.Argument(metavar="JSON", help="What the command is to be told: an object.")
+    ] = "{}",
+) -> None:
+    """Have a QEMU run a command of its machine protocol, and print what it returns, in JSON."""
+    try:
+        parsed = msgspec.json.decode(arguments, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"cannot tell QEMU {arguments}", str(error), """write it as '{"id": "net0"}'"""
+        ) from None
+    path = Path(qemu) if Path(qemu).is_socket() else registry.find(qemu).directory / registry.QMP
+    with Qmp(path) as connection:
+        output.print_json(connection.execute(command, **parsed))
 
 
 @app.command("qemu-args")
