@@ -21,7 +21,14 @@ OnConnection = Callable[[socket.socket], None]
 class Listener:
     """Lets front ends come until it is closed."""
 
-    def __init__(self, path: Path, access: Access, on_connection: OnConnection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        access: Access,
+        on_connection: OnConnection,
+        kind: int = socket.SOCK_STREAM,
+    ) -> None:
+        self._kind = kind
         self._path = path
         self._access = access
         self._on_connection = on_connection
@@ -30,7 +37,7 @@ class Listener:
 
     def open(self) -> None:
         """Create the socket file and listen. Raises RingpassError if the path cannot be had."""
-        self._socket = bind(self._path, self._access)
+        self._socket = bind(self._path, self._access, self._kind)
         self._socket.setblocking(False)
         self._socket.listen(8)
         self._listen()

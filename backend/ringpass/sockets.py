@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Unix sockets that the backend listens on: who may connect, and who did."""
 
+import array
 import contextlib
 import grp
 import os
 import socket
 import stat
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ringpass.errors import ConfigError, Denied, RingpassError
 from ringpass.paths import MAX_SOCKET_PATH
+
+#: Descriptors of one packet that the kernel lets through: it would close those beyond on our time.
+MAX_FDS = 253
 
 
 class Access(NamedTuple):
@@ -95,6 +100,33 @@ def credentials(connected: socket.socket) -> Credentials:
 def peer_pid(connected: socket.socket) -> int:
     """Return the process at the other end of a connected unix socket."""
     return credentials(connected).pid
+
+
+class Packet(NamedTuple):
+    """A packet with the descriptors that came along, which are the receiver's."""
+
+    data: bytes
+    fds: list[int]
+    whole: bool
+    """Whether nothing of it was cut off."""
+
+
+def receive_packet(connected: socket.socket, max_bytes: int) -> Packet | None:
+    """Return the next packet of a SOCK_SEQPACKET socket, None at the end. Raises OSError."""
+    room = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+    data, controls, flags, _ = connected.recvmsg(max_bytes, room, socket.MSG_CMSG_CLOEXEC)
+    fds = list(_descriptors(controls))
+    if not data and not fds:
+        return None
+    return Packet(data, fds, whole=not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC))
+
+
+def _descriptors(controls: Iterable[tuple[int, int, bytes]]) -> Iterator[int]:
+    for level, kind, data in controls:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array.array("i")
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+            yield from numbers
 
 
 def _remove_stale(path: Path, kind: int) -> None:

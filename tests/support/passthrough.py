@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from ringpass._dp import ffi
 from ringpass.netmap.abi import Body, LegacyRequest, Register, Request, chars
@@ -44,7 +44,7 @@ class FakeQemu:
             self.version = self._word()[0]
             if self.version:
                 raise Refused(os.strerror(-self.version))
-            self.id = self._word()[0]
+            self.id: int = self._word()[0]
             number, memory = self._word()
             assert number == -1
             for _ in range(2 * vectors):
@@ -91,10 +91,28 @@ class FakeQemu:
         return _WORD.unpack(data)[0], fds[0] if fds else -1
 
 
+class Machine(Protocol):
+    """What a guest runs in: the memory and the eventfds that its QEMU has."""
+
+    memory: mmap.mmap
+
+    @property
+    def id(self) -> int:
+        """Its peer id."""
+
+    @property
+    def doorbells(self) -> list[int]:
+        """What wakes the backend."""
+
+    @property
+    def vectors(self) -> list[int]:
+        """What wakes the guest."""
+
+
 class FakeDriver:
     """The driver of a guest in `qemu`. It says hello with `generation`."""
 
-    def __init__(self, qemu: FakeQemu, generation: int = 1) -> None:
+    def __init__(self, qemu: Machine, generation: int = 1) -> None:
         self.qemu = qemu
         self.generation = generation
         self.base = ffi.cast("uint8_t *", ffi.from_buffer(qemu.memory))

@@ -94,7 +94,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "vhostuser": "descriptors errors sockets listener history names config dataplane",
         "netmap": "descriptors errors sockets keeper names config dataplane",
         "nic": "errors netlink dataplane netmap",
-        "passthrough": "errors sockets listener history keeper config dataplane netmap",
+        "passthrough": "descriptors errors sockets listener history keeper config dataplane netmap",
         "daemon": (
             "errors paths names sockets history keeper logic config apply dataplane netlink "
             "vhostuser netmap nic passthrough observe rpc"

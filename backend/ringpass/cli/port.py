@@ -213,6 +213,7 @@ def _print(port: PortStatus) -> None:
 def _guest(port: PortStatus) -> list[tuple[str, object]]:
     """Return what there is to say of the guest that maps a port."""
     guest, fields = port.guest, [*_history(port)]
+    fields += [("netdev socket", port.netdev_path)]
     fields += [("region", f"@{port.region}"), ("vectors", port.vectors)]
     if guest is None:
         return [*fields, ("guest", "none")]
@@ -220,6 +221,7 @@ def _guest(port: PortStatus) -> list[tuple[str, object]]:
     return [
         *fields,
         ("guest", f"process {guest.pid} of user {guest.uid}, peer {guest.peer}"),
+        ("device", guest.way),
         ("connected", moment(guest.since)),
         ("driver", driver),
         *(("open", _user(user)) for user in port.users),

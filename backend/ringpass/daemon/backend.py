@@ -50,8 +50,8 @@ from ringpass.observe.status import (
     WorkerStatus,
     traffic,
 )
-from ringpass.passthrough.ivshmem import PeerIds
-from ringpass.passthrough.port import saved_records, warn_of_unreadable
+from ringpass.passthrough.peers import PeerIds
+from ringpass.passthrough.seat import saved_records, warn_of_unreadable
 from ringpass.sockets import Access
 from ringpass.vhostuser.device import Device, offered
 from ringpass.vhostuser.frontend import FrontEnd
@@ -621,7 +621,7 @@ def _absent(kind: str, name: str, known: Iterable[str]) -> NotFound:
 def _pid(control: Control) -> int | None:
     """Return the process that has a port."""
     if isinstance(control, GuestControl):
-        return None if control.seat is None else control.seat.connection.pid
+        return None if control.seat is None else control.seat.transport.pid
     return None if control.front_end is None else control.front_end.pid
 
 

@@ -123,6 +123,7 @@ class GuestControl(PassthroughPort):
             found,
             guest=self._guest(),
             vectors=self.vectors,
+            netdev_path=str(self.netdev_path),
             region=0 if region is None else region.id,
             users=[user_status(registration) for registration in self.port.registrations],
         )
@@ -132,9 +133,10 @@ class GuestControl(PassthroughPort):
         if seat is None:
             return None
         return GuestStatus(
-            pid=seat.connection.pid,
-            uid=seat.connection.uid,
-            since=seat.connection.since,
+            pid=seat.transport.pid,
+            uid=seat.transport.uid,
+            since=seat.transport.since,
+            way=seat.transport.way,
             peer=seat.peer,
             driver=seat.guest.generation is not None,
             opens=seat.guest.opens,

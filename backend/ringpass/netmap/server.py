@@ -11,9 +11,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from ringpass import descriptors
 from ringpass.netmap import attach
@@ -22,14 +20,12 @@ from ringpass.netmap.call import Device
 from ringpass.netmap.peer import Peer
 from ringpass.netmap.port import Registration
 from ringpass.netmap.session import Answer, Session
-from ringpass.sockets import Access, bind, credentials, set_access
+from ringpass.sockets import Access, bind, credentials, receive_packet, set_access
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "netmap.sock"
 MAX_MESSAGE_BYTES = 16384
-#: What the kernel lets through: it would close those beyond on our time.
-MAX_FDS = 253
 #: Opens at the same time: of all users, and of each one but the daemon's own and root.
 MAX_OPENS = 1024
 MAX_OPENS_OF_USER = 256
@@ -120,7 +116,7 @@ class Server:
     def _serve(self, connected: socket.socket) -> None:
         """Answer one request, so that other connections have their turn."""
         try:
-            message = _receive(connected)
+            message = receive_packet(connected, MAX_MESSAGE_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -153,36 +149,9 @@ class Server:
             _close(connected)
 
 
-class Message(NamedTuple):
-    """A request with the descriptors that came along."""
-
-    data: bytes
-    fds: list[int]
-    whole: bool
-
-
 def _close(connected: socket.socket) -> None:
     """Close a connection; requests that nobody read may hold descriptors."""
     descriptors.close(connected.detach())
-
-
-def _receive(connected: socket.socket) -> Message | None:
-    """Return the next request, None at the end."""
-    room = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
-    data, controls, flags, _ = connected.recvmsg(MAX_MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
-    fds = list(_descriptors(controls))
-    if not data and not fds:
-        return None
-    cut = flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
-    return Message(data, fds, whole=not cut)
-
-
-def _descriptors(controls: Iterable[tuple[int, int, bytes]]) -> Iterable[int]:
-    for level, kind, data in controls:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers = array.array("i")
-            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-            yield from numbers
 
 
 def _send(fds: list[int], answer: Answer) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ringpass.errors import RingpassError
 from ringpass.netmap import abi, legacy
-from ringpass.netmap.attach import Attachment
+from ringpass.netmap.attach import ATTACHMENT, Attachment
 from ringpass.netmap.call import Device
 from ringpass.netmap.device import Open
 from ringpass.netmap.peer import Peer
@@ -52,6 +52,17 @@ class Answer(NamedTuple):
     def error(self) -> int:
         """Zero, or the errno that it tells."""
         return int(ANSWER.unpack_from(self.data)[1])
+
+    @property
+    def text(self) -> str:
+        """Why it failed, in words."""
+        return abi.text(ANSWER.unpack_from(self.data)[4])
+
+    @property
+    def rings(self) -> bytes:
+        """The rings of its attachment, each a `struct rp_nm_ring`."""
+        attached = ANSWER.unpack_from(self.data)[3]
+        return self.data[len(self.data) - attached + ATTACHMENT.size :] if attached else b""
 
 
 class Session:
@@ -181,6 +192,14 @@ def _sized(payload: bytes, what: str) -> bytes:
     if len(payload) != size:
         raise _garbage(f"struct {what} has {size} bytes, not {len(payload)}")
     return payload
+
+
+def registering(name: str, request: abi.Register) -> bytes:
+    """Return the message of a request that registers rings of the port `name`."""
+    header = abi.Header(reqtype=abi.Request.REGISTER, name=abi.chars(name), body=1)
+    body = request.pack()
+    payload = header.pack() + _LENGTHS.pack(len(body), 0) + body
+    return REQUEST.pack(MAGIC, VERSION, Operation.CTRL, len(payload), 0) + payload
 
 
 def done(data: bytes, attachment: Attachment | None = None) -> Answer:

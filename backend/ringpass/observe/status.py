@@ -89,8 +89,10 @@ class GuestStatus(Struct, frozen=True):
     uid: int
     since: float
     """Seconds since the epoch."""
+    way: str
+    """How it maps them: by QEMU's ivshmem device, or by its netdev."""
     peer: int
-    """Its ivshmem peer id."""
+    """Its id among those who map the region."""
     driver: bool
     """Whether a driver said hello."""
     opens: int
@@ -173,6 +175,8 @@ class PortStatus(Struct, frozen=True):
     """passthrough: the virtual machine that maps it."""
     vectors: int = 0
     """passthrough: what QEMU's device must have."""
+    netdev_path: str = ""
+    """passthrough: the socket for QEMU's netdev; `path` is that for its ivshmem device."""
     users: list[UserStatus] = []
     """The programs that have it open."""
     region: int = 0

@@ -10,21 +10,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct as Layout
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from ringpass.dataplane import DataPlane, GuestRequest, Kind
 from ringpass.errors import RingpassError
 from ringpass.netmap import attach
+from ringpass.netmap.abi import Flag, Mode, Register
 from ringpass.netmap.attach import Attachment
 from ringpass.netmap.call import Device
 from ringpass.netmap.peer import Peer
 from ringpass.netmap.port import Port, Registration
-from ringpass.netmap.session import Answer, Session, done, refused
+from ringpass.netmap.session import Answer, Session, done, refused, registering
 from ringpass.passthrough.offloads import HEADER_BYTES
 from ringpass.passthrough.wires import OpenWires, Wires
 
 MAX_OPENS = 64
+#: The number of QEMU's own open, which no driver can name.
+_OWN = MAX_OPENS
 #: Of the request that registered rings, if a restart is to be survived.
 MAX_SAVED_BYTES = 1024
 MAX_ANSWER_BYTES = 3840
@@ -45,8 +49,10 @@ class SavedOpen(Struct):
     """An open, for the daemon after this one."""
 
     number: int
+    header: int
+    """Bytes before each frame that its user wants,"""
     features: int
-    """Offloads that its driver wants."""
+    """and offloads."""
     registering: bytes
     """The request that registered its rings; empty: it has none."""
     nifp_offset: int
@@ -57,6 +63,15 @@ class SavedOpen(Struct):
     """Their numbers in the region."""
     lost: bool
     """Whether it cannot be opened again where it was."""
+
+
+class OpenedRings(NamedTuple):
+    """All rings of a port."""
+
+    nifp_offset: int
+    number: int
+    rings: bytes
+    """Each as `struct rp_nm_ring`; what are descriptors there are numbers of pairs."""
 
 
 class SavedGuest(Struct):
@@ -74,8 +89,10 @@ class SavedGuest(Struct):
 class _Open:
     session: Session
     wires: OpenWires
+    header: int = 0
+    """Bytes before each frame that the user wants; 0: what others said stays."""
     features: int = 0
-    """Offloads that the driver wants; with any, its frames have a header."""
+    """Offloads that it wants."""
     registering: bytes = b""
     """The request that registered its rings."""
     rings: list[int] = field(default_factory=list)
@@ -105,6 +122,7 @@ class _Open:
             lost |= registration.port.is_monitor or registration.port.offsets is not None
         return SavedOpen(
             number,
+            self.header,
             self.features,
             b"" if lost else self.registering,
             self.nifp_offset,
@@ -169,14 +187,52 @@ class Guest:
         """End all opens and forget the driver."""
         self.generation = None
         self._end_all()
-        self._set_header(0)
+        self._set_header(0, 0)
+
+    def open_rings(self, header: int, features: int) -> OpenedRings:
+        """Open all rings of the port for QEMU itself, and nothing else.
+
+        `header` is 0 or HEADER_BYTES, `features` are offloads. What was open is closed, and the
+        driver has to say hello again. Raises RingpassError.
+        """
+        self._check_rings(header, features)
+        self.close()
+        opened = self._opens[_OWN] = self._new_open()
+        opened.header, opened.features = header, features
+        flags = Flag.ACCEPT_VNET_HDR if header else 0
+        answer = self._call(_OWN, registering("rp0", Register(mode=Mode.ALL_NIC, flags=flags)))
+        if answer.error:
+            self._end(self._opens.pop(_OWN))
+            raise RingpassError("the rings cannot be opened", answer.text, errno=answer.error)
+        return OpenedRings(opened.nifp_offset, len(opened.rings), answer.rings)
+
+    def close_rings(self) -> None:
+        """Close what `open_rings` opened, if it is still open."""
+        if (gone := self._opens.pop(_OWN, None)) is not None:
+            self._end(gone)
+
+    def _check_rings(self, header: int, features: int) -> None:
+        if self._own.kind is not Kind.VALE:
+            raise RingpassError(
+                f"QEMU cannot have the rings of {self._own.name}",
+                "it is the end of a pipe: its ends swap buffers, and the backend takes no part",
+                "let the guest's ringpass driver open it, or take a port of a switch",
+                errno=errno.EOPNOTSUPP,
+            )
+        if header not in (0, HEADER_BYTES) or (features and not header):
+            raise _bad(errno.EINVAL, f"a header of {header} bytes, with offloads {features:#x}")
+        self._check_offered(features)
+
+    def _check_offered(self, features: int) -> None:
+        if features & ~self._offered:
+            raise _bad(errno.EOPNOTSUPP, f"offloads {features:#x}; {self._offered:#x} are offered")
 
     def _end(self, opened: _Open) -> None:
         """End an open. The header of the port's frames goes with the last who registered it."""
         had_rings = bool(self._own.registrations)
         opened.close()
         if had_rings and not self._own.registrations:
-            self._set_header(0)
+            self._set_header(0, 0)
 
     def _end_all(self) -> None:
         while self._opens:
@@ -203,7 +259,8 @@ class Guest:
             )
         match request.op:
             case Op.CALL:
-                return self._call(request)
+                self._open(request.open)
+                return self._call(request.open, request.data)
             case Op.CLOSE:
                 if (gone := self._opens.pop(request.open, None)) is not None:
                     self._end(gone)
@@ -215,29 +272,30 @@ class Guest:
                 raise _bad(errno.EPROTO, f"there is no operation {request.op}")
         return done(b"")
 
-    def _call(self, request: GuestRequest) -> Answer:
-        opened = self._open(request.open)
+    def _call(self, number: int, data: bytes) -> Answer:
+        """Do a request of netmap's on the open `number`, which is there."""
+        opened = self._opens[number]
         had_rings = opened.session.registration is not None
-        answer = self._ask(opened, request.data)
+        answer = self._ask(opened, data)
         if not had_rings and opened.session.registration is not None:
-            opened.note(request.data, self._device.plane)
+            opened.note(data, self._device.plane)
         if len(answer.data) > MAX_ANSWER_BYTES:
-            self._end(self._opens.pop(request.open))
+            self._end(self._opens.pop(number))
             raise _bad(errno.EMSGSIZE, f"its answer has {len(answer.data)} bytes; the open ends")
         return answer
 
     def _ask(self, opened: _Open, data: bytes) -> Answer:
         """Let the open's session answer.
 
-        Frames begin with a header if an open that asked for offloads registers the port first. What
-        a program says by PORT_HDR_SET is left alone otherwise.
+        Frames begin with a header if an open that wants one registers the port first. What a
+        program says by PORT_HDR_SET is left alone otherwise.
         """
-        if not opened.features or self._own.registrations:
+        if not opened.header or self._own.registrations:
             return opened.session.answer(data)
-        self._set_header(opened.features)
+        self._set_header(opened.header, opened.features)
         answer = opened.session.answer(data)
         if not self._own.registrations:
-            self._set_header(0)
+            self._set_header(0, 0)
         return answer
 
     def _open(self, number: int) -> _Open:
@@ -248,19 +306,16 @@ class Guest:
             self._opens[number] = self._new_open()
         return self._opens[number]
 
-    def _set_header(self, features: int) -> None:
-        """Let frames of the guest's port begin as these offloads need it; 0: with no header."""
+    def _set_header(self, header: int, features: int) -> None:
+        """Let frames of the guest's port begin with a header of so many bytes, for offloads."""
         if self._own.kind is Kind.VALE:
-            header = HEADER_BYTES if features else 0
             self._device.plane.vnet(self._own.id, header, features)
 
     def _reopen(self, saved: SavedOpen) -> None:
         opened = self._opens[saved.number] = self._new_open(saved.nifp_offset, saved.pairs)
-        opened.features = saved.features
+        opened.header, opened.features = saved.header, saved.features
         if saved.registering:
-            self._call(
-                GuestRequest(0, Op.CALL, saved.number, self.generation or 0, saved.registering)
-            )
+            self._call(saved.number, saved.registering)
         if opened.save(saved.number) != saved:
             raise _lost(f"open {saved.number} is not what it was")
 
@@ -282,12 +337,11 @@ class Guest:
         if len(request.data) != _OFFLOADS.size:
             raise _bad(errno.EPROTO, f"offloads of {len(request.data)} bytes")
         (features,) = _OFFLOADS.unpack(request.data)
-        if features & ~self._offered:
-            raise _bad(errno.EOPNOTSUPP, f"offloads {features:#x}; {self._offered:#x} are offered")
+        self._check_offered(features)
         if features and self._own.registrations:
             raise _bad(errno.EBUSY, "the port is open, and its frames are as they are")
         opened = self._open(request.open)
-        opened.features = features
+        opened.header, opened.features = HEADER_BYTES if features else 0, features
 
 
 def _lost(why: str) -> RingpassError:

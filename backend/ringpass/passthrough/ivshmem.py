@@ -20,17 +20,19 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from ringpass.errors import RingpassError
-from ringpass.sockets import credentials
+from ringpass.listener import Listener
+from ringpass.passthrough.transport import PAUSE_S, Place, Way
+from ringpass.sockets import Access, credentials
 
 log = logging.getLogger(__name__)
 
 VERSION = 0
 BACKEND = 0
-MAX_PEER = 0xFFFF
 _MEMORY = -1
 #: No version: QEMU says that the server sent it.
 _BUSY = -errno.EBUSY
@@ -56,8 +58,7 @@ def refuse(connected: socket.socket) -> None:
 
     It would read for ever from a server that hangs up without a word.
     """
-    connected.setblocking(False)
-    with connected, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
         connected.send(_WORD.pack(_BUSY), socket.MSG_NOSIGNAL)
 
 
@@ -72,58 +73,58 @@ def check_size(port: str, size: int) -> None:
         )
 
 
-class PeerIds:
-    """Ids for clients: each differs from all others that are there, and from recent ones."""
-
-    def __init__(self) -> None:
-        self._last = BACKEND
-        self._taken = {BACKEND}
-
-    def take_again(self, peer: int) -> int:
-        """Return the id `peer`, which a client has already; `give` it back."""
-        self._taken.add(peer)
-        self._last = max(self._last, peer)
-        return peer
-
-    def take(self) -> int:
-        """Return an id, and `give` it back."""
-        candidates = self._candidates()
-        self._last = next(peer for peer in candidates if peer not in self._taken)
-        self._taken.add(self._last)
-        return self._last
-
-    def give(self, peer: int) -> None:
-        """Note that nobody has the id `peer` any more."""
-        self._taken.remove(peer)
-
-    def _candidates(self) -> Iterator[int]:
-        yield from range(self._last + 1, MAX_PEER + 1)
-        yield from range(1, self._last + 1)
-
-
 class Connection:
     """A QEMU that is connected, in the event loop. `on_end` is called when it is gone.
 
-    The protocol has nothing for it to say: one that speaks is gone, too.
+    The protocol has nothing for it to say: one that speaks is gone, too, for that reason.
     """
 
+    way: Way = "ivshmem"
+
     def __init__(
-        self, connected: socket.socket, words: list[Word], on_end: Callable[["Connection"], None]
+        self,
+        connected: socket.socket,
+        on_end: Callable[["Connection", RingpassError | None], None],
     ) -> None:
         found = credentials(connected)
         self.pid, self.uid = found.pid, found.uid
         self.since = time.time()
         self._on_end = on_end
-        self._words = deque(words)
+        self._words: deque[Word] = deque()
         self._socket = connected
         self._closed = False
-        self.spoke = False
-        """Whether it said something."""
         connected.setblocking(False)
         asyncio.get_running_loop().add_reader(connected, self._hear)
 
-    def send(self) -> None:
-        """Send what was not sent yet, as far as there is room."""
+    def fileno(self) -> int:
+        """Return the descriptor of its socket."""
+        return self._socket.fileno()
+
+    def send(self, words: list[Word]) -> None:
+        """Send `words`, as soon as there is room."""
+        self._words.extend(words)
+        self._flush()
+
+    def changed(self) -> None:
+        """Do nothing: this QEMU knows nothing of the port."""
+
+    def gone(self) -> bool:
+        """Return whether the other end has hung up."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Disconnect. QEMU goes on with the memory that it has. A second close does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        loop.remove_writer(self._socket)
+        self._socket.close()
+
+    def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         while self._words:
             word = self._words[0]
@@ -132,40 +133,71 @@ class Connection:
             try:
                 self._socket.sendmsg([_WORD.pack(word.value)], controls, socket.MSG_NOSIGNAL)
             except BlockingIOError:
-                loop.add_writer(self._socket, self.send)
+                loop.add_writer(self._socket, self._flush)
                 return
             except OSError as error:
                 log.warning("event=ivshmem-failed pid=%d why=%r", self.pid, error.strerror)
-                self._on_end(self)
+                self._on_end(self, None)
                 return
             self._words.popleft()
         loop.remove_writer(self._socket)
 
-    def close(self) -> None:
-        """Disconnect. QEMU goes on with the memory that it has."""
-        self.leave()
-        self._socket.close()
-
-    def leave(self) -> None:
-        """Leave the socket to who made it."""
-        if self._closed:
-            return
-        self._closed = True
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._socket)
-        loop.remove_writer(self._socket)
-
-    def gone(self) -> bool:
-        """Return whether the other end has hung up."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLRDHUP)
-        return bool(poll.poll(0))
-
     def _hear(self) -> None:
+        spoke = False
         try:
-            self.spoke = bool(self._socket.recv(1))
+            spoke = bool(self._socket.recv(1))
         except BlockingIOError:
             return
         except OSError as error:
             log.info("event=ivshmem-failed pid=%d why=%r", self.pid, error.strerror)
-        self._on_end(self)
+        self._on_end(self, _spoke() if spoke else None)
+
+
+class Server:
+    """The socket that an ivshmem-doorbell device of QEMU connects to."""
+
+    def __init__(self, path: Path, access: Access, port: Place) -> None:
+        self._port = port
+        self._listener = Listener(path, access, self._connected)
+
+    def open(self) -> None:
+        """Let a QEMU come. Raises RingpassError if the socket's path cannot be had."""
+        self._listener.open()
+
+    def close(self) -> None:
+        """Let none come any more."""
+        self._listener.close()
+
+    def set_access(self, access: Access) -> None:
+        """Change who may connect."""
+        self._listener.set_access(access)
+
+    def resume(self, connected: socket.socket) -> Connection:
+        """Return the connection of a QEMU that an earlier daemon left."""
+        return Connection(connected, self._ended)
+
+    def _connected(self, connected: socket.socket) -> None:
+        connection = Connection(connected, self._ended)
+        try:
+            seat = self._port.seat_new(connection)
+        except (OSError, RingpassError) as error:
+            self._port.note_refused(connection, error)
+            refuse(connected)
+            connection.close()
+            self._listener.resume(PAUSE_S)
+            return
+        pairs = seat.pairs
+        words = introduction(seat.peer, self._port.memory, pairs.doorbells, pairs.vectors)
+        connection.send(words)
+
+    def _ended(self, connection: Connection, violation: RingpassError | None) -> None:
+        self._port.ended(connection, violation)
+        self._listener.resume(PAUSE_S)
+
+
+def _spoke() -> RingpassError:
+    return RingpassError(
+        "a QEMU is put out",
+        "it wrote to the socket of its ivshmem device, where clients have nothing to say",
+        "connect nothing but the chardev of an ivshmem-doorbell device",
+    )

@@ -1,82 +1,43 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A port that a guest maps: its socket, its record, its guest of the moment."""
 
+import errno
 import logging
-import socket
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from ringpass import config
 from ringpass.dataplane import GuestRecord, GuestRequest
 from ringpass.errors import RingpassError
 from ringpass.history import History
-from ringpass.keeper.entries import Entries, Entry
-from ringpass.listener import Listener
+from ringpass.keeper.entries import Entries
 from ringpass.netmap.call import Device
 from ringpass.netmap.port import Port
-from ringpass.netmap.regions import Region
-from ringpass.passthrough import ivshmem, peer
-from ringpass.passthrough.guest import MAX_OPENS, Guest, SavedGuest
-from ringpass.passthrough.ivshmem import Connection, PeerIds
+from ringpass.passthrough import ivshmem, netdev_server, peer
+from ringpass.passthrough.guest import MAX_OPENS, Guest
 from ringpass.passthrough.mailbox import Mailbox
+from ringpass.passthrough.netdev_messages import PortInfo
 from ringpass.passthrough.offloads import offered
 from ringpass.passthrough.pairs import Pairs
+from ringpass.passthrough.peers import PeerIds
+from ringpass.passthrough.seat import Left, SavedSeat, Seat, memory_of, saved_seat, take_left
+from ringpass.passthrough.transport import Transport
 from ringpass.passthrough.wires import Wires
-from ringpass.sockets import Access, peer_pid
+from ringpass.sockets import Access
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a port lets no QEMU come after one that left, or was turned away.
-PAUSE_S = 0.01
 #: Pairs of eventfds that are nobody's ring's.
 _MAILBOX = 1
-
-
-_CONNECTION, _DOORBELL, _VECTOR = "connection", "doorbell", "vector"
-
-#: Of `SavedSeat` and all that is in it: it goes up with each change of a field.
-_SAVED_VERSION = 3
-
-
-class SavedSeat(Struct):
-    """A seat, for the daemon after this one."""
-
-    version: int
-    port: str
-    memory: int
-    """The number of what is held of the region that it maps."""
-    record: int
-    peer: int
-    epoch: int
-    answered: int
-    """The last request that has its answer, which may not have arrived:"""
-    answer: bytes
-    guest: SavedGuest
-
-
-@dataclass
-class Seat:
-    """A QEMU that has the port, and all that is there for it."""
-
-    peer: int
-    connection: Connection
-    guest: Guest
-    wires: Wires
-    mailbox: Mailbox
-    undo: ExitStack
-    entry: Entry | None = None
-    """What is held of it while the daemon is not there."""
 
 
 class PassthroughPort:
     """The control side of a port whose rings a guest maps. It lives in an event loop.
 
-    One QEMU at a time has the port. Its device cannot connect again: a QEMU that lost us, or that
-    we put out, goes on without, and another one may come.
+    One QEMU at a time has the port, by its ivshmem device or by its netdev. The former cannot
+    connect again: a QEMU that lost us, or that we put out, goes on without, and another may come.
     """
 
     def __init__(
@@ -104,11 +65,17 @@ class PassthroughPort:
         """Its number in the region."""
         self._ids = ids
         self._entries = entries
-        self._listener = Listener(self.path, access, self._connected)
+        self._ivshmem = ivshmem.Server(self.path, access, self)
+        self._netdev = netdev_server.Server(self.netdev_path, access, self)
         self._epoch = 0
         self._answered = 0
         self._broken: str | None = None
         self._offered = offered(port.kind, wanted.offloads)
+
+    @property
+    def netdev_path(self) -> Path:
+        """The socket for QEMU's netdev."""
+        return netdev_server.path_beside(self.path)
 
     @property
     def vectors(self) -> int:
@@ -121,7 +88,12 @@ class PassthroughPort:
         ivshmem.check_size(self.name, self._device.regions.pools(self._region).size)
         self._resume()
         self._write_record()
-        self._listener.open()
+        self._ivshmem.open()
+        try:
+            self._netdev.open()
+        except RingpassError:
+            self._ivshmem.close()
+            raise
 
     def go_on(self) -> None:
         """Answer what the guest of an earlier daemon asked for meanwhile.
@@ -134,7 +106,8 @@ class PassthroughPort:
 
     def close(self) -> None:
         """Put the QEMU out and let no other one come."""
-        self._listener.close()
+        self._ivshmem.close()
+        self._netdev.close()
         if self.seat is not None:
             self._leave(self.seat)
 
@@ -145,7 +118,8 @@ class PassthroughPort:
 
     def set_access(self, access: Access) -> None:
         """Change who may connect."""
-        self._listener.set_access(access)
+        self._ivshmem.set_access(access)
+        self._netdev.set_access(access)
 
     def note_broken(self) -> None:
         """Look whether the data plane stopped the port; show it to the guest as its link."""
@@ -176,73 +150,116 @@ class PassthroughPort:
         self._write_record()
         if self.seat is not None:
             self.seat.mailbox.ring()
+            self.seat.transport.changed()
 
     def _write_record(self) -> None:
+        self._device.plane.write_guest(self._region.id, self.record, self.described())
+
+    def described(self) -> GuestRecord:
+        """Return what the guest's record says."""
         geometry = self.port.geometry
-        self._device.plane.write_guest(
-            self._region.id,
-            self.record,
-            GuestRecord(
-                peer=0 if self.seat is None else self.seat.peer,
-                port=self.name,
-                mac=bytes.fromhex(str(self._wanted.mac).replace(":", "")),
-                mtu=self._wanted.mtu,
-                tx_rings=geometry.tx_rings,
-                rx_rings=geometry.rx_rings,
-                tx_slots=geometry.tx_slots,
-                rx_slots=geometry.rx_slots,
-                vectors=self.vectors,
-                opens=MAX_OPENS,
-                extra_bufs=self._wanted.extra_buffers,
-                link=int(self._broken is None),
-                epoch=self._epoch,
-                offloads=self._offered,
-            ),
+        return GuestRecord(
+            peer=0 if self.seat is None else self.seat.peer,
+            port=self.name,
+            mac=bytes.fromhex(str(self._wanted.mac).replace(":", "")),
+            mtu=self._wanted.mtu,
+            tx_rings=geometry.tx_rings,
+            rx_rings=geometry.rx_rings,
+            tx_slots=geometry.tx_slots,
+            rx_slots=geometry.rx_slots,
+            vectors=self.vectors,
+            opens=MAX_OPENS,
+            extra_bufs=self._wanted.extra_buffers,
+            link=int(self._broken is None),
+            epoch=self._epoch,
+            offloads=self._offered,
         )
 
-    def _connected(self, connected: socket.socket) -> None:
-        if self.seat is not None and self.seat.connection.gone():
-            self._ended(self.seat.connection)
-        pid = peer_pid(connected)
+    @property
+    def memory(self) -> int:
+        """The descriptor of its region, which the guest maps."""
+        return self._device.regions.pools(self._region).fd
+
+    def seat_new(self, transport: Transport) -> Seat:
+        """Let a QEMU have the port. Raises RingpassError (EBUSY), OSError; it has nothing then."""
+        if self.seat is not None and self.seat.transport.gone():
+            self.ended(self.seat.transport, None)
         if self.seat is not None:
-            self._refuse(connected, pid, f"process {self.seat.connection.pid} has the port")
-            return
+            raise _taken(self.name, self.seat.transport)
+        self._device.plane.renew_port(self.port.id)
+        pairs = Pairs.make(self.vectors)
+        self._epoch += 1
+        seat = self._sit(transport, self._ids.take(), pairs)
         try:
-            self._device.plane.renew_port(self.port.id)
-            pairs, number = Pairs.make(self.vectors), self._ids.take()
-            memory = self._device.regions.pools(self._region).fd
-            words = ivshmem.introduction(number, memory, pairs.doorbells, pairs.vectors)
-            self._epoch += 1
-            self.seat = self._sit(connected, number, pairs, words)
-        except (OSError, RingpassError) as error:
-            self._refuse(connected, pid, str(error))
-            return
+            seat.hold(self._entries, self._saved(seat, self._answered, b""))
+        except OSError:
+            seat.undo.close()
+            raise
+        self._take(seat)
         self.history.sessions += 1
         self._write_record()
-        connection = self.seat.connection
-        log.info("event=guest-connected port=%s pid=%d", self.name, connection.pid)
-        connection.send()
+        log.info("event=guest-connected port=%s pid=%d", self.name, transport.pid)
+        return seat
 
-    def _sit(
-        self,
-        connected: socket.socket,
-        number: int,
-        pairs: Pairs,
-        words: list[ivshmem.Word],
-        entry: Entry | None = None,
-    ) -> Seat:
+    def note_refused(self, transport: Transport, error: Exception) -> None:
+        """Remember that a QEMU was turned away, and why."""
+        self.history.refused += 1
+        why = error.why if isinstance(error, RingpassError) else str(error)
+        log.warning("event=guest-refused port=%s pid=%d why=%r", self.name, transport.pid, why)
+
+    def ended(self, transport: Transport, violation: RingpassError | None) -> None:
+        """Take back what a QEMU has, if it has the port; `violation` is what it did."""
+        if violation is not None:
+            self._note_nonsense(violation)
+        if self.seat is not None and self.seat.transport is transport:
+            log.info("event=guest-gone port=%s pid=%d", self.name, transport.pid)
+            self._leave(self.seat)
+
+    def info(self, flags: int) -> PortInfo:
+        """Return what QEMU's netdev is told of the port. `flags` are of `rp_netdev_port`."""
+        record, region = self.described(), self._device.plane.port_region(self.port.id)
+        pools = self._device.regions.pools(self._region)
+        return PortInfo(
+            region_bytes=region.bytes,
+            nifp_offset=region.nifp_offset,
+            offloads=record.offloads,
+            flags=flags,
+            pairs=record.vectors,
+            peer=record.peer,
+            epoch=record.epoch,
+            link=record.link,
+            mem_id=self._region.id,
+            mac=record.mac,
+            mtu=record.mtu,
+            tx_rings=record.tx_rings,
+            rx_rings=record.rx_rings,
+            tx_slots=record.tx_slots,
+            rx_slots=record.rx_slots,
+            interfaces=pools.interfaces,
+            rings=pools.rings,
+            buffers=pools.buffers,
+            name=self.name,
+        )
+
+    def note_opens(self) -> None:
+        """Note what QEMU itself opened or closed just now."""
+        seat = self.seat
+        assert seat is not None
+        if self._broken is not None:
+            self.note_broken()  # the last to close a broken port leaves it whole
+        seat.write(self._saved(seat, seat.mailbox.answered, b""))
+
+    def _sit(self, transport: Transport, number: int, pairs: Pairs) -> Seat:
         """Return what a QEMU needs, which has the port from now on.
 
-        `entry` is what is held of it already. If this fails, `connected` is the caller's still.
+        If this fails, `transport` is the caller's still.
         """
         plane, region = self._device.plane, self._region
         with ExitStack() as undo:
             undo.callback(self._ids.give, number)
             undo.callback(pairs.close)
-            connection = Connection(connected, words, self._ended)
-            undo.callback(connection.leave)
             who = peer.Guest(
-                connection.pid, connection.uid, self.name, region.id, self._wanted.extra_buffers
+                transport.pid, transport.uid, self.name, region.id, self._wanted.extra_buffers
             )
             wires = Wires(plane, pairs, self.port)
             guest = Guest(self._device, who, self.port, wires, self._offered)
@@ -253,11 +270,7 @@ class PassthroughPort:
             mailbox.open(pairs.doorbells[0], pairs.vectors[0])
             undo.callback(mailbox.close)
             undo.callback(guest.close)
-            seat = Seat(number, connection, guest, wires, mailbox, undo, entry)
-            seat.entry = entry or self._hold(seat, connected, pairs)
-            seat.undo = undo.pop_all()
-            seat.undo.callback(connection.close)
-            return seat
+            return Seat(number, transport, pairs, guest, wires, mailbox, undo.pop_all())
 
     def _do(self, request: GuestRequest) -> bytes:
         """Do a request of the guest, and note what is so now before the guest knows."""
@@ -266,56 +279,29 @@ class PassthroughPort:
         answer = seat.guest.answer(request)
         if self._broken is not None:
             self.note_broken()  # the last to close a broken port leaves it whole
-        if seat.entry is not None:
-            seat.entry.write(self._saved(seat, request.sent, answer))
+        seat.write(self._saved(seat, request.sent, answer))
         return answer
 
-    def _hold(self, seat: Seat, connected: socket.socket, pairs: Pairs) -> Entry:
-        """Let everything that the guest has be held while the daemon is not there."""
-        fds = {_CONNECTION: connected.fileno()}
-        fds |= {f"{_DOORBELL}{i}": fd for i, fd in enumerate(pairs.doorbells)}
-        fds |= {f"{_VECTOR}{i}": fd for i, fd in enumerate(pairs.vectors)}
-        saved = self._saved(seat, self._answered, b"")
-        return self._entries.add("guest", fds, saved, {_CONNECTION})
-
-    def _saved(self, seat: Seat, answered: int, answer: bytes) -> bytes:
-        return msgspec.json.encode(
-            SavedSeat(
-                _SAVED_VERSION,
-                self.name,
-                _memory_of(self._region),
-                self.record,
-                seat.peer,
-                self._epoch,
-                answered,
-                answer,
-                seat.guest.save(),
-            )
-        )
+    def _saved(self, seat: Seat, answered: int, answer: bytes) -> SavedSeat:
+        return saved_seat(self.name, self._region, self.record, self._epoch, seat, answered, answer)
 
     def _resume(self) -> None:
         """Go on with the guest that an earlier daemon left, if it did."""
-        entry = self._entries.take("guest", self._is_ours)
-        saved = None if entry is None else _decoded(entry.data)
-        if entry is None or saved is None:
+        left = take_left(self._entries, self.name)
+        if left is None:
             return
-        doorbells, vectors = _numbered(entry, _DOORBELL), _numbered(entry, _VECTOR)
-        pairs = Pairs(doorbells, vectors)
-        connected = socket.socket(fileno=entry.fds[_CONNECTION])
-        before = saved.memory, saved.record, len(doorbells)
+        server = self._netdev if left.saved.way == "netdev" else self._ivshmem
+        transport = server.resume(left.connected)
         try:
-            if before != (_memory_of(self._region), self.record, self.vectors):
-                raise _other_configuration()
-            number = self._ids.take_again(saved.peer)
-            self._epoch, self._answered = saved.epoch, saved.answered
-            seat = self.seat = self._sit(connected, number, pairs, [], entry)
+            seat = self._sit_again(transport, left)
         except (OSError, RingpassError) as error:
             why = error.why if isinstance(error, RingpassError) else str(error)
             log.error("event=resume-failed port=%s why=%r", self.name, why)
-            pairs.close()
-            connected.close()
-            self._entries.remove(entry)
+            left.pairs.close()
+            transport.close()
+            self._entries.remove(left.entry)
             return
+        saved = left.saved
         try:
             seat.guest.resume(saved.guest)
         except RingpassError as error:
@@ -324,34 +310,31 @@ class PassthroughPort:
         if saved.answer:
             plane = self._device.plane
             plane.answer_request(self._region.id, self.record, saved.answered, saved.answer)
-        entry.write(self._saved(seat, saved.answered, saved.answer))
+        seat.write(self._saved(seat, saved.answered, saved.answer))
         self._announce()
-        log.info("event=guest-resumed port=%s pid=%d", self.name, seat.connection.pid)
+        log.info("event=guest-resumed port=%s pid=%d", self.name, transport.pid)
 
-    def _is_ours(self, data: bytes) -> bool:
-        saved = _decoded(data)
-        return saved is not None and saved.port == self.name
+    def _sit_again(self, transport: Transport, left: Left) -> Seat:
+        """Let a QEMU have what it had. Raises RingpassError, OSError."""
+        saved = left.saved
+        before = saved.memory, saved.record, len(left.pairs.doorbells)
+        if before != (memory_of(self._region), self.record, self.vectors):
+            raise _other_configuration()
+        self._epoch, self._answered = saved.epoch, saved.answered
+        seat = self._sit(transport, self._ids.take_again(saved.peer), left.pairs)
+        seat.entry = left.entry
+        self._take(seat)
+        return seat
+
+    def _take(self, seat: Seat) -> None:
+        """Let a QEMU have the port, and its connection be the port's."""
+        seat.undo.callback(seat.transport.close)
+        self.seat = seat
 
     def _announce(self) -> None:
         """Let the switch know where the guest is, before somebody sends it something."""
         mac = bytes.fromhex(str(self._wanted.mac).replace(":", ""))
         self._device.plane.vhost(self.port.id).announce(mac)
-
-    def _refuse(self, connected: socket.socket, pid: int, why: str) -> None:
-        self.history.refused += 1
-        log.warning("event=guest-refused port=%s pid=%d why=%r", self.name, pid, why)
-        ivshmem.refuse(connected)
-        self._listener.resume(PAUSE_S)
-
-    def _ended(self, connection: Connection) -> None:
-        """The QEMU is gone."""
-        if self.seat is None:
-            return
-        if connection.spoke:
-            self._note_nonsense(_spoke())
-        log.info("event=guest-gone port=%s pid=%d", self.name, self.seat.connection.pid)
-        self._leave(self.seat)
-        self._listener.resume(PAUSE_S)
 
     def _leave(self, seat: Seat) -> None:
         """Take back all that a QEMU had. One that still runs sees that its record is nobody's."""
@@ -370,48 +353,15 @@ class PassthroughPort:
         self.history.record(error.why)
 
 
-def saved_records(entries: Entries, region: Region) -> dict[str, int]:
-    """Return which records of a region earlier guests have that nobody took up yet, by port."""
-    memory = _memory_of(region)
-    found = map(_decoded, entries.found("guest"))
-    return {saved.port: saved.record for saved in found if saved and saved.memory == memory}
-
-
-def warn_of_unreadable(entries: Entries) -> None:
-    """Tell which guests of an earlier daemon nobody can go on with, whatever the configuration."""
-    for data in entries.found("guest"):
-        if _decoded(data) is None:
-            why = "another version of ringpass wrote what it had; start its QEMU again"
-            log.error("event=resume-failed why=%r", why)
-
-
-def _decoded(data: bytes) -> SavedSeat | None:
-    """Return what a document says; None: another version wrote it."""
-    try:
-        saved = msgspec.json.decode(data, type=SavedSeat)
-    except msgspec.DecodeError:
-        return None
-    return saved if saved.version == _SAVED_VERSION else None
-
-
-def _memory_of(region: Region) -> int:
-    """Return the number of what is held of a region; 0: nothing."""
-    return 0 if region.entry is None else region.entry.number
+def _taken(port: str, transport: Transport) -> RingpassError:
+    device = "its ivshmem device" if transport.way == "ivshmem" else "its netdev"
+    return RingpassError(
+        f"cannot have port {port}",
+        f"process {transport.pid} has it, by {device}",
+        "a port has one QEMU at a time: end that one, or take another port",
+        errno=errno.EBUSY,
+    )
 
 
 def _other_configuration() -> RingpassError:
     return RingpassError("a guest cannot go on", "it has another configuration", "start it again")
-
-
-def _spoke() -> RingpassError:
-    return RingpassError(
-        "a QEMU is put out",
-        "it wrote to the socket of its ivshmem device, where clients have nothing to say",
-        "connect nothing but the chardev of an ivshmem-doorbell device",
-    )
-
-
-def _numbered(entry: Entry, part: str) -> list[int]:
-    """Return the descriptors of an entry that have this name and a number, in their order."""
-    count = sum(name.startswith(part) for name in entry.fds)
-    return [entry.fds[f"{part}{i}"] for i in range(count)]

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A connection of QEMU's `-netdev ringpass`: a request, its answer, and what is told unasked.
+
+QEMU sends one request at a time. One that sends more is answered in its own time: nothing is read
+while an answer waits to be sent, and requests cost what those of a guest's mailbox do.
+"""
+
+import array
+import asyncio
+import logging
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from ringpass import descriptors
+from ringpass.errors import RingpassError
+from ringpass.passthrough.mailbox import BURST, RATE, SHARE, Pace
+from ringpass.passthrough.netdev_messages import (
+    MAX_BYTES,
+    Close,
+    Hello,
+    Message,
+    Nonsense,
+    Op,
+    Open,
+    Request,
+    answer,
+    parse,
+    refusal,
+)
+from ringpass.passthrough.transport import Way
+from ringpass.sockets import Packet, credentials, receive_packet
+
+log = logging.getLogger(__name__)
+
+_OPS: dict[type, Op] = {Hello: Op.HELLO, Open: Op.OPEN, Close: Op.CLOSE}
+
+
+class Connection:
+    """A QEMU that is connected, in the event loop. The socket is the connection's.
+
+    `do` does a request and returns the body of its answer, and descriptors that go with it; those
+    of the request are closed after it. `describe` returns the body of CHANGED. `on_end` is called
+    when the other end is gone, or is to be: then with what it did.
+    """
+
+    way: Way = "netdev"
+
+    def __init__(
+        self,
+        connected: socket.socket,
+        do: Callable[["Connection", Request], tuple[bytes, list[int]]],
+        describe: Callable[[], bytes],
+        on_end: Callable[["Connection", RingpassError | None], None],
+    ) -> None:
+        found = credentials(connected)
+        self.pid, self.uid = found.pid, found.uid
+        self.since = time.time()
+        self._socket = connected
+        self._do = do
+        self._describe = describe
+        self._on_end = on_end
+        self._pace = Pace(BURST, RATE, SHARE)
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: Packet | None = None
+        """A request that came too soon after others."""
+        self._unsent: Message | None = None
+        self._changed = False
+        """Whether CHANGED is to be sent."""
+        self._closed = False
+        connected.setblocking(False)
+        asyncio.get_running_loop().add_reader(connected, self._hear)
+
+    def fileno(self) -> int:
+        """Return the descriptor of its socket."""
+        return self._socket.fileno()
+
+    def changed(self) -> None:
+        """Tell the QEMU what the port is like now, as soon as it listens."""
+        self._changed = True
+        self._flush()
+
+    def gone(self) -> bool:
+        """Return whether the other end has hung up."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Disconnect. A second close does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        loop.remove_writer(self._socket)
+        if self._waiting is not None:
+            _close_all(self._waiting.fds)
+        # Requests that nobody read may hold descriptors.
+        descriptors.close(self._socket.detach())
+
+    def _hear(self) -> None:
+        try:
+            packet = receive_packet(self._socket, MAX_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            log.info("event=netdev-failed pid=%d why=%r", self.pid, error.strerror)
+            packet = None
+        if packet is None:
+            self._on_end(self, None)
+        elif pause := self._pace.wait(time.monotonic()):
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._socket)
+            self._waiting = packet
+            self._timer = loop.call_later(pause, self._resume)
+        else:
+            self._serve(packet)
+
+    def _resume(self) -> None:
+        self._timer = None
+        packet, self._waiting = self._waiting, None
+        assert packet is not None
+        asyncio.get_running_loop().add_reader(self._socket, self._hear)
+        self._serve(packet)
+
+    def _serve(self, packet: Packet) -> None:
+        """Answer a request. It is paid for by those to come."""
+        began = time.monotonic()
+        nonsense: Nonsense | None = None
+        try:
+            self._unsent = self._answer(packet)
+        except Nonsense as error:
+            nonsense = error
+            self._send(refusal(error.op, error.number, error))
+        finally:
+            _close_all(packet.fds)
+        self._pace.charge(time.monotonic() - began)
+        if nonsense is not None:
+            self._on_end(self, nonsense)
+        else:
+            self._flush()
+
+    def _answer(self, packet: Packet) -> Message:
+        """Return the answer to a request. Raises Nonsense."""
+        request = parse(packet)
+        op = _OPS[type(request.body)]
+        try:
+            return answer(op, request.number, *self._do(self, request))
+        except Nonsense as error:
+            error.op, error.number = op, request.number
+            raise
+        except RingpassError as error:
+            log.info("event=netdev-refused pid=%d op=%s why=%r", self.pid, op.name, error.why)
+            return refusal(op, request.number, error)
+
+    def _flush(self) -> None:
+        """Send what is to be sent, as far as there is room; listen when that is all."""
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        while self._unsent is not None or self._changed:
+            message = self._unsent or answer(Op.CHANGED, 0, self._describe())
+            if not self._send(message):
+                loop.remove_reader(self._socket)
+                loop.add_writer(self._socket, self._room)
+                return
+            if self._unsent is None:
+                self._changed = False
+            self._unsent = None
+
+    def _room(self) -> None:
+        """Go on where there was no room."""
+        loop = asyncio.get_running_loop()
+        loop.remove_writer(self._socket)
+        if self._timer is None:
+            loop.add_reader(self._socket, self._hear)
+        self._flush()
+
+    def _send(self, message: Message) -> bool:
+        """Send a message; return whether there was room. Who is gone is noticed elsewhere."""
+        rights = array.array("i", message.fds)
+        controls = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if message.fds else []
+        try:
+            self._socket.sendmsg([message.data], controls, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            log.info("event=netdev-failed pid=%d why=%r", self.pid, error.strerror)
+        return True
+
+
+def _close_all(fds: list[int]) -> None:
+    """Close those descriptors of a request that nobody took out of it."""
+    while fds:
+        descriptors.close(fds.pop())

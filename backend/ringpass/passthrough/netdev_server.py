@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The socket of a port that QEMU's `-netdev ringpass` connects to, and what it asks for there."""
+
+import asyncio
+import errno
+import logging
+import socket
+from pathlib import Path
+from typing import Protocol
+
+from ringpass.errors import RingpassError
+from ringpass.listener import Listener
+from ringpass.passthrough.guest import Guest
+from ringpass.passthrough.netdev import Connection
+from ringpass.passthrough.netdev_messages import (
+    OPENED,
+    Close,
+    Hello,
+    Nonsense,
+    Open,
+    PortInfo,
+    Request,
+)
+from ringpass.passthrough.transport import PAUSE_S, Place, Taken, Transport
+from ringpass.sockets import Access
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".netdev"
+#: Connections that have not said hello: how many there may be, and for how many seconds.
+MAX_STRANGERS = 8
+STRANGER_S = 5.0
+
+
+def path_beside(path: Path) -> Path:
+    """Return the socket for QEMU's netdev of the port whose ivshmem device connects to `path`."""
+    return path.with_name(path.name.removesuffix(".sock") + SUFFIX)
+
+
+class Seated(Taken, Protocol):
+    """A QEMU that has the port."""
+
+    transport: Transport
+    guest: Guest
+
+
+class NetdevPlace(Place, Protocol):
+    """A port, for this server."""
+
+    @property
+    def seat(self) -> Seated | None:
+        """Who has the port."""
+
+    def info(self, flags: int) -> PortInfo:
+        """Return what the port is like."""
+
+    def note_opens(self) -> None:
+        """Note what QEMU itself opened or closed just now."""
+
+
+class Server:
+    """The socket. A QEMU has the port from its hello on."""
+
+    def __init__(self, path: Path, access: Access, port: NetdevPlace) -> None:
+        self._port = port
+        self._listener = Listener(path, access, self._connected, socket.SOCK_SEQPACKET)
+        self._strangers: dict[Connection, asyncio.TimerHandle] = {}
+
+    def open(self) -> None:
+        """Let a QEMU come. Raises RingpassError if the socket's path cannot be had."""
+        self._listener.open()
+
+    def close(self) -> None:
+        """Let none come any more."""
+        self._listener.close()
+        for stranger in list(self._strangers):
+            self._ended(stranger, None)
+
+    def set_access(self, access: Access) -> None:
+        """Change who may connect."""
+        self._listener.set_access(access)
+
+    def resume(self, connected: socket.socket) -> Connection:
+        """Return the connection of a QEMU that an earlier daemon left."""
+        return Connection(connected, self._do, self._describe, self._ended)
+
+    def _connected(self, connected: socket.socket) -> None:
+        if len(self._strangers) >= MAX_STRANGERS:
+            connected.close()
+            self._listener.resume(PAUSE_S)
+            return
+        connection = self.resume(connected)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(STRANGER_S, self._ended, connection, None)
+        self._strangers[connection] = timer
+
+    def _ended(self, connection: Connection, violation: RingpassError | None) -> None:
+        self._greeted(connection)
+        self._port.ended(connection, violation)
+        connection.close()
+        self._listener.resume(PAUSE_S)
+
+    def _greeted(self, connection: Connection) -> None:
+        if timer := self._strangers.pop(connection, None):
+            timer.cancel()
+
+    def _do(self, connection: Connection, request: Request) -> tuple[bytes, list[int]]:
+        """Do a request. Raises RingpassError; Nonsense, if it comes at the wrong time."""
+        if isinstance(request.body, Hello):
+            if connection not in self._strangers:
+                raise _wrong_time("it says HELLO once more")
+            return self._hello(connection, request.body)
+        seat = self._port.seat
+        if seat is None or seat.transport is not connection:
+            raise _wrong_time("it has not said HELLO")
+        try:
+            match request.body:
+                case Open():
+                    return self._open(seat.guest, request.body), []
+                case Close():
+                    seat.guest.close_rings()
+                    return b"", []
+        finally:
+            self._port.note_opens()
+
+    def _hello(self, connection: Connection, hello: Hello) -> tuple[bytes, list[int]]:
+        try:
+            self._check(hello)
+            seat = self._port.seat_new(connection)
+        except RingpassError as error:
+            self._port.note_refused(connection, error)
+            raise
+        except OSError as error:
+            self._port.note_refused(connection, error)
+            raise RingpassError(
+                "the port cannot be had", str(error), "try again later", errno=error.errno or 0
+            ) from error
+        self._greeted(connection)
+        fds = [self._port.memory, *seat.pairs.doorbells, *seat.pairs.vectors]
+        return self._port.info(0).pack(), fds
+
+    def _check(self, hello: Hello) -> None:
+        """Raise RingpassError for what the port has not."""
+        info = self._port.info(0)
+        if hello.queues > min(info.tx_rings, info.rx_rings):
+            raise RingpassError(
+                f"QEMU's netdev cannot have port {info.name}",
+                f"queues={hello.queues}, and the port has {info.tx_rings}",
+                "ask for fewer, or raise queues of the port: ringpass apply",
+                errno=errno.EINVAL,
+            )
+
+    def _open(self, guest: Guest, wanted: Open) -> bytes:
+        if wanted.flags:
+            raise RingpassError(
+                "the rings cannot be opened",
+                "their communication blocks are to be in the guest's memory",
+                "leave them in the port's region",
+                errno=errno.EOPNOTSUPP,
+            )
+        opened = guest.open_rings(wanted.header_bytes, wanted.features)
+        return OPENED.pack(opened.nifp_offset, opened.number, 0) + opened.rings
+
+    def _describe(self) -> bytes:
+        """Return the body of CHANGED."""
+        return self._port.info(0).pack()
+
+
+def _wrong_time(why: str) -> Nonsense:
+    return Nonsense("a request is refused", why, "say HELLO first, and once", errno=errno.EPROTO)
