@@ -82,7 +82,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "history": "",
         "keeper": "errors sockets",
         "netlink": "errors",
-        "libvirt": "errors",
+        "libvirt": "errors observe",
         "rpc": "errors",
         "observe": "errors names",
         "logic": "errors",
@@ -111,7 +111,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "demo": "errors paths names config observe client image vm bench",
         "cli": (
             "errors paths names portspec config apply observe client daemon image vm doctor bench "
-            "demo capture ringport interrupt ports pktgen top"
+            "demo capture ringport interrupt ports pktgen top libvirt"
         ),
     }.items()
 }

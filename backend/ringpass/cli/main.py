@@ -19,11 +19,14 @@ _OWN = {"main", "output"}
 
 
 class Commands(TyperGroup):
-    """The commands are the modules of `ringpass.cli`; one is imported when it is asked for."""
+    """The commands are the modules of `ringpass.cli`; one is imported when it is asked for.
+
+    A module with an underscore in its name is a part of the one before it.
+    """
 
     def list_commands(self, _ctx: Any) -> list[str]:
         modules = (module.name for module in pkgutil.iter_modules(cli.__path__))
-        return sorted(name for name in modules if name not in _OWN)
+        return sorted(name for name in modules if name not in _OWN and "_" not in name)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.list_commands(ctx):

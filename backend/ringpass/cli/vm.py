@@ -11,6 +11,7 @@ import typer
 from ringpass import image as images
 from ringpass.cli import output
 from ringpass.cli.image import progress
+from ringpass.cli.vm_xml import xml
 from ringpass.client import Client
 from ringpass.errors import ConfigError, RingpassError
 from ringpass.observe.status import PortStatus
@@ -22,6 +23,8 @@ from ringpass.vm.qmp import Qmp
 app = typer.Typer(
     add_completion=False, help="Run guests on ports of the daemon.", no_args_is_help=True
 )
+
+app.command()(xml)
 
 DEFAULT_MTU = 1500
 

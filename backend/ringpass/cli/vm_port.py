@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the commands of `ringpass vm` that are about domains of libvirt have in common."""
+
+import importlib
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from ringpass.cli import output
+from ringpass.client import Client
+from ringpass.libvirt.ports import NetdevDevice, PortDevice, Via, port_device
+from ringpass.libvirt.problems import Problem
+from ringpass.observe.status import PortStatus
+
+Port = Annotated[
+    str, typer.Argument(metavar="SWITCH:PORT", help="Such as vale0:vm1.", show_default=False)
+]
+Way = Annotated[
+    Via | None, typer.Option("--via", help="How QEMU gets the port. Default: as its kind suits.")
+]
+Device = Annotated[
+    NetdevDevice, typer.Option("--device", help="What the guest sees of it (--via netdev).")
+]
+Connect = Annotated[
+    str | None,
+    typer.Option("--connect", "-c", metavar="URI", help="libvirt. Default: qemu:///system."),
+]
+
+
+def ask_port(name: str, via: Via | None = None, device: NetdevDevice = "ptnet-pci") -> PortDevice:
+    """Ask the daemon about a port and return the device that it is in a domain.
+
+    Raises ConfigError if ports of its kind cannot be had `via` that.
+    """
+    with Client() as client:
+        status = client.ask(PortStatus, "port.show", name=name)
+        settings = client.call("config.show")["port"].get(name)
+    return port_device(status, via, settings, device)
+
+
+def patched_qemu() -> str:
+    """Return the patched QEMU. Raises RingpassError if it has not been built."""
+    return str(importlib.import_module("ringpass.qemu").program())
+
+
+def warn(found: Iterable[Problem]) -> None:
+    """Tell the user of permissions that lack."""
+    for problem in found:
+        output.say(f"warning: {problem.what}\nwhy: {problem.why}\nfix: {problem.fix}")
