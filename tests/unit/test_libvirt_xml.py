@@ -288,10 +288,14 @@ SHARED = [
     "<memoryBacking><hugepages/><access mode='shared'/></memoryBacking>",
     "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>",
     "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
-    "<memoryBacking><source type='memfd'/></memoryBacking>"
-    "<cpu><numa><cell memAccess='shared'/></numa></cpu>",
-    "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
-    "<devices><memory model='nvdimm' access='private'/></devices>",
+    (
+        "<memoryBacking><source type='memfd'/></memoryBacking>"
+        "<cpu><numa><cell memAccess='shared'/></numa></cpu>"
+    ),
+    (
+        "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
+        "<devices><memory model='nvdimm' access='private'/></devices>"
+    ),
 ]
 
 
