@@ -3,8 +3,10 @@
 #include "tool.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <stdarg.h>
@@ -47,6 +49,23 @@ double tool_number(const char *text, double min, double max)
 	return value;
 }
 
+void tool_mac(const char *text, uint8_t mac[static ETH_ALEN])
+{
+	const char *at = text;
+
+	for (int i = 0; i < ETH_ALEN; i++) {
+		char *end = NULL;
+		unsigned long byte = isxdigit((unsigned char)*at) ? strtoul(at, &end, 16) : 0;
+
+		if (end == NULL || end - at > 2 || *end != (i < ETH_ALEN - 1 ? ':' : '\0')) {
+			errno = 0;
+			tool_fail("'%s' is not an Ethernet address", text);
+		}
+		mac[i] = (uint8_t)byte;
+		at = end + 1;
+	}
+}
+
 double tool_now(void)
 {
 	struct timespec now;
@@ -83,6 +102,32 @@ void tool_background(void)
 	nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (int fd = 0; fd <= 2; fd++)
 		dup2(nothing, fd);
+}
+
+static void partial_name(char name[static PATH_MAX], const char *path)
+{
+	snprintf(name, PATH_MAX, "%s.partial", path);
+}
+
+FILE *tool_file(const char *path)
+{
+	char partial[PATH_MAX];
+	FILE *file;
+
+	partial_name(partial, path);
+	file = fopen(partial, "w");
+	if (file == NULL)
+		tool_fail("%s", partial);
+	return file;
+}
+
+void tool_file_done(FILE *file, const char *path)
+{
+	char partial[PATH_MAX];
+
+	partial_name(partial, path);
+	if (fclose(file) != 0 || rename(partial, path) != 0)
+		tool_fail("%s", path);
 }
 
 int tool_interface(const char *name)

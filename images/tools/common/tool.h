@@ -4,8 +4,10 @@
 /*
  * DOC: What the traffic tools share: time, numbers from arguments, sockets, a way out.
  */
+#include <net/ethernet.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Set by SIGINT and SIGTERM, after tool_catch_signals(): finish and report. */
 extern volatile sig_atomic_t tool_stopped;
@@ -27,6 +29,11 @@ _Noreturn void tool_fail(const char *format, ...) __attribute__((format(printf, 
 double tool_number(const char *text, double min, double max);
 
 /**
+ * tool_mac() - read an Ethernet address from an argument; does not return if it is none
+ */
+void tool_mac(const char *text, uint8_t mac[static ETH_ALEN]);
+
+/**
  * tool_now() - seconds of the monotonic clock
  */
 double tool_now(void);
@@ -40,6 +47,19 @@ void tool_catch_signals(void);
  * tool_background() - go on in a child; the parent ends, which tells the caller to go on as well
  */
 void tool_background(void);
+
+/**
+ * tool_file() - begin a file that appears when it is complete
+ * @path: what it is called in the end
+ *
+ * So who waits for it needs to look at nothing else.
+ */
+FILE *tool_file(const char *path);
+
+/**
+ * tool_file_done() - end such a file; does not return on failure
+ */
+void tool_file_done(FILE *file, const char *path);
 
 /**
  * tool_interface() - the index of a network interface; does not return if there is none

@@ -5,7 +5,6 @@
  * Frames go through a mapped AF_PACKET ring, past the queueing discipline, and
  * one system call sends many: in User-mode Linux a system call costs 80 us.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -48,7 +47,7 @@ static _Noreturn void usage(int status)
 	exit(status);
 }
 
-static bool parse_mac(const char *text, uint8_t mac[static ETH_ALEN])
+static ETH_ALEN])
 {
 	const char *at = text;
 
@@ -101,8 +100,7 @@ static struct options parse(int argc, char **argv)
 			options.rate = tool_number(optarg, 1, 1e9);
 			break;
 		case 'd':
-			if (!parse_mac(optarg, options.dst))
-				usage(2);
+			tool_mac(optarg, options.dst);
 			break;
 		case 'i':
 			options.stream = (uint16_t)tool_number(optarg, 0, RP_STREAMS - 1);

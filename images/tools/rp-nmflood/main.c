@@ -4,9 +4,7 @@
  * or counts them. It is a netmap program like any other.
  */
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <getopt.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,21 +47,6 @@ static _Noreturn void usage(int status)
 {
 	fputs(USAGE, status == 0 ? stdout : stderr);
 	exit(status);
-}
-
-static void parse_mac(const char *text, uint8_t mac[static ETH_ALEN])
-{
-	const char *at = text;
-
-	for (int i = 0; i < ETH_ALEN; i++) {
-		char *end = NULL;
-		unsigned long byte = isxdigit((unsigned char)*at) ? strtoul(at, &end, 16) : 0;
-
-		if (end == NULL || end - at > 2 || *end != (i < ETH_ALEN - 1 ? ':' : '\0'))
-			usage(2);
-		mac[i] = (uint8_t)byte;
-		at = end + 1;
-	}
 }
 
 static struct options parse(int argc, char **argv, struct traffic *t)
@@ -109,10 +92,10 @@ static struct options parse(int argc, char **argv, struct traffic *t)
 			t->batch = (uint32_t)tool_number(optarg, 1, MOST);
 			break;
 		case 'd':
-			parse_mac(optarg, t->dst);
+			tool_mac(optarg, t->dst);
 			break;
 		case 'r':
-			parse_mac(optarg, t->src);
+			tool_mac(optarg, t->src);
 			break;
 		case 'i':
 			o.idle = tool_number(optarg, 0, 1e6);
@@ -178,22 +161,6 @@ static void report(FILE *out, const struct traffic *t, const struct options *o, 
 	fputs("}\n", out);
 }
 
-/* The file appears when it is complete: who waits for it needs to look at nothing else. */
-static void report_to_file(const struct traffic *t, const struct options *o, double seconds)
-{
-	char partial[PATH_MAX];
-	FILE *out;
-
-	snprintf(partial, sizeof(partial), "%s.partial", o->background);
-	out = fopen(partial, "w");
-	if (out != NULL) {
-		report(out, t, o, seconds);
-		if (fclose(out) == 0 && rename(partial, o->background) == 0)
-			return;
-	}
-	tool_fail("%s", o->background);
-}
-
 int main(int argc, char **argv)
 {
 	struct traffic t = {
@@ -213,9 +180,13 @@ int main(int argc, char **argv)
 	}
 	seconds = o.receives ? receive_all(port, &t, &o) : send_all(port, &t, &o);
 	port_close(port);
-	if (o.background != NULL)
-		report_to_file(&t, &o, seconds);
-	else
+	if (o.background != NULL) {
+		FILE *out = tool_file(o.background);
+
+		report(out, &t, &o, seconds);
+		tool_file_done(out, o.background);
+	} else {
 		report(stdout, &t, &o, seconds);
+	}
 	return 0;
 }

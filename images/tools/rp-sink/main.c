@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE
 #include <getopt.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,22 +180,6 @@ static void report(FILE *out, const struct sink *sink)
 	fputs("}\n", out);
 }
 
-/* The file appears when it is complete: who waits for it needs to look at nothing else. */
-static void report_to_file(const char *path, const struct sink *sink)
-{
-	char partial[PATH_MAX];
-	FILE *out;
-
-	snprintf(partial, sizeof(partial), "%s.partial", path);
-	out = fopen(partial, "w");
-	if (out != NULL) {
-		report(out, sink);
-		if (fclose(out) == 0 && rename(partial, path) == 0)
-			return;
-	}
-	tool_fail("%s", path);
-}
-
 int main(int argc, char **argv)
 {
 	static struct sink sink;
@@ -217,9 +200,13 @@ int main(int argc, char **argv)
 	watch(&sink, &options);
 	if (!options.check)
 		sink_bpf_detach();
-	if (options.background != NULL)
-		report_to_file(options.background, &sink);
-	else
+	if (options.background != NULL) {
+		FILE *out = tool_file(options.background);
+
+		report(out, &sink);
+		tool_file_done(out, options.background);
+	} else {
 		report(stdout, &sink);
+	}
 	return 0;
 }
