@@ -47,22 +47,6 @@ static _Noreturn void usage(int status)
 	exit(status);
 }
 
-static ETH_ALEN])
-{
-	const char *at = text;
-
-	for (int i = 0; i < ETH_ALEN; i++) {
-		char *end = NULL;
-		unsigned long byte = isxdigit((unsigned char)*at) ? strtoul(at, &end, 16) : 0;
-
-		if (end == NULL || end - at > 2 || *end != (i < ETH_ALEN - 1 ? ':' : '\0'))
-			return false;
-		mac[i] = (uint8_t)byte;
-		at = end + 1;
-	}
-	return true;
-}
-
 static struct options parse(int argc, char **argv)
 {
 	static const struct option NAMES[] = {
