@@ -7,6 +7,7 @@
 #include <linux/io.h>
 
 #include "abi/rp_ptnet.h"
+#include "rp_compat.h"
 #include "rp_device.h"
 
 #define MEMORY_FUNCTION 1
@@ -103,6 +104,15 @@ static u16 entry(const struct rp_device *d, u16 pair)
 	return (pair ? pair : d->pairs) - 1;
 }
 
+/* mac= of the device, and set_link of QEMU's monitor. */
+static void override(const struct rp_device *d, struct rp_port_info *info)
+{
+	put_unaligned_be16(get(d, RP_PTNET_MAC_HI), info->mac);
+	put_unaligned_be32(get(d, RP_PTNET_MAC_LO), info->mac + 2);
+	if (get(d, RP_PTNET_LINK_DOWN))
+		info->link = false;
+}
+
 const struct rp_transport rp_ptnet = {
 	.more_vectors = "plug it in again, for its port grew",
 	.registers = RP_PTNET_IO_BAR,
@@ -113,4 +123,5 @@ const struct rp_transport rp_ptnet = {
 	.peer = peer,
 	.doorbell = doorbell,
 	.entry = entry,
+	.override = override,
 };

@@ -102,6 +102,8 @@ int rp_device_read_info(struct rp_device *d, struct rp_port_info *info)
 	for (int i = 0; i < ETH_ALEN; i++)
 		info->mac[i] = rp_load(&r->mac[i]);
 	take_name(info->port, r->port, sizeof(info->port));
+	if (d->transport->override)
+		d->transport->override(d, info);
 	if (rp_load(&r->version) != RP_GUEST_VERSION)
 		why = "its version is another one than this driver's";
 	else

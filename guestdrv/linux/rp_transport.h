@@ -14,6 +14,7 @@
 #include <linux/pci.h>
 
 struct rp_device;
+struct rp_port_info;
 
 struct rp_transport {
 	const char *more_vectors; /* how a device gets more of them, for people */
@@ -31,6 +32,8 @@ struct rp_transport {
 	u32 (*peer)(const struct rp_device *d); /* our id */
 	void (*doorbell)(const struct rp_device *d, u16 pair);
 	u16 (*entry)(const struct rp_device *d, u16 pair);
+	/* What QEMU's user wants otherwise than the backend says; may be NULL */
+	void (*override)(const struct rp_device *d, struct rp_port_info *info);
 };
 
 extern const struct rp_transport rp_ivshmem;
