@@ -13,7 +13,7 @@ JOBS := 2
 PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev module test test-quick lint format bench clean distclean
+.PHONY: help demo dev module qemu test test-quick lint format bench clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,9 @@ dev: build/editable.stamp ## build all, leave the command at .venv/bin/ringpass
 
 module: dev ## the guest's driver, ringpass.ko, for the kernel of the guest image
 	@$(BIN)/ringpass image module
+
+qemu: packages-qemu dev ## QEMU with the patches of qemu-patches/, into the cache
+	@$(BIN)/ringpass qemu build
 
 test: packages-test packages-bench dev ## the whole suite: C, C with sanitizers, Python, real guests
 	@$(BIN)/pytest $(PARALLEL)
@@ -54,11 +57,13 @@ clean: ## remove what was built
 distclean: clean ## also remove the virtual environment and the tools' caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: packages-demo packages-test packages-lint packages-bench
+.PHONY: packages-demo packages-qemu packages-test packages-lint packages-bench
 packages-demo:
 	@scripts/install-packages.sh scripts/packages-demo.txt
-packages-test packages-lint packages-bench:
+packages-qemu packages-lint packages-bench:
 	@scripts/install-packages.sh scripts/packages-demo.txt scripts/$@.txt
+packages-test:
+	@scripts/install-packages.sh scripts/packages-demo.txt scripts/packages-qemu.txt scripts/$@.txt
 
 # The environment holds the build requirements and the dependencies, all of them from pyproject.toml.
 # --use-pep517: libvirt-python has no pyproject.toml, and pip's old way for such needs more packages.

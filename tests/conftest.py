@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ringpass
+from ringpass import qemu
 from tests.support.turnstile import Turnstile
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture(scope="session")
+def patched_qemu() -> Path:
+    """Return QEMU with the patches of qemu-patches/; the first test that wants it builds it."""
+    return qemu.ensure()
+
+
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist there is one process
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "Schedule":
     """Say which tests run in the same process."""
@@ -42,6 +49,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "Schedule":
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest and end with what runs alone, lest processes idle for long."""
+    for item in items:
+        if "patched_qemu" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(1800))  # as it may have to be built
     if is_worker(config):
         items.sort(key=_turn)
 

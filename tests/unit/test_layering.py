@@ -103,6 +103,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "top": "errors observe",
         "image": "errors paths",
         "vm": "errors paths names image",
+        "qemu": "errors paths image",
         "doctor": "errors paths image vm client libvirt",
         "bench": (
             "errors paths names netlink config dataplane observe client image vm ports ringport "
@@ -110,8 +111,8 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         ),
         "demo": "errors paths names config observe client image vm bench",
         "cli": (
-            "errors paths names portspec config apply observe client daemon image vm doctor bench "
-            "demo capture ringport interrupt ports pktgen top libvirt"
+            "errors paths names portspec config apply observe client daemon image vm qemu doctor "
+            "bench demo capture ringport interrupt ports pktgen top libvirt"
         ),
     }.items()
 }
