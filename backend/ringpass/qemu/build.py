@@ -186,7 +186,7 @@ def compile_all(out: Path, targets: list[str], report: Progress) -> None:
     """Have ninja build `targets`. Raises RingpassError with the compiler's words."""
     said: list[str] = []
     with subprocess.Popen(
-        ["nice", "ninja", f"-j{os.cpu_count()}", *targets],
+        ["ninja", f"-j{os.cpu_count()}", *targets],
         cwd=out,
         env=environment(),
         stdin=subprocess.DEVNULL,
