@@ -54,6 +54,13 @@ class SocketsSet(Struct, frozen=True, tag="sockets.set"):
         return f"~ sockets of all ports: mode {self.mode}{group}"
 
 
+class LibvirtSet(Struct, frozen=True, tag="libvirt.set"):
+    connect: str | None
+
+    def __str__(self) -> str:
+        return f"~ libvirt: {'not followed' if self.connect is None else self.connect}"
+
+
 class SwitchAdd(Struct, frozen=True, tag="switch.add"):
     name: str
     config: Switch
@@ -135,6 +142,7 @@ Action = (
     | WorkerSet
     | WorkerRemove
     | SocketsSet
+    | LibvirtSet
     | SwitchAdd
     | SwitchSet
     | SwitchRemove
@@ -177,6 +185,8 @@ def plan(running: Config, wanted: Config, placed: Mapping[str, Placed]) -> list[
     actions += ports.changed
     for number in reversed(range(len(wanted_workers), len(workers))):
         actions.append(WorkerRemove(number))
+    if running.libvirt != wanted.libvirt:
+        actions.append(LibvirtSet(wanted.libvirt.connect))
     return actions
 
 

@@ -2,6 +2,7 @@
 """The configuration: a TOML file in, checked and complete values out.
 
     [daemon]              workers, who may open the sockets
+    [libvirt]             whose domains the daemon follows
     [switch.vale0]        a switch, and what says where its frames go
     [region.video]        memory for ports with netmap's rings
     [port."vale0:vm1"]    a port of it
@@ -92,6 +93,13 @@ class Daemon(Struct, frozen=True, forbid_unknown_fields=True):
         return [Worker()] * self.workers if isinstance(self.workers, int) else self.workers
 
 
+class Libvirt(Struct, frozen=True, forbid_unknown_fields=True):
+    """The libvirt whose domains have ports."""
+
+    connect: Annotated[str, Meta(min_length=1)] | None = None
+    """Its URI; None: the daemon does not follow what becomes of domains."""
+
+
 class Switch(Struct, frozen=True, forbid_unknown_fields=True):
     """A switch."""
 
@@ -177,12 +185,14 @@ class Config(Struct, frozen=True):
     switches: dict[str, Switch]
     ports: dict[str, Port]
     regions: dict[str, Region] = {}
+    libvirt: Libvirt = Libvirt()
 
 
 class File(Struct, frozen=True, forbid_unknown_fields=True):
     """The tables of a configuration file, for its JSON schema."""
 
     daemon: Daemon = Daemon()
+    libvirt: Libvirt = Libvirt()
     switch: dict[str, Switch] = {}
     region: dict[str, Region] = {}
     port: dict[str, Port] = {}
@@ -225,9 +235,10 @@ def load(path: Path, runtime_dir: Path) -> Config:
 def parse(tables: Mapping[str, Any], runtime_dir: Path, source: str) -> Config:
     """Return the configuration that `tables` (a TOML document) describes. Raises ConfigError."""
     check = _Checker(source)
-    check.keys(tables, ("daemon", "switch", "region", "port"), "")
+    check.keys(tables, File.__struct_fields__, "")
     daemon = check.convert(tables.get("daemon", {}), Daemon, "daemon")
     check.workers(daemon)
+    libvirt = check.convert(tables.get("libvirt", {}), Libvirt, "libvirt")
     switches = {
         check.name(names.check_switch, name, "switch"): check.switch(
             name, check.convert(table, Switch, f"switch.{_key(name)}")
@@ -240,7 +251,7 @@ def parse(tables: Mapping[str, Any], runtime_dir: Path, source: str) -> Config:
         )
         for name, table in check.table(tables.get("region", {}), "region").items()
     }
-    found = Config(daemon, switches, {}, regions)
+    found = Config(daemon, switches, {}, regions, libvirt)
     for name, table in check.table(tables.get("port", {}), "port").items():
         key = f"port.{_key(name)}"
         port = check.convert(table, Port, key)
@@ -288,6 +299,7 @@ _FORMS = {
     "workers": 'write a number, or a list of tables such as {cpu = 1, policy = "adaptive"}',
     "policy": "write adaptive, busy, notify or sleep:MICROSECONDS",
     "socket_mode": 'write three octal digits in quotes, such as "0660"',
+    "connect": 'write the URI of a libvirt, such as "qemu:///system"',
     "ageing": "write seconds, 0 for never",
     "kind": "write vhost-user, null, nic, interface, netmap or passthrough",
     "slots": f"write 2 to {MAX_SLOTS}",

@@ -97,7 +97,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "passthrough": "descriptors errors sockets listener history keeper config dataplane netmap",
         "daemon": (
             "errors paths names sockets history keeper logic config apply dataplane netlink "
-            "vhostuser netmap nic passthrough observe rpc"
+            "vhostuser netmap nic passthrough observe rpc libvirt"
         ),
         "client": "errors paths names config observe rpc",
         "top": "errors observe",

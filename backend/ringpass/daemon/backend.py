@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from ringpass import apply, names
-from ringpass.config import Config, Daemon, Port, Switch, Worker
+from ringpass.config import Config, Daemon, Libvirt, Port, Switch, Worker
 from ringpass.daemon import logic
+from ringpass.daemon.libvirt import Domains
 from ringpass.daemon.ports import Control, GuestControl, HostControl
 from ringpass.daemon.programs import Programs
 from ringpass.dataplane import (
@@ -103,6 +104,7 @@ class Backend:
         self._switches = Switches(dataplane)
         self._ports: dict[str, LivePort] = {}
         self._peer_ids = PeerIds()
+        self.domains = Domains()
         self._interfaces = Interfaces(dataplane, self._place)
         self.programs = Programs(
             dataplane, self._switches, runtime_dir, self._place, self._interfaces, self._entries
@@ -117,6 +119,7 @@ class Backend:
             self._switches.configured(),
             {name: port.config for name, port in self._ports.items()} | self.programs.reserved,
             self.programs.regions.configured(),
+            Libvirt(self.domains.uri),
         )
 
     def plan(self, wanted: Config) -> list[apply.Action]:
@@ -177,6 +180,7 @@ class Backend:
 
     def close(self) -> None:
         """Disconnect all front ends and remove all sockets. The data plane stays the caller's."""
+        self.domains.close()
         self.programs.close()
         self._interfaces.close()
         for port in self._ports.values():
@@ -312,6 +316,7 @@ class Backend:
             tx=traffic(self._rings(status.tx_records)),
             rx=traffic(self._rings(status.rx_records)),
             interface=control.status() if isinstance(control, HostControl) else None,
+            domain=self.domains.of(str(control.path)),
         )
         return control.complete(found) if isinstance(control, GuestControl) else found
 
@@ -350,6 +355,8 @@ class Backend:
                 self._daemon = msgspec.structs.replace(
                     self._daemon, socket_mode=mode, socket_group=group
                 )
+            case apply.LibvirtSet(connect):
+                self.domains.follow(connect)
             case apply.SwitchAdd(name, switch_config):
                 self._add_switch(name, switch_config)
             case apply.SwitchSet(name, switch_config):

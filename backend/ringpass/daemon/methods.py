@@ -85,16 +85,18 @@ class Methods:
 
     def status(self, _: Nothing) -> Status:
         ports = self._backend.ports()
+        libvirt = self._backend.domains.status()
         return Status(
             version=ringpass.__version__,
             pid=os.getpid(),
             uptime_s=time.monotonic() - self._started,
             runtime_dir=str(self._backend.runtime_dir),
-            problems=problems(ports),
+            problems=problems(ports, libvirt),
             workers=self._backend.workers(),
             switches=self._backend.switches(),
             ports=ports,
             regions=self._backend.programs.region_status(),
+            libvirt=libvirt,
         )
 
     def switch_list(self, _: Nothing) -> object:
@@ -195,6 +197,7 @@ class Methods:
         running = self._backend.config
         return {
             "daemon": running.daemon,
+            "libvirt": running.libvirt,
             "switch": running.switches,
             "region": running.regions,
             "port": running.ports,

@@ -101,6 +101,32 @@ class GuestStatus(Struct, frozen=True):
     """That it has open beside those of its own port."""
 
 
+class DomainStatus(Struct, frozen=True):
+    """The domain of libvirt that has a port."""
+
+    name: str
+    uuid: str
+    state: str
+    """running, paused, shutting down, crashed, suspended or unknown."""
+    what: str
+    """What happened to it last, such as `started` or `rebooted`."""
+    at: float
+    """When: seconds since the epoch."""
+
+
+class LibvirtStatus(Struct, frozen=True):
+    """How a daemon that follows libvirt gets on with it."""
+
+    uri: str
+    connected: bool
+    why: str
+    """Why it is not; else empty. What is known of domains is of the time before, then."""
+    since: float
+    """Seconds since the epoch."""
+    domains: int
+    """That run."""
+
+
 class UserStatus(Struct, frozen=True):
     """A program that has a port open."""
 
@@ -177,6 +203,8 @@ class PortStatus(Struct, frozen=True):
     """passthrough: what QEMU's device must have."""
     netdev_path: str = ""
     """passthrough: the socket for QEMU's netdev; `path` is that for its ivshmem device."""
+    domain: DomainStatus | None = None
+    """The domain of libvirt that has it, if libvirt is followed."""
     users: list[UserStatus] = []
     """The programs that have it open."""
     region: int = 0
@@ -233,6 +261,8 @@ class Status(Struct, frozen=True):
     switches: list[SwitchStatus]
     ports: list[PortStatus]
     regions: list[RegionStatus] = []
+    libvirt: LibvirtStatus | None = None
+    """None: it is not followed."""
 
 
 _NUMBERS = [field for field in Traffic.__struct_fields__ if field != "drops"]
@@ -249,9 +279,12 @@ def traffic(rings: Iterable[RingCounters]) -> Traffic:
     return Traffic(**{field: total[field] for field in _NUMBERS}, drops=dict(drops))
 
 
-def problems(ports: Iterable[PortStatus]) -> list[str]:
+def problems(ports: Iterable[PortStatus], libvirt: LibvirtStatus | None = None) -> list[str]:
     """Return what a user should look at first, a line each."""
-    return [f"{port.name}: {found}" for port in ports if (found := diagnosis(port))]
+    found = [f"{port.name}: {why}" for port in ports if (why := diagnosis(port))]
+    if libvirt is not None and not libvirt.connected:
+        found.append(f"libvirt at {libvirt.uri} is not followed: {libvirt.why}")
+    return found
 
 
 def diagnosis(port: PortStatus) -> str:
