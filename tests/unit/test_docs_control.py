@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from ringpass import apply, config
-from ringpass.config import Daemon, Port, Region, Switch, Worker
+from ringpass.config import Daemon, Libvirt, Port, Region, Switch, Worker
 from ringpass.daemon.methods import TABLE
 from ringpass.errors import ExitCode
 
@@ -30,6 +30,7 @@ def rows(page: str, section: str) -> dict[str, list[str]]:
     [
         ("[daemon]", Daemon),
         ("Workers", Worker),
+        ("[libvirt]", Libvirt),
         ("[switch.NAME]", Switch),
         ("[region.NAME]", Region),
         ('[port."SWITCH:PORT"]', Port),

@@ -191,6 +191,7 @@ def _print(port: PortStatus) -> None:
         ("queue pairs", port.queues),
         ("mtu", port.mtu),
         ("mac", port.mac),
+        *_domain(port),
     ]
     if port.kind == "passthrough":
         fields += [*_guest(port)]
@@ -208,6 +209,14 @@ def _print(port: PortStatus) -> None:
         fields += _interface(port.interface)
         fields += [("received", _traffic(port.tx)), ("sent", _traffic(port.rx))]
     output.print_fields(fields)
+
+
+def _domain(port: PortStatus) -> list[tuple[str, object]]:
+    """Return what there is to say of the libvirt domain that has a port."""
+    domain = port.domain
+    if domain is None:
+        return []
+    return [("domain", f"{domain.name}, {domain.state}, {domain.what} {moment(domain.at)}")]
 
 
 def _guest(port: PortStatus) -> list[tuple[str, object]]:

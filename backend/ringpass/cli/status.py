@@ -94,7 +94,13 @@ def print_ports(ports: list[PortStatus]) -> None:
 
 
 def front_ends(port: PortStatus) -> str | None:
-    """Return the processes, or the interface, at the other side of `port`."""
+    """Return the domain, the processes, or the interface, at the other side of `port`."""
+    words = [f"domain {port.domain.name}"] if port.domain is not None else []
+    words += [word] if (word := _processes(port)) else []
+    return ", ".join(words) or None
+
+
+def _processes(port: PortStatus) -> str | None:
     if port.guest is not None:
         return f"process {port.guest.pid}" + ("" if port.guest.driver else ", no driver")
     found = [f"process {user.pid}" for user in port.users]
