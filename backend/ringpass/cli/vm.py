@@ -11,6 +11,7 @@ import typer
 from ringpass import image as images
 from ringpass.cli import output
 from ringpass.cli.image import progress
+from ringpass.cli.vm_convert import convert
 from ringpass.cli.vm_xml import xml
 from ringpass.client import Client
 from ringpass.errors import ConfigError, RingpassError
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.command()(xml)
+app.command()(convert)
 
 DEFAULT_MTU = 1500
 

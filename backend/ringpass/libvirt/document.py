@@ -164,6 +164,15 @@ class Document:
         length = len(start_tag[begin:end].encode())
         return self._spliced(element.start + offset, element.start + offset + length, text)
 
+    def unset(self, element: Element, attribute: str) -> "Document":
+        """Take an attribute of `element` away, if it is there."""
+        start_tag = self._bytes[element.start : element.inner].decode()
+        present = re.search(rf"\s+{re.escape(attribute)}\s*=\s*('[^']*'|\"[^\"]*\")", start_tag)
+        if present is None:
+            return self
+        offset = element.start + len(start_tag[: present.start()].encode())
+        return self._spliced(offset, offset + len(present[0].encode()), "")
+
     def _opened(self, element: Element) -> "tuple[Document, Element]":
         """Write `<name/>` as `<name></name>`; return the document and the element in it."""
         start = self._bytes[element.start : element.end].decode()

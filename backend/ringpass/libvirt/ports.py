@@ -2,7 +2,6 @@
 """Ports of the daemon, as the QEMU of a domain has to be told of them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -100,7 +99,7 @@ def port_device(
 
 def netdev_path(path: str) -> str:
     """Return the socket for `-netdev ringpass` of the port whose other one is `path`."""
-    return str(PurePosixPath(path).with_suffix(".netdev"))
+    return path.removesuffix(".netdev").removesuffix(".sock") + ".netdev"
 
 
 def same_port(path: str, other: str) -> bool:

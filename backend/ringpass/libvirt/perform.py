@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Converting a domain: the ports are added, the domain is defined anew, or nothing has changed."""
+
+import contextlib
+from collections.abc import Callable
+
+import libvirt
+
+from ringpass.errors import RingpassError
+from ringpass.libvirt import connection, devices
+from ringpass.libvirt.convert import NewPort, Plan
+from ringpass.libvirt.ports import PortDevice
+
+Add = Callable[[NewPort], bool]
+"""Adds a port and tells whether it was not there. Raises RingpassError."""
+
+
+def perform(
+    domain: libvirt.virDomain,
+    old: str,
+    plan: Plan,
+    planned: list[PortDevice],
+    add: Add,
+    remove: Callable[[str], object],
+) -> None:
+    """Make `domain`, whose configuration is `old`, what `plan` says, with its ports as `planned`.
+
+    Whatever goes wrong, by the time that it is raised the ports that were added are removed and the
+    domain is what it was. Raises RingpassError.
+    """
+    name = domain.name()
+    with contextlib.ExitStack() as undo:
+        for port in plan.ports:
+            if add(port):
+                undo.callback(_quietly, remove, port.name)
+        if plan.xml != old:
+            undo.callback(_quietly, domain.connect().defineXML, old)
+            with connection.told(f"cannot convert the domain {name}", name):
+                domain.connect().defineXML(plan.xml)
+            _check(name, connection.configuration(domain), planned)
+        undo.pop_all()
+
+
+def _check(name: str, defined: str, planned: list[PortDevice]) -> None:
+    """Raise RingpassError if libvirt did not take what it was given."""
+    for port in planned:
+        if not devices.find_devices(defined, port.path):
+            raise RingpassError(
+                f"cannot convert the domain {name}",
+                f"libvirt defined it without the device of {port.name}",
+                "look at `virsh dumpxml --inactive` of it, and use a newer libvirt",
+            )
+
+
+def _quietly(undo: Callable[[str], object], argument: str) -> None:
+    """Undo one thing, and go on with the others if that fails: the first failure is told."""
+    with contextlib.suppress(RingpassError, libvirt.libvirtError):
+        undo(argument)
