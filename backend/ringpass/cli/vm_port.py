@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the commands of `ringpass vm` that are about domains of libvirt have in common."""
 
-import importlib
 from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
+from ringpass import qemu
 from ringpass.cli import output
 from ringpass.client import Client
 from ringpass.libvirt.ports import NetdevDevice, PortDevice, Via, port_device
@@ -41,7 +41,7 @@ def ask_port(name: str, via: Via | None = None, device: NetdevDevice = "ptnet-pc
 
 def patched_qemu() -> str:
     """Return the patched QEMU. Raises RingpassError if it has not been built."""
-    return str(importlib.import_module("ringpass.qemu").program())
+    return str(qemu.program())
 
 
 def warn(found: Iterable[Problem]) -> None:
