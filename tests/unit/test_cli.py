@@ -197,6 +197,34 @@ def test_qemu_gets_arguments_for_every_kind_of_port(ask: Run, daemon: Daemon) ->
         assert f"socket,id=chr0,path={path},reconnect=1" in argv
 
 
+def test_patched_qemu_gets_arguments_for_its_own_devices(ask: Run) -> None:
+    assert ask("port", "add", "vale0:pass", "--passthrough").code == 0
+    args = ("vm", "qemu-args", "vale0:pass", "--json")
+    stock = " ".join(json.loads(ask(*args).out))
+    assert "ivshmem-doorbell" in stock
+    for device, wanted in ((), "ptnet-pci"), (("--device", "virtio-net-pci"), "virtio-net-pci"):
+        argv = json.loads(ask(*args, "--qemu", "patched", *device).out)
+        path = stock.partition("path=")[2].partition(".sock")[0]
+        assert f"ringpass,id=net0,path={path}.netdev" in argv
+        assert argv[-1].startswith(f"{wanted},id=nic0,netdev=net0")
+        assert "share=on" in " ".join(argv)
+        assert "virtio-net-pci.vectors=0" not in argv
+    assert ask("port", "rm", "vale0:pass").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--device", "ptnet-pci"), "has no -netdev ringpass"),
+        (("--qemu", "patched", "--uml"), "a program of its own"),
+    ],
+)
+def test_devices_that_no_guest_can_have(ask: Run, arguments: tuple[str, ...], why: str) -> None:
+    result = ask("vm", "run", VM1, *arguments)
+    assert result.code == ExitCode.USAGE
+    assert f"why: {why}" in result.err or why in result.err
+
+
 @pytest.mark.parametrize("command", ["qemu-args", "run"])
 def test_a_guest_has_a_port_once(ask: Run, command: str) -> None:
     result = ask("vm", command, VM1, "vale0:sink", VM1)

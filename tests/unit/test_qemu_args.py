@@ -43,8 +43,15 @@ PASSTHROUGH = Nic(
 )
 
 
-def machine(accel: qemu.Accel, *nics: Nic) -> qemu.Machine:
+NETDEV = Path("/run/ringpass/vale0.vm2.netdev")
+PTNET = Nic(socket=NETDEV, device="ptnet-pci", address="10.0.1.1/24")
+COPIED = Nic(socket=NETDEV, device="virtio-net-pci", queues=2, mac="52:54:00:00:00:02")
+PATCHED = qemu.Emulator(program="/cache/qemu/k/qemu-system-x86_64", patched=True)
+
+
+def machine(accel: qemu.Accel, *nics: Nic, emulator: qemu.Emulator = qemu.STOCK) -> qemu.Machine:
     return qemu.Machine(
+        emulator=emulator,
         name="vm1",
         kernel=KERNEL,
         initrd=INITRD,
@@ -60,6 +67,8 @@ CASES = {
     "qemu-tcg-tuned": qemu.command(machine("tcg", PLAIN, TUNED)),
     "qemu-kvm-tuned": qemu.command(machine("kvm", PLAIN, TUNED)),
     "qemu-passthrough": qemu.command(machine("tcg", PASSTHROUGH, PLAIN)),
+    "qemu-ptnet": qemu.command(machine("tcg", PTNET, PLAIN, emulator=PATCHED)),
+    "qemu-netdev": qemu.command(machine("kvm", COPIED, emulator=PATCHED)),
     "uml": uml.command(
         uml.Machine(
             name="u1",
@@ -80,6 +89,22 @@ def test_command_line_is_the_golden_one(case: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+def test_patched_qemu_needs_no_guard() -> None:
+    argv = qemu.command(machine("tcg", PTNET, PLAIN, emulator=PATCHED))
+    assert not [word for word in argv if "vectors" in word]
+
+
+def test_stock_qemu_has_no_devices_of_ours() -> None:
+    with pytest.raises(ConfigError, match="no -netdev ringpass") as caught:
+        machine("tcg", PTNET)
+    assert "--qemu patched" in str(caught.value)
+
+
+def test_a_netdev_that_does_not_reconnect_says_so() -> None:
+    nic = Nic(socket=Path("/a,b"), device="ptnet-pci", reconnect=0)
+    assert qemu.nic_args(nic, 3)[1] == "ringpass,id=net3,path=/a,,b,reconnect=0"
 
 
 @pytest.mark.parametrize("nics", [(), (PLAIN,), (PLAIN, TUNED)])
@@ -133,6 +158,7 @@ def test_uml_management_socket_must_fit_too() -> None:
         (Nic(socket=Path("/s"), server=True), "only connects"),
         (Nic(socket=Path("/s"), queues=2), "2 queue pairs"),
         (Nic(socket=Path("/s"), vectors=11), "no PCI"),
+        (PTNET, "no PCI"),
     ],
 )
 def test_uml_refuses_cards_that_it_cannot_have(nic: Nic, message: str) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from ringpass import image as images
+from ringpass import qemu as builds
 from ringpass.cli import output
 from ringpass.cli.image import progress
 from ringpass.cli.vm_convert import convert
@@ -18,7 +19,7 @@ from ringpass.errors import ConfigError, RingpassError
 from ringpass.observe.status import PortStatus
 from ringpass.vm import migration, qemu, registry, run
 from ringpass.vm.launch import qemu_guest, uml_guest
-from ringpass.vm.nic import Nic
+from ringpass.vm.nic import Device, Nic, netdev_socket
 from ringpass.vm.qmp import Qmp
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command()(convert)
 DEFAULT_MTU = 1500
 
 Seat = Literal["front end", "standby"]
+Build = Literal["stock", "patched"]
 
 Ports = Annotated[
     list[str] | None,
@@ -38,6 +40,16 @@ Ports = Annotated[
 ]
 Accel = Annotated[
     Literal["tcg", "kvm"], typer.Option(help="How QEMU runs the guest; see `ringpass doctor`.")
+]
+Emulator = Annotated[
+    Build, typer.Option("--qemu", help="Which QEMU; `make qemu` builds the patched one.")
+]
+DeviceOfPort = Annotated[
+    Device | None,
+    typer.Option(
+        help="The device on passthrough ports, of the patched QEMU. Default: ptnet-pci.",
+        show_default=False,
+    ),
 ]
 Memory = Annotated[int, typer.Option(min=64, help="Guest memory in MiB.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
@@ -53,6 +65,8 @@ def run_(
     memory: Memory = 256,
     smp: Annotated[int, typer.Option(min=1, help="Processors of the guest (QEMU).")] = 1,
     accel: Accel = "tcg",
+    build: Emulator = "stock",
+    device: DeviceOfPort = None,
     address: Annotated[
         list[str] | None, typer.Option(help="ADDR/LEN of a card; repeat for the next one.")
     ] = None,
@@ -77,8 +91,11 @@ def run_(
         )
     if uml and incoming:
         raise ConfigError("a guest cannot migrate to User-mode Linux", "only QEMU can take one")
+    if uml and build == "patched":
+        raise ConfigError("User-mode Linux does not run in QEMU", "it is a program of its own")
+    emulator, device = emulator_of(build), device_of(build, device)
     seat: Seat = "standby" if incoming else "front end"
-    nics = with_addresses(nics_of(names, seat), address or [])
+    nics = with_addresses(nics_of(names, seat, device), address or [])
     built = images.ensure(image, progress=progress())
     options: dict[str, Any] = {
         "name": name or guest_name(names),
@@ -89,7 +106,8 @@ def run_(
     if uml:
         launch = uml_guest(built, nics, **options)
     else:
-        launch = qemu_guest(built, nics, smp=smp, accel=accel, incoming=incoming, **options)
+        options |= {"smp": smp, "accel": accel, "incoming": incoming, "emulator": emulator}
+        launch = qemu_guest(built, nics, **options)
     if not detach:
         raise typer.Exit(run.foreground(launch))
     running = run.detach(launch, timeout)
@@ -196,11 +214,17 @@ def qmp_(
 
 @app.command("qemu-args")
 def qemu_args(
-    ports: Ports = None, accel: Accel = "tcg", memory: Memory = 256, json: output.Json = False
+    ports: Ports = None,
+    accel: Accel = "tcg",
+    memory: Memory = 256,
+    build: Emulator = "stock",
+    device: DeviceOfPort = None,
+    json: output.Json = False,
 ) -> None:
     """Print the arguments by which a QEMU of yours gets these ports, memory included."""
-    nics = nics_of(ports or [])
-    argv = [*qemu.accel_args(accel), *qemu.memory_args(memory, accel)]
+    nics = nics_of(ports or [], device=device_of(build, device))
+    patched = qemu.Emulator(patched=build == "patched")
+    argv = [*qemu.accel_args(accel, patched), *qemu.memory_args(memory, accel)]
     for index, nic in enumerate(nics):
         argv += qemu.nic_args(nic, index)
     if json:
@@ -209,7 +233,27 @@ def qemu_args(
         typer.echo(shlex.join(argv))
 
 
-def nics_of(ports: list[str], seat: Seat | None = None) -> list[Nic]:
+def emulator_of(build: Build) -> qemu.Emulator:
+    """Return the QEMU to run. Raises NotFound if it has not been built."""
+    if build == "stock":
+        return qemu.STOCK
+    return qemu.Emulator(program=str(builds.program()), patched=True)
+
+
+def device_of(build: Build, device: Device | None) -> Device | None:
+    """Return the device that passthrough ports get, None for stock QEMU's ivshmem-doorbell."""
+    if build == "patched":
+        return device or "ptnet-pci"
+    if device is not None:
+        raise ConfigError(
+            f"stock QEMU cannot have {device} on a port",
+            "it has no -netdev ringpass, and knows passthrough ports as ivshmem-doorbell",
+            "add --qemu patched",
+        )
+    return None
+
+
+def nics_of(ports: list[str], seat: Seat | None = None, device: Device | None = None) -> list[Nic]:
     """Return a network card for each of `ports`, as `nic_of` does. Raises ConfigError."""
     for index, port in enumerate(ports):
         if port in ports[:index]:
@@ -218,12 +262,13 @@ def nics_of(ports: list[str], seat: Seat | None = None) -> list[Nic]:
                 "each name makes a network card, and a port has one front end",
                 "name it once, or add another port: ringpass port add",
             )
-    return [nic_of(port, seat) for port in ports]
+    return [nic_of(port, seat, device) for port in ports]
 
 
-def nic_of(port: str, seat: Seat | None) -> Nic:
+def nic_of(port: str, seat: Seat | None, device: Device | None) -> Nic:
     """Ask the daemon about a port and return the network card that fits it.
 
+    A passthrough port is had by `device`, or by ivshmem-doorbell.
     With `seat` it must be free: whoever came would wait there for ever, or be turned away.
     """
     with Client() as client:
@@ -235,7 +280,7 @@ def nic_of(port: str, seat: Seat | None) -> Nic:
             'set mode = "server", which needs a restart of the guest',
         )
     if status.kind == "passthrough":
-        return passthrough_nic(status, seat)
+        return passthrough_nic(status, seat, device)
     present = status.standby if seat == "standby" else status.front_end
     if seat and present is not None:
         raise RingpassError(
@@ -252,7 +297,7 @@ def nic_of(port: str, seat: Seat | None) -> Nic:
     )
 
 
-def passthrough_nic(status: PortStatus, seat: Seat | None) -> Nic:
+def passthrough_nic(status: PortStatus, seat: Seat | None, device: Device | None) -> Nic:
     """Return the device of a passthrough port. Raises RingpassError if a guest has it."""
     if seat == "standby":
         raise ConfigError(
@@ -266,7 +311,15 @@ def passthrough_nic(status: PortStatus, seat: Seat | None) -> Nic:
             f"process {status.guest.pid} maps it, and a port has one guest",
             "stop that, or add another port: ringpass port add",
         )
-    return Nic(socket=Path(status.path), vectors=status.vectors)
+    if device is None:
+        return Nic(socket=Path(status.path), vectors=status.vectors)
+    return Nic(
+        socket=netdev_socket(Path(status.path)),
+        device=device,
+        queues=status.queues,
+        mac=status.mac if device == "virtio-net-pci" else "",
+        host_mtu=status.mtu if device == "virtio-net-pci" and status.mtu != DEFAULT_MTU else 0,
+    )
 
 
 def with_addresses(nics: list[Nic], addresses: list[str]) -> list[Nic]:

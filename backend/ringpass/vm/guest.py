@@ -100,7 +100,7 @@ class Guest:
 
     @classmethod
     def qemu(cls, image: Image, nics: Iterable[Nic] = (), **options: Any) -> Self:
-        """Return a guest of stock QEMU, not started. `options` are those of `qemu_guest`."""
+        """Return a guest of QEMU, not started. `options` are those of `qemu_guest`."""
         return cls(qemu_guest(image, nics, **options))
 
     @classmethod

@@ -76,8 +76,9 @@ def qemu_guest(
     ports: Iterable[str] = (),
     directory: Path | None = None,
     detached: bool = False,
+    emulator: qemu.Emulator = qemu.STOCK,
 ) -> Launch:
-    """Return a guest of stock QEMU.
+    """Return a guest of QEMU, the stock one by default.
 
     `memory` is in MiB. `parameters` are added to the guest kernel's command line, `extra` to
     QEMU's. With `incoming` it waits for a guest that migrates to it. `ports` names what the cards
@@ -98,6 +99,7 @@ def qemu_guest(
         qmp=directory / registry.QMP,
         incoming=directory / registry.INCOMING if incoming else None,
         extra=tuple(extra),
+        emulator=emulator,
     )
     return Launch(record, directory, qemu.command(machine), incoming=incoming)
 

@@ -3,11 +3,15 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from ringpass.errors import ConfigError
 from ringpass.paths import MAX_SOCKET_PATH
+
+Device = Literal["ptnet-pci", "virtio-net-pci"]
+"""Devices of the patched QEMU on a passthrough port: of its rings, or one that QEMU copies for."""
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +19,8 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
 
     Or, if `vectors` are not 0, an ivshmem-doorbell device that has so many: its memory is a
     passthrough port's, and all else here but the address and the MTU is the port's own business.
+    Or, if `device` is not empty, that device on a `-netdev ringpass`, which needs the patched QEMU:
+    `socket` is the passthrough port's for this netdev.
 
     `mac` is empty for one chosen by the front end (UML always takes the back end's). `queues`
     counts queue pairs. `server` means that the front end listens and the back end connects; else
@@ -38,6 +44,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     mtu: int = 0
     vectors: int = 0
+    device: Device | Literal[""] = ""
 
     def __post_init__(self) -> None:
         check_socket_path(self.socket)
@@ -58,9 +65,19 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
                 f"a network card cannot have {self.queues} queues", "it has 1 to 128 queue pairs"
             )
 
+    @property
+    def mapped(self) -> bool:
+        """Whether the guest maps the port: its interface is rpN then, and ethN otherwise."""
+        return self.vectors > 0 or self.device == "ptnet-pci"
+
     def with_address(self, address: str) -> "Nic":
         """Return this card with the address that the guest gives it at boot; empty for none."""
         return msgspec.structs.replace(self, address=address)
+
+
+def netdev_socket(ivshmem: Path) -> Path:
+    """Return the socket for `-netdev ringpass` of a passthrough port, beside that for ivshmem."""
+    return ivshmem.with_suffix(".netdev")
 
 
 def check_socket_path(path: Path) -> None:
@@ -86,8 +103,8 @@ def check_guest_name(name: str) -> None:
 
 def guest_parameters(name: str, nics: tuple[Nic, ...]) -> list[str]:
     """Return the kernel parameters by which a guest's init learns its name and addresses."""
-    cards = [nic for nic in nics if not nic.vectors]
-    ports = [nic for nic in nics if nic.vectors]
+    cards = [nic for nic in nics if not nic.mapped]
+    ports = [nic for nic in nics if nic.mapped]
     parameters = [f"rp.hostname={name}"]
     parameters += _interface_parameters(cards, "rp.ip", "rp.mtu")
     return parameters + _interface_parameters(ports, "rp.port", "rp.portmtu")

@@ -1,16 +1,27 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Command lines of stock QEMU. Pure functions: nothing here runs or looks at anything."""
+"""Command lines of QEMU. Pure functions: nothing here runs or looks at anything."""
 
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from ringpass.errors import ConfigError
 from ringpass.vm.nic import Nic, check_guest_name, check_socket_path, guest_parameters
 
 PROGRAM = "qemu-system-x86_64"
 
 Accel = Literal["tcg", "kvm"]
+
+
+class Emulator(msgspec.Struct, frozen=True, kw_only=True):
+    """A QEMU to run: Debian's, or one with our patches, from wherever it was built."""
+
+    program: str = PROGRAM
+    patched: bool = False
+
+
+STOCK = Emulator()
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,9 +45,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     incoming: Path | None = None
     reboot: bool = True
     extra: tuple[str, ...] = ()
+    emulator: Emulator = STOCK
 
     def __post_init__(self) -> None:
         check_guest_name(self.name)
+        for nic in self.nics:
+            check_nic(nic, self.emulator)
         for path in (self.qmp, self.incoming):
             if path is not None:
                 check_socket_path(path)
@@ -44,9 +58,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 def command(machine: Machine) -> list[str]:
     """Return the argument vector that runs `machine`."""
-    argv = [PROGRAM, "-no-user-config", "-nodefaults", "-display", "none"]
+    argv = [machine.emulator.program, "-no-user-config", "-nodefaults", "-display", "none"]
     argv += ["-name", machine.name]
-    argv += accel_args(machine.accel)
+    argv += accel_args(machine.accel, machine.emulator)
     argv += ["-smp", str(machine.smp)]
     argv += memory_args(machine.memory, machine.accel)
     argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
@@ -71,23 +85,30 @@ def kernel_parameters(machine: Machine) -> list[str]:
     return [*fixed, *guest_parameters(machine.name, machine.nics), *machine.parameters]
 
 
-def accel_args(accel: Accel) -> list[str]:
-    """Return the accelerator, a CPU that suits it, and the guard that TCG needs.
+def check_nic(nic: Nic, emulator: Emulator) -> None:
+    """Raise ConfigError for a card that `emulator` does not have."""
+    if nic.device and not emulator.patched:
+        raise ConfigError(
+            f"QEMU cannot be attached to {nic.socket}",
+            "stock QEMU has no -netdev ringpass",
+            "use the patched one (--qemu patched), or ivshmem",
+        )
+
+
+def accel_args(accel: Accel, emulator: Emulator = STOCK) -> list[str]:
+    """Return the accelerator, a CPU that suits it, and the guard that stock QEMU needs with TCG.
 
     QEMU 7.2 dereferences NULL when a guest unmasks MSI-X vectors of a vhost-user virtio-net
     device and there is no KVM. Without vectors the device uses INTx, which works. As a global
     property this also covers cards that are plugged in later. Under KVM MSI-X works, is faster,
-    and must stay.
+    and must stay; and one of our patches mends it under TCG.
 
     TCG's default CPU has no RDRAND, and without it a guest waits seconds for random numbers.
     """
     if accel == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
-    return [
-        *("-accel", "tcg,thread=multi"),
-        *("-cpu", "qemu64,+rdrand"),
-        *("-global", "virtio-net-pci.vectors=0"),
-    ]
+    guard = [] if emulator.patched else ["-global", "virtio-net-pci.vectors=0"]
+    return ["-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand", *guard]
 
 
 def memory_args(mebibytes: int, accel: Accel) -> list[str]:
@@ -106,10 +127,12 @@ def memory_args(mebibytes: int, accel: Accel) -> list[str]:
 
 
 def nic_args(nic: Nic, index: int) -> list[str]:
-    """Return the parts of a vhost-user network card: chardev, netdev, device.
+    """Return the parts of a network card: the chardev and the netdev that it needs, and the device.
 
-    A passthrough port has no netdev. Its chardev must not reconnect: QEMU would spin for ever.
+    ivshmem-doorbell has no netdev. Its chardev must not reconnect: QEMU would spin for ever.
     """
+    if nic.device:
+        return ["-netdev", ringpass_netdev(nic, index), "-device", device(nic, index)]
     if nic.vectors:
         return [
             *("-chardev", f"socket,id=chr{index},path={escaped(str(nic.socket))}"),
@@ -138,7 +161,18 @@ def netdev(nic: Nic, index: int) -> str:
     return f"vhost-user,id=net{index},chardev=chr{index},queues={nic.queues}"
 
 
+def ringpass_netdev(nic: Nic, index: int) -> str:
+    options = [f"ringpass,id=net{index}", f"path={escaped(str(nic.socket))}"]
+    if nic.reconnect != 1:  # a second is its default
+        options.append(f"reconnect={nic.reconnect}")
+    if nic.queues > 1 and not nic.mapped:
+        options.append(f"queues={nic.queues}")
+    return ",".join(options)
+
+
 def device(nic: Nic, index: int) -> str:
+    if nic.mapped:
+        return f"{nic.device},id=nic{index},netdev=net{index}"
     # romfile= is empty: no firmware for network boot, which takes a second of every start.
     options = [f"virtio-net-pci,id=nic{index},netdev=net{index},romfile="]
     if nic.mac:

@@ -56,7 +56,7 @@ def command(machine: Machine) -> list[str]:
 def check_nic(nic: Nic) -> None:
     """Raise ConfigError for a card that User-mode Linux cannot have."""
     what = f"User-mode Linux cannot be attached to {nic.socket}"
-    if nic.vectors:
+    if nic.vectors or nic.device:
         raise ConfigError(
             what,
             "it has no PCI, and a passthrough port is a PCI device",
