@@ -65,6 +65,9 @@ bool rp_is_open(const struct rp_port *p);
  */
 void rp_renew_pipe(rp_dataplane *dp, struct rp_port *p);
 
+/* rp_leave_csb() - nobody has @p open, nor uses its rings: their CSBs are in its region again */
+void rp_leave_csb(struct rp_port *p);
+
 /* rp_vnet_leave() - the last open of a port went, and with it the header that it brought */
 void rp_vnet_leave(rp_dataplane *dp, struct rp_port *p);
 

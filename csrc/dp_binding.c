@@ -183,6 +183,14 @@ static void renew(rp_dataplane *dp, struct rp_port *p, uint32_t tx_first, uint32
 		mend(dp, p);
 }
 
+static void leave(rp_dataplane *dp, struct rp_port *p, uint32_t tx_first, uint32_t tx_n,
+		  uint32_t rx_first, uint32_t rx_n)
+{
+	if (!rp_is_open(p))
+		rp_leave_csb(p);
+	renew(dp, p, tx_first, tx_n, rx_first, rx_n);
+}
+
 static void let_all_go(rp_dataplane *dp, const struct rp_binding *b)
 {
 	const struct rp_bind_config *cfg = &b->cfg;
@@ -196,9 +204,9 @@ static void let_all_go(rp_dataplane *dp, const struct rp_binding *b)
 	if (!stopped)
 		return;
 	rp_quiet_wait(&dp->quiet);
-	renew(dp, b->port, cfg->tx_first, cfg->tx_n, cfg->rx_first, cfg->rx_n);
+	leave(dp, b->port, cfg->tx_first, cfg->tx_n, cfg->rx_first, cfg->rx_n);
 	if (b->host)
-		renew(dp, b->host, cfg->host_tx_first, cfg->host_tx_n, cfg->host_rx_first,
+		leave(dp, b->host, cfg->host_tx_first, cfg->host_tx_n, cfg->host_rx_first,
 		      cfg->host_rx_n);
 }
 

@@ -23,15 +23,15 @@
 /* Tell the user how far the ring went. In this order it never sees hwtail newer than hwcur. */
 static void show(struct front_ring *r, uint32_t hwcur, uint32_t hwtail)
 {
-	rp_store(&r->csb->ktoa.hwcur, hwcur);
-	rp_store_release(&r->csb->ktoa.hwtail, hwtail);
+	rp_store(&r->ktoa->hwcur, hwcur);
+	rp_store_release(&r->ktoa->hwtail, hwtail);
 }
 
 /* After show(): does its user sleep, or is it about to? Pairs with the fence between arm and recheck. */
 static bool wants_call(const struct front_ring *r)
 {
 	rp_fence_full();
-	return rp_load(&r->csb->atok.appl_need_kick);
+	return rp_load(&r->atok->appl_need_kick);
 }
 
 static void rings_complete(struct rp_endpoint *ep)
@@ -43,7 +43,7 @@ static void rings_complete(struct rp_endpoint *ep)
 	if (__builtin_expect(rp_load(&ep->port->shown), 0))
 		rp_zcopy_give(&r->place, ep->state->published, taken, RP_ZCOPY_TRIES_BACKEND);
 	ep->state->reserved = ep->state->published = pos;
-	if (!r->csb) {
+	if (!r->ktoa) {
 		rp_store_release(&r->k.ring->tail, rp_kring_prev(&r->k, pos));
 		return;
 	}
@@ -61,14 +61,14 @@ static bool rings_pending(struct rp_endpoint *ep)
 
 static void rings_arm(struct rp_endpoint *ep)
 {
-	if (of(ep)->csb)
-		rp_store(&of(ep)->csb->ktoa.kern_need_kick, 1);
+	if (of(ep)->ktoa)
+		rp_store(&of(ep)->ktoa->kern_need_kick, 1);
 }
 
 static void rings_disarm(struct rp_endpoint *ep)
 {
-	if (of(ep)->csb)
-		rp_store(&of(ep)->csb->ktoa.kern_need_kick, 0);
+	if (of(ep)->ktoa)
+		rp_store(&of(ep)->ktoa->kern_need_kick, 0);
 }
 
 static void rings_room(struct rp_endpoint *ep, struct rp_room *room)
@@ -114,7 +114,7 @@ static bool rings_publish(struct rp_endpoint *ep, struct rp_lease *l)
 	bool call = false;
 
 	rp_lock_take(&ep->lock);
-	if (rp_lease_close(ep->state, l->ticket) && r->csb) {
+	if (rp_lease_close(ep->state, l->ticket) && r->ktoa) {
 		show(r, ep->state->released, ep->state->published);
 		call = wants_call(r);
 	}
@@ -147,11 +147,11 @@ static int rings_rxsync(struct rp_endpoint *ep)
 	struct rp_ring_state *st = ep->state;
 	uint32_t hwtail = rp_load_acquire(&st->published), head;
 
-	if (r->csb) {
+	if (r->ktoa) {
 		struct rp_csb_ring tx;
-		const bool pipe =
-			rp_csb_ring_open(&tx, &ep->port->region->view, rp_load(&r->csb->peer)) &&
-			tx.slots == r->place.slots;
+		const bool pipe = rp_csb_ring_open(&tx, &ep->port->region->view,
+						   rp_load(&r->place.csb->peer)) &&
+				  tx.slots == r->place.slots;
 
 		if (rp_pipe_rxsync(&r->place, pipe ? &tx : NULL) >= 0)
 			return 0;
@@ -199,7 +199,7 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 {
 	const struct rp_region *region = p->region;
 	struct netmap_ring *ring = rp_region_ring_at(region, in->obj);
-	struct rp_csb *block = csb ? rp_region_csb_at(region, in->csb) : NULL;
+	struct rp_csb *block = rp_region_csb_at(region, in->csb);
 	struct front_ring *r = aligned_alloc(64, (sizeof(*r) + 63) / 64 * 64);
 
 	if (!r)
@@ -212,13 +212,14 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 			.ring = (uint16_t)i,
 			.dir = (uint16_t)dir },
 		.k = { .ring = ring,
-		       .head = block ? &block->atok.head : &ring->head,
+		       .head = csb ? &block->atok.head : &ring->head,
 		       .bufs = rp_region_bufs(region),
 		       .slots = in->slots,
 		       .buf_bytes = region->bufs.objsize,
 		       .buf_count = region->bufs.total },
-		.csb = block,
-		.place = { ring, rp_region_csb_at(region, in->csb), in->slots, &region->view },
+		.atok = csb ? &block->atok : NULL,
+		.ktoa = csb ? &block->ktoa : NULL,
+		.place = { ring, block, in->slots, &region->view },
 		.call = RP_CALL_NONE,
 	};
 	if (dir == NETMAP_DIR_TX && !(r->ep.batch = calloc(1, sizeof(*r->ep.batch)))) {
@@ -228,6 +229,50 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
 	if (!in->resumed)
 		rp_ring_state_reset(state, 0, 0);
 	return &r->ep;
+}
+
+void rp_front_rings_csb(struct rp_endpoint *ep, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa)
+{
+	struct front_ring *r = of(ep);
+
+	r->atok = atok ? atok : &r->place.csb->atok;
+	r->ktoa = ktoa ? ktoa : &r->place.csb->ktoa;
+	r->k.head = &r->atok->head;
+}
+
+/* Begin with an empty ring whose first slot is @at. */
+static void begin(struct front_ring *r, uint32_t at)
+{
+	struct rp_endpoint *ep = &r->ep;
+
+	if (ep->batch && ep->batch->held) {
+		rp_drop(ep, RP_DROP_RESET, ep->batch->held);
+		ep->batch->held = 0;
+	}
+	rp_ring_state_reset(ep->state, at, at);
+	r->released = at;
+	ep->awaited = 0;
+}
+
+void rp_front_rings_begin(struct rp_endpoint *ep, enum rp_begin how)
+{
+	struct front_ring *r = of(ep);
+	const struct rp_ring_state *st = ep->state;
+
+	if (how == RP_BEGIN_NEW) {
+		begin(r, 0);
+		rp_store(&r->atok->head, 0);
+		rp_store(&r->atok->cur, 0);
+		rp_store(&r->atok->appl_need_kick, 1);
+		rp_store(&r->atok->sync_flags, 1);
+	} else if (how == RP_BEGIN_AT_HEAD) {
+		const uint32_t head = rp_load_acquire(&r->atok->head);
+
+		begin(r, head < r->k.slots ? head : 0);
+	}
+	rp_store(&r->ktoa->kern_need_kick, 1);
+	show(r, st->released,
+	     ep->dir == NETMAP_DIR_TX ? rp_kring_prev(&r->k, st->published) : st->published);
 }
 
 void rp_front_rings_resume(struct rp_endpoint *ep)
@@ -243,7 +288,7 @@ void rp_front_rings_resume(struct rp_endpoint *ep)
 		rp_count(&ep->count->frames, lost);
 		rp_drop(ep, RP_DROP_RESTART, lost);
 		rp_ring_state_reset(st, st->pulled, st->pulled);
-		if (!r->csb)
+		if (!r->ktoa)
 			return;
 		show(r, st->pulled, rp_kring_prev(&r->k, st->pulled));
 	} else {
@@ -252,7 +297,7 @@ void rp_front_rings_resume(struct rp_endpoint *ep)
 
 		rp_ring_state_reset(st, st->published, st->published);
 		st->released = r->released = released;
-		if (r->csb)
+		if (r->ktoa)
 			show(r, released, st->published);
 	}
 }

@@ -26,6 +26,22 @@ struct rp_endpoint *rp_front_rings_new(struct rp_port *p, int dir, uint32_t i,
  */
 void rp_front_rings_resume(struct rp_endpoint *ep);
 
+/**
+ * rp_front_rings_csb() - let the words of a ring with a CSB be elsewhere; nobody may use it now
+ * @atok:	the user's half, NULL: in its region
+ * @ktoa:	the backend's half, NULL: the same
+ */
+void rp_front_rings_csb(struct rp_endpoint *ep, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
+
+enum rp_begin {
+	RP_BEGIN_NEW,	  /* empty, at the first slot; the user is told in its half, too */
+	RP_BEGIN_AT_HEAD, /* empty, where the user's head is, which goes on with it */
+	RP_BEGIN_AS_IT_IS /* where its state says: rp_front_rings_resume() was there */
+};
+
+/* rp_front_rings_begin() - fill in a CSB that was just put in place; nobody may use the ring now */
+void rp_front_rings_begin(struct rp_endpoint *ep, enum rp_begin how);
+
 /* rp_front_rings_restart() - begin anew with a ring that was made empty; nobody may use it now */
 void rp_front_rings_restart(struct rp_endpoint *ep);
 

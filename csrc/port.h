@@ -49,7 +49,7 @@ struct rp_port {
 	uint64_t features;	  /* negotiated virtio features; 0: it takes no offload */
 	uint32_t net_header;	  /* rings: bytes of the virtio-net header before each frame */
 	bool net_header_leaves;	  /* with the last open */
-	struct rp_guestmem *mem;  /* vhost; replaced, never changed */
+	struct rp_guestmem *mem;  /* vhost; replaced, never changed. Rings: CSBs elsewhere */
 	uint32_t mem_gen;	  /* grows when mem is replaced */
 	struct rp_dirty *log;	  /* vhost: NULL: the guest does not migrate; replaced, too */
 	struct rp_region *region; /* rings */

@@ -10,7 +10,8 @@
 struct front_ring {
 	struct rp_endpoint ep;
 	struct rp_kring k;
-	struct rp_csb *csb;	  /* NULL: none */
+	struct nm_csb_atok *atok; /* its CSB, in its region or elsewhere; NULL: none */
+	struct nm_csb_ktoa *ktoa;
 	struct rp_csb_ring place; /* as its region has it */
 	rp_call_t call;
 	uint32_t released; /* rx, under the lock: state->released, as last read */
@@ -46,7 +47,7 @@ static inline uint32_t released(struct front_ring *r)
 	struct rp_ring_state *st = r->ep.state;
 	uint32_t head;
 
-	if (!r->csb)
+	if (!r->ktoa)
 		return rp_load_acquire(&st->released);
 	if (rp_kring_head(&r->k, st->released, st->published, &head))
 		st->released = head;

@@ -191,6 +191,20 @@ struct rp_bind_info {
 	int32_t region;
 };
 
+/*
+ * Memory of a user's own for the CSBs of a port: an array of nm_csb_atok and one of nm_csb_ktoa,
+ * with a record for each tx ring, then for each rx ring. Each begins at a multiple of 64 and lies
+ * within a page of 4096 bytes.
+ */
+struct rp_csb_config {
+	int32_t atok_fd;
+	int32_t ktoa_fd;
+	uint64_t atok_offset;
+	uint64_t ktoa_offset;
+	uint32_t go_on; /* 1: rings begin at the user's heads; 0: at their first slots */
+	uint32_t pad;
+};
+
 struct rp_region_info {
 	int32_t fd; /* the port's own: dup it to keep it */
 	uint32_t buf_bytes;
@@ -345,6 +359,12 @@ int rp_guest_answer(rp_dataplane *dp, int region, uint32_t guest, uint32_t sent,
  */
 int rp_port_wire(rp_dataplane *dp, int port, int dir, uint32_t ring, int kick_fd, int call_fd,
 		 struct rp_err *err);
+/*
+ * Let the CSBs of a port that is open be in other memory than its region, until its last open
+ * ends. Its rings are empty then; in a region that is taken up they go on where they were. Not of
+ * pipes and monitors, whose words others read, too.
+ */
+int rp_port_csb(rp_dataplane *dp, int port, const struct rp_csb_config *cfg, struct rp_err *err);
 /* Pass on what one eventfd is signalled to another, by a thread that is there for it. */
 int rp_relay_add(rp_dataplane *dp, int from_fd, int to_fd, struct rp_err *err);
 int rp_relay_del(rp_dataplane *dp, int relay, struct rp_err *err);

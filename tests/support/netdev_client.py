@@ -10,12 +10,14 @@ import os
 import select
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Self
 
 from ringpass._dp import ffi, lib
 from ringpass.netmap import attach
 from tests.support.daemon import Daemon
 from tests.support.netmap import Ring
+from tests.support.passthrough import FakeDriver, FakeRing
 
 HELLO, OPEN, CLOSE, CHANGED = 1, 2, 3, 4
 _HEAD = ffi.sizeof("struct rp_netdev_message")
@@ -202,3 +204,39 @@ class NetdevClient:
 def netdev(daemon: Daemon, port: str) -> NetdevClient:
     """Return a client that is connected to a port, and has not said hello."""
     return NetdevClient(daemon.socket(port).with_suffix(".netdev"))
+
+
+class GuestMemory:
+    """Memory of a guest: a page for each array of its communication blocks. `close` it."""
+
+    PAGE = 4096
+
+    def __init__(self, atok_at: int = 0, ktoa_at: int = 0) -> None:
+        """`*_at` say where in its page an array begins."""
+        self.fd = os.memfd_create("guest", os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, 3 * self.PAGE)
+        self.map = mmap.mmap(self.fd, 3 * self.PAGE)
+        self.atok_offset, self.ktoa_offset = self.PAGE + atok_at, 2 * self.PAGE + ktoa_at
+        base = ffi.cast("uint8_t *", ffi.from_buffer(self.map))
+        self.atok: Any = ffi.cast("struct nm_csb_atok *", base + self.atok_offset)
+        self.ktoa: Any = ffi.cast("struct nm_csb_ktoa *", base + self.ktoa_offset)
+
+    def close(self) -> None:
+        """Let go of it; others may have it mapped."""
+        os.close(self.fd)
+
+    def truncate(self) -> None:
+        """Take the pages away from all who have them mapped."""
+        os.ftruncate(self.fd, 0)
+
+    def open(self, client: NetdevClient, flags: int = 0, **fields: int) -> Opened:
+        """Open the rings of a port with their blocks here."""
+        offsets = {"atok_offset": self.atok_offset, "ktoa_offset": self.ktoa_offset}
+        flags |= lib.RP_NETDEV_GUEST_CSB
+        return client.open([self.fd, self.fd], **{"flags": flags, **offsets, **fields})
+
+    def ring(self, client: NetdevClient, opened: Opened, number: int) -> FakeRing:
+        """Return a ring whose block is here."""
+        ring = FakeDriver(client).ring(opened.rings[number])
+        ring.csb = SimpleNamespace(atok=self.atok[number], ktoa=self.ktoa[number])
+        return ring

@@ -244,7 +244,7 @@ def qemu(daemon: Daemon, port: str) -> FakeQemu:
     return FakeQemu(daemon.socket(port), daemon.call("port.show", name=port)["vectors"])
 
 
-def booted(client: FakeQemu, generation: int = 1) -> FakeDriver:
+def booted(client: Machine, generation: int = 1) -> FakeDriver:
     """Return a driver that said hello."""
     driver = FakeDriver(client, generation)
     assert driver.hello().error == 0

@@ -10,6 +10,7 @@ import pytest
 
 from ringpass._dp import ffi, lib
 from ringpass.passthrough import netdev_messages as messages
+from ringpass.passthrough import offloads
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netdev_client import CLOSE, NetdevClient, Opened, Refused, netdev
@@ -81,7 +82,8 @@ def test_layouts_are_those_of_c(name: str, layout: Struct) -> None:
 
 
 def test_constants_are_those_of_c() -> None:
-    for constant in ("MAGIC", "VERSION", "MAX_PAIRS", "HEADER_BYTES"):
+    assert offloads.HEADER_BYTES == lib.RP_NETDEV_HEADER_BYTES
+    for constant in ("MAGIC", "VERSION", "MAX_PAIRS"):
         assert getattr(messages, constant) == getattr(lib, f"RP_NETDEV_{constant}")
     assert messages.MAX_BYTES == lib.RP_NETDEV_MESSAGE_BYTES
     flags = {**messages.PortFlag.__members__, **messages.OpenFlag.__members__}
@@ -176,7 +178,7 @@ def test_the_last_to_come_has_the_port(daemon: Daemon) -> None:
 
 def test_a_driver_of_the_guest_needs_nothing_of_qemu(daemon: Daemon) -> None:
     with netdev(daemon, "vale0:a").hello() as one, qemu(daemon, "vale0:b") as other:
-        sender, receiver = booted(one), booted(other)  # type: ignore[arg-type]
+        sender, receiver = booted(one), booted(other)
         tx = sender.ring(sender.register().rings[0])
         rx = receiver.ring(receiver.register().rings[2])
         sent = [frame("ff:ff:ff:ff:ff:ff", MAC, b"x")]
@@ -241,7 +243,7 @@ def test_the_end_of_a_pipe_is_for_the_guests_driver_alone(daemon: Daemon) -> Non
             client.open()
         assert refused.value.errno == errno.EOPNOTSUPP
         assert "swap buffers" in refused.value.text
-        driver = booted(client)  # type: ignore[arg-type]
+        driver = booted(client)
         assert driver.register().error == 0
 
 

@@ -269,6 +269,19 @@ class Binding(NamedTuple):
     extra_bufs: int
 
 
+class CsbPlaces(NamedTuple):
+    """Memory of a user's own for the CSBs of a port: where the array of each half is in it.
+
+    A record for each tx ring, then for each rx ring. An array begins at a multiple of 64 bytes and
+    lies within a page of 4096.
+    """
+
+    atok_fd: int
+    atok_offset: int
+    ktoa_fd: int
+    ktoa_offset: int
+
+
 class FdbRow(NamedTuple):
     """A MAC address that a switch learnt."""
 
@@ -594,6 +607,16 @@ class DataPlane:
         """
         what = "cannot change the eventfds of"
         self._port_call(what, port, lib.rp_port_wire, direction, ring, kick_fd, call_fd)
+
+    def place_csb(self, port: PortId, places: CsbPlaces, *, go_on: bool = False) -> None:
+        """Let the CSBs of a port be elsewhere than in its region, until its last open ends.
+
+        Its rings, all of which are open, are empty then: from their first slots on, or with `go_on`
+        from where their user's heads are. In a resumed region they go on where they were. Not of
+        pipes and monitors (EOPNOTSUPP). Who truncates the memory breaks the port.
+        """
+        config = ffi.new("struct rp_csb_config *", {**places._asdict(), "go_on": go_on})
+        self._port_call("cannot move the communication blocks of", port, lib.rp_port_csb, config)
 
     def add_relay(self, from_fd: int, to_fd: int) -> RelayId:
         """Pass on what one eventfd is signalled to another, until the relay is removed."""

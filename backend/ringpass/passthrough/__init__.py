@@ -9,6 +9,7 @@ peers      ids by which guests find their records
 pairs      those eventfds: doorbells and vectors
 wires      which ring has which pair
 offloads   what a driver may leave to others
+blocks     communication blocks in memory of the guest
 guest      what a guest has open, and its driver's requests
 mailbox    how these come and are answered
 seat       what is there for a QEMU that has the port, and what of it outlives the daemon

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ringpass.dataplane import DataPlane, GuestRequest, Kind
 from ringpass.errors import RingpassError
+from ringpass.keeper.entries import Entries
 from ringpass.netmap import attach
 from ringpass.netmap.abi import Flag, Mode, Register
 from ringpass.netmap.attach import Attachment
@@ -23,6 +24,8 @@ from ringpass.netmap.call import Device
 from ringpass.netmap.peer import Peer
 from ringpass.netmap.port import Port, Registration
 from ringpass.netmap.session import Answer, Session, done, refused, registering
+from ringpass.passthrough.blocks import Blocks, SavedBlocks
+from ringpass.passthrough.netdev_messages import Open, OpenFlag
 from ringpass.passthrough.offloads import HEADER_BYTES
 from ringpass.passthrough.wires import OpenWires, Wires
 
@@ -61,6 +64,8 @@ class SavedOpen(Struct):
     """Of its rings."""
     rings: list[int]
     """Their numbers in the region."""
+    blocks: SavedBlocks | None
+    """Where its rings have their communication blocks, if not in the region."""
     lost: bool
     """Whether it cannot be opened again where it was."""
 
@@ -97,6 +102,8 @@ class _Open:
     """The request that registered its rings."""
     rings: list[int] = field(default_factory=list)
     """Their numbers in the region."""
+    blocks: Blocks | None = None
+    """Where they have their communication blocks, if not in the region."""
 
     @property
     def nifp_offset(self) -> int:
@@ -128,6 +135,7 @@ class _Open:
             self.nifp_offset,
             self.wires.pairs,
             self.rings,
+            None if self.blocks is None else self.blocks.save(),
             lost=lost,
         )
 
@@ -136,12 +144,22 @@ class _Open:
             self.wires.close()
         finally:
             self.session.close()
+            if self.blocks is not None:
+                self.blocks.close()
 
 
 class Guest:
     """A guest that is connected."""
 
-    def __init__(self, device: Device, peer: Peer, own: Port, wires: Wires, offered: int) -> None:
+    def __init__(
+        self,
+        device: Device,
+        peer: Peer,
+        own: Port,
+        wires: Wires,
+        offered: int,
+        entries: Entries,
+    ) -> None:
         """`own` is the port that it is the guest of, `offered` are offloads that it may have."""
         self.peer = peer
         self.generation: int | None = None
@@ -150,6 +168,7 @@ class Guest:
         self._own = own
         self._wires = wires
         self._offered = offered
+        self._entries = entries
         self._opens: dict[int, _Open] = {}
 
     def save(self) -> SavedGuest:
@@ -189,21 +208,33 @@ class Guest:
         self._end_all()
         self._set_header(0, 0)
 
-    def open_rings(self, header: int, features: int) -> OpenedRings:
+    def open_rings(self, wanted: Open, fds: list[int]) -> OpenedRings:
         """Open all rings of the port for QEMU itself, and nothing else.
 
-        `header` is 0 or HEADER_BYTES, `features` are offloads. What was open is closed, and the
-        driver has to say hello again. Raises RingpassError.
+        What was open is closed, and the driver has to say hello again. `fds` are of the memory that
+        the communication blocks are to be in; they are taken out of the list. Raises RingpassError,
+        OSError.
         """
-        self._check_rings(header, features)
+        self._check_rings(wanted.header_bytes, wanted.features)
         self.close()
         opened = self._opens[_OWN] = self._new_open()
-        opened.header, opened.features = header, features
-        flags = Flag.ACCEPT_VNET_HDR if header else 0
+        opened.header, opened.features = wanted.header_bytes, wanted.features
+        try:
+            return self._open_own(opened, wanted, fds)
+        except (OSError, RingpassError):
+            self.close_rings()
+            raise
+
+    def _open_own(self, opened: _Open, wanted: Open, fds: list[int]) -> OpenedRings:
+        flags = Flag.ACCEPT_VNET_HDR if opened.header else 0
         answer = self._call(_OWN, registering("rp0", Register(mode=Mode.ALL_NIC, flags=flags)))
         if answer.error:
-            self._end(self._opens.pop(_OWN))
             raise RingpassError("the rings cannot be opened", answer.text, errno=answer.error)
+        if wanted.flags & OpenFlag.GUEST_CSB:
+            opened.blocks = Blocks.hold(self._entries, fds, wanted.atok_offset, wanted.ktoa_offset)
+            fds.clear()
+            go_on = bool(wanted.flags & OpenFlag.GO_ON)
+            self._device.plane.place_csb(self._own.id, opened.blocks.places, go_on=go_on)
         return OpenedRings(opened.nifp_offset, len(opened.rings), answer.rings)
 
     def close_rings(self) -> None:
@@ -316,6 +347,11 @@ class Guest:
         opened.header, opened.features = saved.header, saved.features
         if saved.registering:
             self._call(saved.number, saved.registering)
+        if saved.blocks is not None:
+            opened.blocks = Blocks.take(self._entries, saved.blocks)
+            if opened.blocks is None:
+                raise _lost("nobody held its communication blocks")
+            self._device.plane.place_csb(self._own.id, opened.blocks.places)
         if opened.save(saved.number) != saved:
             raise _lost(f"open {saved.number} is not what it was")
 

@@ -116,7 +116,7 @@ class Server:
         try:
             match request.body:
                 case Open():
-                    return self._open(seat.guest, request.body), []
+                    return self._open(seat.guest, request.body, request.fds), []
                 case Close():
                     seat.guest.close_rings()
                     return b"", []
@@ -132,9 +132,7 @@ class Server:
             raise
         except OSError as error:
             self._port.note_refused(connection, error)
-            raise RingpassError(
-                "the port cannot be had", str(error), "try again later", errno=error.errno or 0
-            ) from error
+            raise _failed(error) from error
         self._greeted(connection)
         fds = [self._port.memory, *seat.pairs.doorbells, *seat.pairs.vectors]
         return self._port.info(0).pack(), fds
@@ -150,20 +148,22 @@ class Server:
                 errno=errno.EINVAL,
             )
 
-    def _open(self, guest: Guest, wanted: Open) -> bytes:
-        if wanted.flags:
-            raise RingpassError(
-                "the rings cannot be opened",
-                "their communication blocks are to be in the guest's memory",
-                "leave them in the port's region",
-                errno=errno.EOPNOTSUPP,
-            )
-        opened = guest.open_rings(wanted.header_bytes, wanted.features)
+    def _open(self, guest: Guest, wanted: Open, fds: list[int]) -> bytes:
+        try:
+            opened = guest.open_rings(wanted, fds)
+        except OSError as error:
+            raise _failed(error) from error
         return OPENED.pack(opened.nifp_offset, opened.number, 0) + opened.rings
 
     def _describe(self) -> bytes:
         """Return the body of CHANGED."""
         return self._port.info(0).pack()
+
+
+def _failed(error: OSError) -> RingpassError:
+    return RingpassError(
+        "the port cannot be had", str(error), "try again later", errno=error.errno or 0
+    )
 
 
 def _wrong_time(why: str) -> Nonsense:

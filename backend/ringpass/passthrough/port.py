@@ -262,7 +262,7 @@ class PassthroughPort:
                 transport.pid, transport.uid, self.name, region.id, self._wanted.extra_buffers
             )
             wires = Wires(plane, pairs, self.port)
-            guest = Guest(self._device, who, self.port, wires, self._offered)
+            guest = Guest(self._device, who, self.port, wires, self._offered, self._entries)
 
             mailbox = Mailbox(
                 plane, region.id, self.record, self._answered, self._do, self._note_nonsense
@@ -307,6 +307,7 @@ class PassthroughPort:
         except RingpassError as error:
             log.warning("event=opens-lost port=%s why=%r", self.name, error.why)
             self._epoch += 1
+            transport.changed()
         if saved.answer:
             plane = self._device.plane
             plane.answer_request(self._region.id, self.record, saved.answered, saved.answer)
