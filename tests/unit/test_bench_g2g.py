@@ -18,7 +18,7 @@ from ringpass.bench.g2g.table import markdown
 from ringpass.bench.g2g.ways import LINKS
 from ringpass.bench.measure import Options
 from ringpass.bench.report import NO_GOAL, Row, row
-from ringpass.errors import RingpassError
+from ringpass.errors import NotFound, RingpassError
 
 HERE = Path("/run/here")
 
@@ -156,6 +156,29 @@ def path(arguments: str, end: str) -> str:
     found = re.search(rf"{end}\.path=([^,\s]+)", arguments)
     assert found is not None
     return found[1]
+
+
+def test_ports_on_the_patched_qemu_have_its_devices() -> None:
+    links = chosen("ptnet", "netdev-virtio", "ptnet-pipe")
+    assert all(link.patched for link in links)
+    assert not LINKS["passthrough"].patched
+    assert pair.interfaces(links, 2) == {
+        "ptnet": ["rp0"],
+        "netdev-virtio": ["eth0"],
+        "ptnet-pipe": ["rp1"],
+    }
+    assert all(port.kind == "passthrough" for port in configured(links).ports.values())
+
+
+def test_cases_of_the_patched_qemu_are_left_out_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> Path:
+        raise NotFound("there is no such QEMU", "it has not been built", "make qemu")
+
+    said: list[str] = []
+    monkeypatch.setattr(g2g, "program", missing)
+    assert g2g.measure(Options(1, 1.0, ways=["ptnet", "netdev"]), said.append) == []
+    assert len(said) == 1
+    assert "make qemu" in said[0]
 
 
 def test_devices_that_may_not_be_made_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

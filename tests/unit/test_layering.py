@@ -106,8 +106,8 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "qemu": "errors paths image",
         "doctor": "errors paths image vm client libvirt",
         "bench": (
-            "errors paths names netlink config dataplane observe client image vm ports ringport "
-            "embedded interrupt pktgen"
+            "errors paths names netlink config dataplane observe client image vm qemu ports "
+            "ringport embedded interrupt pktgen"
         ),
         "demo": "errors paths names config observe client image vm bench",
         "cli": (

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,10 @@ from ringpass.errors import DaemonUnreachable, RingpassError
 from ringpass.image import Image
 from ringpass.observe.counters import FILE_NAME as COUNTERS
 from ringpass.observe.counters import Counters
-from ringpass.observe.status import Status
+from ringpass.observe.status import PortStatus, Status
 from ringpass.vm.guest import Guest
-from ringpass.vm.nic import Nic
+from ringpass.vm.nic import Device, Nic, netdev_socket
+from ringpass.vm.qemu import STOCK, Emulator
 
 CONFIG, LOG, DAEMON = "daemon.toml", "daemon.log", "daemon"
 
@@ -98,14 +99,19 @@ class Testbed:
         ports: dict[str, str],
         parameters: Sequence[str] = (),
         extra: Sequence[str] = (),
+        *,
+        emulator: Emulator = STOCK,
+        devices: Mapping[str, Device] | None = None,
     ) -> Guest:
         """Return a QEMU guest with a network card for each port of `ports`: name -> address.
 
-        `parameters` are added to the guest kernel's command line, `extra` to QEMU's.
+        `parameters` are added to the guest kernel's command line, `extra` to QEMU's. `devices` are
+        those that ports have with the patched QEMU.
         """
         return Guest.qemu(
             image,
-            self._nics(ports),
+            self._nics(ports, devices or {}),
+            emulator=emulator,
             name=name,
             directory=self.directory / "vm" / name,
             parameters=parameters,
@@ -115,7 +121,7 @@ class Testbed:
     def uml(self, image: Image, name: str, ports: dict[str, str]) -> Guest:
         """Return a User-mode Linux guest with a network card for each port of `ports`."""
         return Guest.uml(
-            image, self._nics(ports), name=name, directory=self.directory / "vm" / name
+            image, self._nics(ports, {}), name=name, directory=self.directory / "vm" / name
         )
 
     def save_logs(self, directory: Path) -> None:
@@ -125,15 +131,10 @@ class Testbed:
         for guest in self._guests:
             (directory / f"{guest.name}.console").write_text(guest.transcript, encoding="utf-8")
 
-    def _nics(self, ports: dict[str, str]) -> list[Nic]:
+    def _nics(self, ports: dict[str, str], devices: Mapping[str, Device]) -> list[Nic]:
         known = {port.name: port for port in self.status().ports}
         return [
-            Nic(
-                socket=Path(known[name].path),
-                mac=known[name].mac,
-                address=address,
-                vectors=known[name].vectors,
-            )
+            nic(known[name], devices.get(name)).with_address(address)
             for name, address in ports.items()
         ]
 
@@ -161,3 +162,12 @@ class Testbed:
                 log = self.place.said(DAEMON)
                 raise RingpassError("the daemon does not start", log or "it says nothing") from None
             return
+
+
+def nic(port: PortStatus, device: Device | None) -> Nic:
+    """Return the network card of a port, if it is a passthrough one `device` or ivshmem."""
+    path = Path(port.path)
+    if device is None:
+        return Nic(socket=path, mac=port.mac, vectors=port.vectors)
+    mac = port.mac if device == "virtio-net-pci" else ""
+    return Nic(socket=netdev_socket(path), mac=mac, device=device)

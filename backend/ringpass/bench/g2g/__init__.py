@@ -5,7 +5,8 @@
     eth0 --- vale0:vm1 ====== switch ====== vale0:vm2 ------- eth0
     eth1 --- valenull:vm1, which throws frames away: a reference
     ...      more links, each with a switch of its own, or a network of QEMU's
-    rp0 ---- a port that is passed through: its rings are the guest's memory
+    rp0 ---- a port that is passed through: its rings are the guest's memory, which it maps
+             through ivshmem-doorbell of stock QEMU or through ptnet-pci of ours
 
 `ways` has the ways to link guests, `cases` what is measured on each. One pair of guests has all the
 links that are wanted, so it boots once. What is compared is measured in turn: all cases of one
@@ -24,28 +25,42 @@ from ringpass.bench.g2g.ways import LINKS
 from ringpass.bench.machine import two_cpus
 from ringpass.bench.measure import Options
 from ringpass.bench.report import Row
-from ringpass.errors import RingpassError
+from ringpass.errors import NotFound, RingpassError
 from ringpass.netlink import private_network
+from ringpass.qemu import program
+from ringpass.vm.qemu import STOCK, Emulator
 
 Talk = Callable[[str], None]
 
 
 def measure(options: Options, talk: Talk) -> list[Row]:
-    """Measure all wanted cases with guests of User-mode Linux, then with QEMU's."""
+    """Measure all wanted cases: guests of User-mode Linux, of stock QEMU, of the patched one."""
     rows: list[Row] = []
-    for label, cases in groupby(CASES, lambda case: case.label):
+    for (label, patched), cases in groupby(CASES, lambda case: (case.label, case.patched)):
         wanted = [
             case
             for case in cases
             if options.want(case.name, case.size, 2) and case.passes(options.ways)
         ]
-        if wanted:
-            rows += with_guests(label, wanted, options, talk)
+        if not wanted:
+            continue
+        try:
+            emulator = Emulator(program=str(program()), patched=True) if patched else STOCK
+        except NotFound as error:
+            talk(f"leaving out what needs the patched QEMU: {error}")
+        else:
+            rows += with_guests(label, wanted, options, talk, emulator)
     return rows
 
 
-def with_guests(label: str, wanted: Sequence[Case], options: Options, talk: Talk) -> list[Row]:
-    """Boot guests and measure the cases `wanted` between them."""
+def with_guests(
+    label: str,
+    wanted: Sequence[Case],
+    options: Options,
+    talk: Talk,
+    emulator: Emulator = STOCK,
+) -> list[Row]:
+    """Boot guests, QEMU's with `emulator`, and measure the cases `wanted` between them."""
     names = {name for case in wanted for name in (case.link, *case.refs)}
     links = [link for link in LINKS.values() if link.name in names]
     with ExitStack() as stack:
@@ -58,8 +73,8 @@ def with_guests(label: str, wanted: Sequence[Case], options: Options, talk: Talk
                 wanted = measurable(wanted, links)
         if not wanted:
             return []
-        talk(f"booting guests ({label})")
-        pair = stack.enter_context(booted(label, links, two_cpus()))
+        talk(f"booting guests ({label}{', patched QEMU' if emulator.patched else ''})")
+        pair = stack.enter_context(booted(label, links, two_cpus(), emulator))
         return all_rows(pair, wanted, options, talk)
 
 

@@ -75,6 +75,11 @@ class Case(NamedTuple):
         return LINKS[self.link].via
 
     @property
+    def patched(self) -> bool:
+        """Whether its guests need the patched QEMU."""
+        return LINKS[self.link].patched
+
+    @property
     def refs(self) -> tuple[str, ...]:
         """The links whose best is the reference."""
         return BEST_OF.get(self.ref, (self.ref,))
@@ -193,4 +198,8 @@ CASES = [
     *way("chain-1", NUMPY, metrics=["rtt"]),
     *way("chain-2", NUMPY, metrics=["rtt"]),
     *way("chain-3", NUMPY, metrics=["rtt"]),
+    # Of other guests from here on: those of the patched QEMU.
+    *way("ptnet", NETMAP, NUMPY),
+    *way("ptnet-pipe", NETMAP, NUMPY),
+    *way("netdev-virtio", PKTGEN),
 ]

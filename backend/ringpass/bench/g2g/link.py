@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ringpass.bench import traffic
 from ringpass.bench.tools import PACKET, Tool
+from ringpass.vm.nic import Device
 
 if TYPE_CHECKING:
     from ringpass.bench.g2g.pair import Pair
@@ -21,6 +22,8 @@ class Card(NamedTuple):
     """That network: options of QEMU's -netdev. {directory} stands for one of the bench."""
     passthrough: bool = False
     """Whether the port's memory itself is the card, and not virtio."""
+    device: Device | None = None
+    """What the patched QEMU makes of a passthrough port."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Link:
 
     private_network: ClassVar[bool] = False
     """Whether it needs devices of the host's kernel, in a network namespace of our own."""
+
+    @property
+    def patched(self) -> bool:
+        """Whether its guests need the patched QEMU."""
+        return any(card.device for mine in self.cards for card in mine)
 
     def make_devices(self, address: str) -> None:
         """Make these devices, in that namespace; they vanish with it.

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ringpass.bench.testbed import Testbed
 from ringpass.bench.usage import cpu_seconds
 from ringpass.image import Image, ensure
 from ringpass.vm.guest import Guest
+from ringpass.vm.qemu import STOCK, Emulator
 
 
 class Pair:
@@ -80,10 +82,12 @@ class Pair:
 
 
 @contextmanager
-def booted(label: str, links: Sequence[Link], cpus: tuple[int, int]) -> Iterator[Pair]:
+def booted(
+    label: str, links: Sequence[Link], cpus: tuple[int, int], emulator: Emulator = STOCK
+) -> Iterator[Pair]:
     """Boot as many guests as `links` have cards for, and yield them."""
     toml = "\n\n".join(["[daemon]\nworkers = 1", *(link.tables for link in links if link.tables)])
-    make = uml_guest if label == "uml" else qemu_guest
+    make = uml_guest if label == "uml" else partial(qemu_guest, emulator)
     # Netmap programs are Python's, too.
     image = ensure("numpy" if any(passthrough(link) for link in links) else "guest")
     with Testbed("bench-g2g", toml + "\n") as bed:
@@ -101,7 +105,9 @@ def uml_guest(image: Image, bed: Testbed, links: Sequence[Link], number: int) ->
     return bed.uml(image, f"vm{number}", ports(links, number))
 
 
-def qemu_guest(image: Image, bed: Testbed, links: Sequence[Link], number: int) -> Guest:
+def qemu_guest(
+    emulator: Emulator, image: Image, bed: Testbed, links: Sequence[Link], number: int
+) -> Guest:
     nics = interfaces(links, number)
     parameters, extra = [], []
     for link in links:
@@ -110,7 +116,12 @@ def qemu_guest(image: Image, bed: Testbed, links: Sequence[Link], number: int) -
                 at = nic.removeprefix("eth")
                 parameters.append(f"rp.ip{at}={address(links, link, number)}/24")
                 extra += netdev_args(link.name, card, bed.directory, int(at), number)
-    return bed.qemu(image, f"vm{number}", ports(links, number), parameters, extra)
+    devices = {card.port: card.device for link in links for card in cards(link, number)}
+    return bed.qemu(
+        *(image, f"vm{number}", ports(links, number), parameters, extra),
+        emulator=emulator,
+        devices={port: device for port, device in devices.items() if device},
+    )
 
 
 def ports(links: Sequence[Link], guest: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 """The ways to link guests, by name."""
 
 from ringpass.bench.g2g.link import Link
-from ringpass.bench.g2g.ways import chain, netdevs, nic, passthrough, process, vhost
+from ringpass.bench.g2g.ways import chain, netdevs, nic, passthrough, process, ptnet, vhost
 
 
 class Loopback(Link):
@@ -18,6 +18,6 @@ LIMIT = Link("limit", "limit")
 
 LINKS: dict[str, Link] = {
     link.name: link
-    for way in (vhost, netdevs, passthrough, process, nic, chain)
+    for way in (vhost, netdevs, passthrough, process, nic, chain, ptnet)
     for link in way.LINKS
 } | {link.name: link for link in (LOOPBACK, LIMIT)}
