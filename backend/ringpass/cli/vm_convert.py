@@ -141,6 +141,7 @@ class Planner:
         names.check_port(port.name)
         wanted = msgspec.convert(port.settings, config.Port)
         none = traffic([])
+        rings = 2 * wanted.queues + wanted.extra_rings
         return PortStatus(
             name=port.name,
             kind=wanted.kind,
@@ -149,7 +150,7 @@ class Planner:
             queues=wanted.queues,
             mtu=wanted.mtu,
             mac=wanted.mac or "",
-            vectors=MAILBOX_VECTORS + 2 * wanted.queues + wanted.extra_rings,
+            vectors=MAILBOX_VECTORS + rings if wanted.kind == "passthrough" else 0,
             tx=none,
             rx=none,
         )

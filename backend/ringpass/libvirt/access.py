@@ -7,6 +7,7 @@ takes them all from QEMU, which then, as root, may no more than root's mode bits
 
 import errno
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ def may(status: os.stat_result, acl: bytes, user: QemuUser, wanted: int) -> bool
     """Tell whether `user` may do `wanted` with a file of this `status` and access ACL."""
     if user.uid == status.st_uid:
         return _within(status.st_mode >> 6, wanted)
-    entries = list(_entries(acl))
+    # Without bits for the group, which are an ACL's mask, Linux does not look at the ACL.
+    entries = list(_entries(acl)) if status.st_mode & stat.S_IRWXG else []
     if not entries:
         by_group = status.st_gid in user.groups
         return _within(status.st_mode >> 3 if by_group else status.st_mode, wanted)

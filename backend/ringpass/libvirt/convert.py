@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ringpass.errors import NotFound, RingpassError
+from ringpass.errors import ConfigError, NotFound, RingpassError
 from ringpass.libvirt import changes, devices
 from ringpass.libvirt.document import Document, Element
 from ringpass.libvirt.markup import Tag
@@ -84,17 +84,17 @@ def plan(
     """
     document = changes.domain_document(domain_xml)
     chosen = _chosen(document, macs)
-    if len(names) > len(chosen):
-        raise RingpassError(
+    if names and chosen and len(names) != len(chosen):
+        raise ConfigError(
             "cannot convert the domain",
             f"{len(names)} ports are named, for {len(chosen)} network cards",
-            "name as many ports as there are cards to convert",
+            "name as many ports as there are cards to convert, or none",
         )
     ports: list[NewPort] = []
     notes: list[str] = []
     restart: list[str] = []
     for number, (index, card) in enumerate(chosen):
-        name = names[number] if number < len(names) else f"{switch}:{_name(document, index)}"
+        name = names[number] if names else f"{switch}:{_name(document, index)}"
         port = NewPort(name=name, settings=_settings(card, via), mac=_mac(card), was=_was(card))
         lost = lost_features(card, via)
         if lost and not force:
