@@ -15,6 +15,8 @@ CONFIG_IVSHMEM_DEVICE=y
 CONFIG_USB_UHCI=y
 CONFIG_USB_EHCI_PCI=y
 CONFIG_USB_XHCI_PCI=y
+# What `-machine pc` has unless told otherwise: QEMU's own device tests do not tell it.
+CONFIG_PARALLEL=y
+CONFIG_VGA_PCI=y
 # A network card that every guest has a driver for.
 CONFIG_E1000_PCI=y
-CONFIG_VGA_PCI=y

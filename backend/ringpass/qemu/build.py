@@ -46,8 +46,8 @@ CONFIGURE = (
     "--disable-werror",
     "--disable-debug-info",
     "-Doptimization=2",
-    "--prefix=/usr",
-    "--firmwarepath=/usr/share/qemu:/usr/share/seabios",
+    # Not below the prefix, /usr/local: what is there would be looked for beside the program.
+    "--firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu",
 )
 
 QOS_TEST = "qos-test"
