@@ -48,6 +48,7 @@ bench: packages-bench dev ## every benchmark, as tables
 	@$(BIN)/ringpass bench monitor
 	@$(BIN)/ringpass bench ringport
 	@$(BIN)/ringpass bench vhost
+	@$(BIN)/ringpass bench control
 	@$(BIN)/ringpass bench instructions
 	@$(BIN)/ringpass bench g2g
 

@@ -32,7 +32,7 @@ from tests.support.wait import wait_until
 INIT = """
 set -e
 mount -t tmpfs none /run
-mkdir /run/libvirt
+mkdir /run/libvirt /run/lock
 mount --bind "$1/etc" /etc/libvirt
 for name in lib cache log; do
     mount --bind "$1/$name" "/var/$name/libvirt"

@@ -120,3 +120,22 @@ def children(pid: int) -> list[int]:
             if int(stat.rpartition(")")[2].split()[1]) == pid:
                 found.append(int(entry.name))
     return found
+
+
+@pytest.mark.slow
+def test_control_yields_every_case_with_its_percentiles(runtime_dir: Path) -> None:
+    done = ringpass("bench", "control", "--runs", "11", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["case"], row["runs"]) for row in rows] == [
+        ("status/rpc", 11),
+        ("status/command", 1),
+    ]
+    for row in rows:
+        assert row["ns"] > row["ref_ns"] > 0
+    asked = rows[0]
+    assert asked["limit_ns"] == 100e6
+    assert asked["met"] == (asked["ns"] <= asked["limit_ns"])
+    assert asked["rtt_us"]["median"] == pytest.approx(asked["ns"] / 1e3, rel=0.01)
+    assert asked["rtt_us"]["median"] <= asked["rtt_us"]["p90"] <= asked["rtt_us"]["p99"]
+    assert not (runtime_dir / "bench-control").exists()

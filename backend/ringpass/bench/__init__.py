@@ -21,6 +21,8 @@ class Bench(NamedTuple):
     """How long each of these takes, likewise."""
     counts: bool = False
     """It counts what repeats exactly: once is enough, and there is nothing to wait for."""
+    calls: bool = False
+    """It measures calls of the control plane: no frames, and no time but theirs."""
     guests: bool = False
     """It measures between guests, which are linked in several ways."""
 
@@ -75,6 +77,14 @@ BENCHES = (
         runs=5,
         seconds=1.0,
         guests=True,
+    ),
+    Bench(
+        name="control",
+        summary="How long a daemon with 200 ports, which follows 50 domains, takes to answer.",
+        module="ringpass.bench.control",
+        runs=100,
+        seconds=0,
+        calls=True,
     ),
     Bench(
         name="instructions",

@@ -91,9 +91,24 @@ def _counted(chosen: bench.Bench) -> Callable[..., None]:
     return command
 
 
+def _called(chosen: bench.Bench) -> Callable[..., None]:
+    def command(json: output.Json = False, runs: Runs = chosen.runs, case: Case = None) -> None:
+        enter_own_session(output.say)
+        _run(chosen, Options(runs, chosen.seconds, case or ()), None, json, _print_calls)
+
+    return command
+
+
+def _maker(chosen: bench.Bench) -> Callable[[bench.Bench], Callable[..., None]]:
+    if chosen.counts:
+        return _counted
+    if chosen.calls:
+        return _called
+    return _between_guests if chosen.guests else _timed
+
+
 for _bench in bench.BENCHES:
-    _make = _counted if _bench.counts else _between_guests if _bench.guests else _timed
-    app.command(_bench.name, help=_bench.summary)(_make(_bench))
+    app.command(_bench.name, help=_bench.summary)(_maker(_bench)(_bench))
 
 
 def _run(
@@ -138,6 +153,24 @@ def _print_counted(report: Report) -> None:
     )
 
 
+def _print_calls(report: Report) -> None:
+    output.print_table(
+        ("CASE", ">RUNS", ">MS", ">P99 MS", ">REF MS", "GOAL"),
+        (
+            (
+                row.case,
+                Text(f"{row.runs}"),
+                _figure(row.ns / 1e6),
+                _figure((row.rtt_us or {}).get("p99", row.ns_max / 1e3) / 1e3),
+                _figure(None if row.ref_ns is None else row.ref_ns / 1e6),
+                _reached(row, row.goal),
+            )
+            for row in report.rows
+        ),
+    )
+    _print_legend(report)
+
+
 def _print(report: Report) -> None:
     output.print_table(
         (
@@ -160,6 +193,10 @@ def _print(report: Report) -> None:
             for row in report.rows
         ),
     )
+    _print_legend(report)
+
+
+def _print_legend(report: Report) -> None:
     for legend in dict.fromkeys(_legend(row) for row in report.rows):
         output.say(legend)
     output.say(f"{report.machine}, {report.date}")
@@ -174,8 +211,10 @@ def _verdict(row: Row) -> Text:
     limit += [] if row.limit_ns is None else [f"<= {row.limit_ns:.3g} ns"]
     limit += [] if row.limit_kicks is None else [f"<= {row.limit_kicks:.3g} kicks"]
     goal = ", ".join(limit + ["no drops"] * row.lossless)
-    if not goal:
-        return Text("-", "dim")
+    return _reached(row, goal) if goal else Text("-", "dim")
+
+
+def _reached(row: Row, goal: str) -> Text:
     return Text(f"{goal}: met", "green") if row.met else Text(f"{goal}: NOT met", "bold red")
 
 

@@ -270,7 +270,7 @@ class Backend:
         """Return the ports."""
         found = []
         for name, port in self._ports.items():
-            found.append(self.port(name))
+            found.append(self._status(name))
             if port.host_port is not None:
                 found.append(self._host_status(name, port.host_port, found[-1]))
         return found + self.programs.status(self._rings)
@@ -280,6 +280,9 @@ class Backend:
         for opened in self.programs.status(self._rings):
             if opened.name == name:
                 return opened
+        return self._status(name)
+
+    def _status(self, name: str) -> PortStatus:
         live = self._port(name)
         config, control = live.config, live.control
         status = self._dataplane.port_status(live.id)
