@@ -52,6 +52,9 @@ void rp_write_if(uint32_t at, const struct rp_bind_config *cfg, const struct rp_
 /* rp_settle_region() - give back what nobody took up; rings that nobody has open are empty then */
 void rp_settle_region(rp_dataplane *dp, struct rp_region *r);
 
+/* rp_fill_region() - the region of @p, which nobody has open, is in other memory: write it anew */
+void rp_fill_region(rp_dataplane *dp, struct rp_port *p);
+
 /* rp_let_rings_move() - rings of a direction, with CSBs, that are in use and did not move frames */
 void rp_let_rings_move(rp_dataplane *dp, int dir);
 

@@ -313,6 +313,14 @@ static void drop(rp_dataplane *dp, int binding)
 	free(b);
 }
 
+void rp_fill_region(rp_dataplane *dp, struct rp_port *p)
+{
+	const struct rp_bind_config all = { .tx_n = p->ntx, .rx_n = p->nrx };
+
+	rp_write_if(p->nifp, &all, p, NULL);
+	renew(dp, p, 0, p->ntx, 0, p->nrx);
+}
+
 int rp_port_renew(rp_dataplane *dp, int port, struct rp_err *err)
 {
 	struct rp_port *p;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The facade: regions. */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "dataplane.h"
 
@@ -124,6 +125,61 @@ int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err)
 			      r->name, r->users);
 	else
 		free_region(dp, r);
+	pthread_mutex_unlock(&dp->lock);
+	return ret;
+}
+
+/* Is @fd the memory of another region than @r? */
+static bool is_anothers(const rp_dataplane *dp, const struct rp_region *r, int fd)
+{
+	struct stat given, have;
+
+	if (fstat(fd, &given) < 0)
+		return false;
+	for (int i = 1; i <= RP_MAX_REGIONS; i++) {
+		if (dp->region[i] && dp->region[i] != r && fstat(dp->region[i]->fd, &have) == 0 &&
+		    have.st_dev == given.st_dev && have.st_ino == given.st_ino)
+			return true;
+	}
+	return false;
+}
+
+/* Return: the only user of a region, a port whose rings nobody has open; NULL: it is not so */
+static struct rp_port *only_port(const rp_dataplane *dp, const struct rp_region *r)
+{
+	for (int id = 0; r->users == 1 && id < RP_MAX_PORTS; id++) {
+		if (dp->port[id] && dp->port[id]->region == r)
+			return rp_is_open(dp->port[id]) ? NULL : dp->port[id];
+	}
+	return NULL;
+}
+
+static int replace(rp_dataplane *dp, struct rp_region *r, int fd, struct rp_err *err)
+{
+	struct rp_port *p = only_port(dp, r);
+	int ret;
+
+	if (!p || p->ops->links || r->common)
+		return rp_fail(err, EBUSY, "region %.63s is not a single port's that is closed",
+			       r->name);
+	if (is_anothers(dp, r, fd))
+		return rp_fail(err, EBUSY, "another region is in the memory for region %.63s",
+			       r->name);
+	rp_quiet_wait(&dp->quiet);
+	ret = rp_region_replace(r, fd, err);
+	if (ret == 0)
+		rp_fill_region(dp, p);
+	return ret;
+}
+
+int rp_region_hand_back(rp_dataplane *dp, int region, int fd, struct rp_err *err)
+{
+	struct rp_region *r;
+	int ret;
+
+	pthread_mutex_lock(&dp->lock);
+	r = rp_find_region(dp, region, err);
+	ret = r ? replace(dp, r, fd, err) : -ENOENT;
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }

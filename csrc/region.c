@@ -3,18 +3,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "abi/rp_barrier.h"
 #include "err.h"
 
 enum { PAGE = 4096, RING_ALIGN = 128, IF_BYTES = 1024 };
-enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL };
+enum {
+	SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL,
+	OTHER_SEALS = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE /* who asks for them wants to read alone */
+};
 
 /* A slot's length has 16 bits. */
 enum { BUF_BYTES_MAX = UINT16_MAX / 64 * 64 };
@@ -121,20 +126,36 @@ static int make_memory(struct rp_region *r, struct rp_err *err)
 	return map(r, err);
 }
 
+/*
+ * Is this what make_memory() gave? Files in memory only have seals, those of huge pages too; and
+ * nobody adds one to them any more.
+ */
+static int check_memory(const struct rp_region *r, int fd, struct rp_err *err)
+{
+	struct statfs fs;
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return rp_fail(err, errno, "a region is descriptor %d: %s", fd, strerror(errno));
+	if (fs.f_type != TMPFS_MAGIC || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != r->bytes ||
+	    seals < 0 || (seals & (SEALS | OTHER_SEALS)) != SEALS)
+		return rp_fail(err, EINVAL,
+			       "what was to be region %.63s is no memfd of %llu bytes that is "
+			       "sealed against shrinking, growing and other seals",
+			       r->name, (unsigned long long)r->bytes);
+	return 0;
+}
+
 static int take_memory(struct rp_region *r, int fd, struct rp_err *err)
 {
-	struct stat st;
-	int seals;
+	int ret;
 
 	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (r->fd < 0 || fstat(r->fd, &st) < 0)
+	if (r->fd < 0)
 		return rp_fail(err, errno, "a region is descriptor %d: %s", fd, strerror(errno));
-	seals = fcntl(r->fd, F_GET_SEALS);
-	if ((uint64_t)st.st_size != r->bytes || seals < 0 || (seals & SEALS) != SEALS)
-		return rp_fail(err, EINVAL,
-			       "what was to be region %.63s is no sealed memfd of %llu bytes",
-			       r->name, (unsigned long long)r->bytes);
-	return map(r, err);
+	ret = check_memory(r, r->fd, err);
+	return ret < 0 ? ret : map(r, err);
 }
 
 /*
@@ -318,6 +339,43 @@ void rp_region_free(struct rp_region *r)
 	rp_book_close(&r->book);
 	forget_old(r);
 	free(r);
+}
+
+/* Replace the memory by that of @fd, all zeros. A failure changes nothing here. */
+static int replace_memory(struct rp_region *r, int fd, struct rp_err *err)
+{
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)r->bytes) < 0 ||
+	    fallocate(fd, 0, 0, (off_t)r->rings.offset) < 0 ||
+	    mmap(r->base, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+		    MAP_FAILED)
+		return rp_fail(err, errno,
+			       "region %.63s cannot be in memory that was handed back: %s", r->name,
+			       strerror(errno));
+	close(r->fd);
+	r->fd = fd;
+	return 0;
+}
+
+int rp_region_replace(struct rp_region *r, int fd, struct rp_err *err)
+{
+	const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	struct rp_region_keep nothing;
+	int ret;
+
+	if (own < 0)
+		return rp_fail(err, errno, "a region is descriptor %d: %s", fd, strerror(errno));
+	ret = check_memory(r, own, err);
+	if (ret == 0)
+		ret = replace_memory(r, own, err);
+	if (ret < 0) {
+		close(own);
+		return ret;
+	}
+	rp_region_describe(r);
+	/* Rings take buffers anew. Without memory for this, those that they had stay taken. */
+	if (rp_region_keep_begin(&nothing, r))
+		rp_region_keep_end(&nothing);
+	return 0;
 }
 
 int rp_region_abandon(struct rp_region *r, struct rp_err *err)

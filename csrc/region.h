@@ -78,6 +78,16 @@ void rp_region_drop_old(struct rp_region *r);
 int rp_region_abandon(struct rp_region *r, struct rp_err *err);
 void rp_region_free(struct rp_region *r);
 
+/**
+ * rp_region_replace() - let a region be in a memfd that an earlier one was in
+ * @fd:		as rp_region_new() makes them, of the same size; it stays the caller's
+ *
+ * Nobody may use the region now, but others may have either memory mapped. What was in the memfd
+ * is gone: its rings are to be made empty, and netmap_ifs to be written. Return: 0, or a negative
+ * errno with the reason in @err, and nothing is different
+ */
+int rp_region_replace(struct rp_region *r, int fd, struct rp_err *err);
+
 /* rp_region_describe() - write the directory, again where a user wrote something else */
 void rp_region_describe(const struct rp_region *r);
 

@@ -338,6 +338,11 @@ void rp_dataplane_settle(rp_dataplane *dp);
  */
 int rp_dataplane_abandon(rp_dataplane *dp, struct rp_err *err);
 int rp_region_del(rp_dataplane *dp, int region, struct rp_err *err);
+/*
+ * Let a region with a single port, which nobody has open, be in the memfd of a region that was like
+ * it, which a guest handed back as it has it mapped. Everything in it is made new.
+ */
+int rp_region_hand_back(rp_dataplane *dp, int region, int fd, struct rp_err *err);
 int rp_region_pools(rp_dataplane *dp, int region, struct rp_pools_info *out, struct rp_err *err);
 
 /*

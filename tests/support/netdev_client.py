@@ -81,12 +81,13 @@ class NetdevClient:
     """A connection to the socket at `path`. A context manager."""
 
     def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(10)
-        self.socket.connect(os.fspath(path))
+        self._path = path
+        self.connect()
         self.fds: list[int] = []
         self.port: Any = None
         """What was told of the port the last time: `struct rp_netdev_port`."""
+        self.said = ""
+        """What the answer to HELLO said in words."""
         self.changes = 0
         """How often it was told without having asked."""
         self._number = 0
@@ -98,6 +99,12 @@ class NetdevClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def connect(self) -> None:
+        """Connect, a second time too."""
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(10)
+        self.socket.connect(os.fspath(self._path))
+
     def close(self) -> None:
         """End, as QEMU does when it is killed."""
         self.socket.close()
@@ -108,11 +115,22 @@ class NetdevClient:
     def hello(self, held: list[int] | None = None, **fields: int) -> Self:
         """Say hello; take what comes. `held` are descriptors that are handed back."""
         found = self.ask(HELLO, hello(**fields), held or [])
+        self.said = _text(found.head.text)
         self._told(found.body)
-        if not self.port.flags & lib.RP_NETDEV_KEPT:
-            self.held = found.fds
+        if self.port.flags & lib.RP_NETDEV_KEPT:
+            assert not found.fds
+            return self
+        self.held = found.fds
         self._take_up()
         return self
+
+    def again(self, held: list[int] | None = None, **fields: int) -> bool:
+        """Connect once more and hand back what is held; return whether it was kept."""
+        self.socket.close()
+        self.connect()
+        what = {"region_bytes": self.size, "pairs": self.port.pairs, "peer": self.id}
+        self.hello(held or self.held, **{**what, **fields})
+        return bool(self.port.flags & lib.RP_NETDEV_KEPT)
 
     def open(self, fds: list[int] | None = None, **fields: int) -> Opened:
         """Open the rings."""

@@ -544,6 +544,15 @@ class DataPlane:
         what = f"cannot go on with region {spec.name}"
         return RegionId(self._call(what, lib.rp_region_resume, _region_config(spec), fd, book_fd))
 
+    def hand_back_region(self, region: RegionId, fd: int) -> None:
+        """Let a region be in the memfd of one that was like it, which a guest has mapped still.
+
+        It must be a single port's, which nobody has open, and the memfd as such regions have them.
+        All that is in it is made new. Raises RingpassError: then nothing has changed.
+        """
+        what = "memory that was handed back is not taken"
+        self._call(what, lib.rp_region_hand_back, region, fd)
+
     def settle(self) -> None:
         """Give back what was taken in resumed regions and nobody goes on with; let frames move."""
         lib.rp_dataplane_settle(self._dp)

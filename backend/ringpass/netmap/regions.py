@@ -150,11 +150,28 @@ class Regions:
             )
         region.seats.add(free)
         if region.entry is None:
-            pools = self.pools(region)
-            region.entry = self._entries.add(
-                "region", {_MEMORY: pools.fd, _BOOK: pools.book_fd}, _encoded(region.spec)
-            )
+            self._hold(region)
         return free
+
+    def hand_back(self, region: Region, fd: int) -> None:
+        """Let a region be in memory of an earlier daemon's, which a guest has mapped: a memfd.
+
+        Its contents are made new. Raises RingpassError: the region is as it was.
+        """
+        if region.entry is not None:
+            self._entries.remove(region.entry)
+            region.entry = None
+        try:
+            self._plane.hand_back_region(region.id, fd)
+        finally:
+            self._hold(region)
+
+    def _hold(self, region: Region) -> None:
+        """Let the memory of a region outlive the daemon."""
+        pools = self.pools(region)
+        region.entry = self._entries.add(
+            "region", {_MEMORY: pools.fd, _BOOK: pools.book_fd}, _encoded(region.spec)
+        )
 
     def give_seat(self, region: Region, seat: int) -> None:
         """Note that a record is nobody's any more."""

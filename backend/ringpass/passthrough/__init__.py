@@ -5,6 +5,7 @@ peer       what a guest may ask for
 transport  what the ways have in common by which a QEMU comes:
 ivshmem    stock QEMU's ivshmem-doorbell device: the region, and eventfds
 netdev     the connection of a QEMU with -netdev ringpass; also netdev_messages, netdev_server
+handback   what a QEMU holds of a daemon that is gone
 peers      ids by which guests find their records
 pairs      those eventfds: doorbells and vectors
 wires      which ring has which pair

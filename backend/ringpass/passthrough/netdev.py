@@ -19,6 +19,7 @@ from ringpass.passthrough.mailbox import BURST, RATE, SHARE, Pace
 from ringpass.passthrough.netdev_messages import (
     MAX_BYTES,
     Close,
+    Done,
     Hello,
     Message,
     Nonsense,
@@ -40,9 +41,8 @@ _OPS: dict[type, Op] = {Hello: Op.HELLO, Open: Op.OPEN, Close: Op.CLOSE}
 class Connection:
     """A QEMU that is connected, in the event loop. The socket is the connection's.
 
-    `do` does a request and returns the body of its answer, and descriptors that go with it; those
-    of the request are closed after it. `describe` returns the body of CHANGED. `on_end` is called
-    when the other end is gone, or is to be: then with what it did.
+    `do` does a request; descriptors that it leaves there are closed. `describe` returns the body of
+    CHANGED. `on_end` is called when the other end is gone, or is to be: then with what it did.
     """
 
     way: Way = "netdev"
@@ -50,7 +50,7 @@ class Connection:
     def __init__(
         self,
         connected: socket.socket,
-        do: Callable[["Connection", Request], tuple[bytes, list[int]]],
+        do: Callable[["Connection", Request], Done],
         describe: Callable[[], bytes],
         on_end: Callable[["Connection", RingpassError | None], None],
     ) -> None:
@@ -149,7 +149,7 @@ class Connection:
         request = parse(packet)
         op = _OPS[type(request.body)]
         try:
-            return answer(op, request.number, *self._do(self, request))
+            return answer(op, request.number, self._do(self, request))
         except Nonsense as error:
             error.op, error.number = op, request.number
             raise
@@ -163,7 +163,7 @@ class Connection:
             return
         loop = asyncio.get_running_loop()
         while self._unsent is not None or self._changed:
-            message = self._unsent or answer(Op.CHANGED, 0, self._describe())
+            message = self._unsent or answer(Op.CHANGED, 0, Done(self._describe()))
             if not self._send(message):
                 loop.remove_reader(self._socket)
                 loop.add_writer(self._socket, self._room)

@@ -200,20 +200,33 @@ def _checked_open(opening: Open) -> Open:
     return opening
 
 
-def answer(op: int, number: int, body: bytes = b"", fds: list[int] | None = None) -> Message:
+class Done(NamedTuple):
+    """What there is to say of a request that was done."""
+
+    body: bytes = b""
+    fds: list[int] = []  # noqa: RUF012  nobody changes it
+    """Descriptors that stay the sender's."""
+    text: str = ""
+    """What its user should know all the same."""
+
+
+def answer(op: int, number: int, done: Done) -> Message:
     """Return the answer to a request that was done; CHANGED, if `number` is 0."""
-    held = fds or []
-    head = MESSAGE.pack(MAGIC, VERSION, op, number, len(body), len(held), 0, b"")
-    return Message(head + body, held)
+    body, fds, text = done
+    head = MESSAGE.pack(MAGIC, VERSION, op, number, len(body), len(fds), 0, _text(text))
+    return Message(head + body, fds)
 
 
 def refusal(op: int, number: int, error: RingpassError) -> Message:
     """Return the answer to a request that failed: why, and what to do, as far as they fit."""
     text = f"{error.what}: {error.why}" + (f"; {error.fix}" if error.fix else "")
-    # Cut at a character, and with a zero at the end.
-    kept = text.encode(errors="replace")[: _TEXT_BYTES - 1].decode(errors="ignore").encode()
     code = error.errno or errno.EIO
-    return Message(MESSAGE.pack(MAGIC, VERSION, op, number, 0, 0, code, kept), [])
+    return Message(MESSAGE.pack(MAGIC, VERSION, op, number, 0, 0, code, _text(text)), [])
+
+
+def _text(text: str) -> bytes:
+    """Return what fits of a text: cut at a character, and with a zero at the end."""
+    return text.encode(errors="replace")[: _TEXT_BYTES - 1].decode(errors="ignore").encode()
 
 
 def _nonsense(why: str) -> Nonsense:

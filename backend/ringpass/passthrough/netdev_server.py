@@ -11,13 +11,16 @@ from typing import Protocol
 from ringpass.errors import RingpassError
 from ringpass.listener import Listener
 from ringpass.passthrough.guest import Guest
+from ringpass.passthrough.handback import Held
 from ringpass.passthrough.netdev import Connection
 from ringpass.passthrough.netdev_messages import (
     OPENED,
     Close,
+    Done,
     Hello,
     Nonsense,
     Open,
+    PortFlag,
     PortInfo,
     Request,
 )
@@ -42,6 +45,8 @@ class Seated(Taken, Protocol):
 
     transport: Transport
     guest: Guest
+    not_kept: str | None
+    """Why what it handed back was not taken; None: it was; empty: it had nothing."""
 
 
 class NetdevPlace(Place, Protocol):
@@ -50,6 +55,9 @@ class NetdevPlace(Place, Protocol):
     @property
     def seat(self) -> Seated | None:
         """Who has the port."""
+
+    def seat_new(self, transport: Transport, held: Held | None = None) -> Seated:
+        """Let a QEMU have the port, and with what it hands back, if that may be."""
 
     def info(self, flags: int) -> PortInfo:
         """Return what the port is like."""
@@ -104,29 +112,30 @@ class Server:
         if timer := self._strangers.pop(connection, None):
             timer.cancel()
 
-    def _do(self, connection: Connection, request: Request) -> tuple[bytes, list[int]]:
+    def _do(self, connection: Connection, request: Request) -> Done:
         """Do a request. Raises RingpassError; Nonsense, if it comes at the wrong time."""
         if isinstance(request.body, Hello):
             if connection not in self._strangers:
                 raise _wrong_time("it says HELLO once more")
-            return self._hello(connection, request.body)
+            return self._hello(connection, request.body, request.fds)
         seat = self._port.seat
         if seat is None or seat.transport is not connection:
             raise _wrong_time("it has not said HELLO")
         try:
             match request.body:
                 case Open():
-                    return self._open(seat.guest, request.body, request.fds), []
+                    return self._open(seat.guest, request.body, request.fds)
                 case Close():
                     seat.guest.close_rings()
-                    return b"", []
+                    return Done()
         finally:
             self._port.note_opens()
 
-    def _hello(self, connection: Connection, hello: Hello) -> tuple[bytes, list[int]]:
+    def _hello(self, connection: Connection, hello: Hello, fds: list[int]) -> Done:
+        held = Held(hello.peer, hello.region_bytes, fds) if fds else None
         try:
             self._check(hello)
-            seat = self._port.seat_new(connection)
+            seat = self._port.seat_new(connection, held)
         except RingpassError as error:
             self._port.note_refused(connection, error)
             raise
@@ -134,8 +143,10 @@ class Server:
             self._port.note_refused(connection, error)
             raise _failed(error) from error
         self._greeted(connection)
-        fds = [self._port.memory, *seat.pairs.doorbells, *seat.pairs.vectors]
-        return self._port.info(0).pack(), fds
+        if seat.not_kept is None:
+            return Done(self._port.info(PortFlag.KEPT).pack())
+        new = [self._port.memory, *seat.pairs.doorbells, *seat.pairs.vectors]
+        return Done(self._port.info(0).pack(), new, seat.not_kept)
 
     def _check(self, hello: Hello) -> None:
         """Raise RingpassError for what the port has not."""
@@ -148,12 +159,13 @@ class Server:
                 errno=errno.EINVAL,
             )
 
-    def _open(self, guest: Guest, wanted: Open, fds: list[int]) -> bytes:
+    def _open(self, guest: Guest, wanted: Open, fds: list[int]) -> Done:
         try:
             opened = guest.open_rings(wanted, fds)
         except OSError as error:
             raise _failed(error) from error
-        return OPENED.pack(opened.nifp_offset, opened.number, 0) + opened.rings
+        head = OPENED.pack(opened.nifp_offset, opened.number, 0)
+        return Done(head + opened.rings)
 
     def _describe(self) -> bytes:
         """Return the body of CHANGED."""

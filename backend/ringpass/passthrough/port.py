@@ -3,6 +3,7 @@
 
 import errno
 import logging
+import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ringpass.netmap.call import Device
 from ringpass.netmap.port import Port
 from ringpass.passthrough import ivshmem, netdev_server, peer
 from ringpass.passthrough.guest import MAX_OPENS, Guest
+from ringpass.passthrough.handback import Held
 from ringpass.passthrough.mailbox import Mailbox
 from ringpass.passthrough.netdev_messages import PortInfo
 from ringpass.passthrough.offloads import offered
@@ -67,7 +69,8 @@ class PassthroughPort:
         self._entries = entries
         self._ivshmem = ivshmem.Server(self.path, access, self)
         self._netdev = netdev_server.Server(self.netdev_path, access, self)
-        self._epoch = 0
+        # Other than that of a daemon before this one, whose guest may hand its memory back.
+        self._epoch = secrets.randbits(30)
         self._answered = 0
         self._broken: str | None = None
         self._offered = offered(port.kind, wanted.offloads)
@@ -180,16 +183,25 @@ class PassthroughPort:
         """The descriptor of its region, which the guest maps."""
         return self._device.regions.pools(self._region).fd
 
-    def seat_new(self, transport: Transport) -> Seat:
-        """Let a QEMU have the port. Raises RingpassError (EBUSY), OSError; it has nothing then."""
+    def seat_new(self, transport: Transport, held: Held | None = None) -> Seat:
+        """Let a QEMU have the port, and with what it holds of an earlier daemon, if that may be.
+
+        Raises RingpassError (EBUSY), OSError; it has nothing then.
+        """
         if self.seat is not None and self.seat.transport.gone():
             self.ended(self.seat.transport, None)
         if self.seat is not None:
             raise _taken(self.name, self.seat.transport)
         self._device.plane.renew_port(self.port.id)
-        pairs = Pairs.make(self.vectors)
+        not_kept = self._take_back(held) if held is not None else ""
+        if held is not None and not_kept is None:
+            number, pairs = self._ids.take_again(held.peer), held.take()
+        else:
+            pairs = Pairs.make(self.vectors)
+            number = self._ids.take()
         self._epoch += 1
-        seat = self._sit(transport, self._ids.take(), pairs)
+        seat = self._sit(transport, number, pairs)
+        seat.not_kept = not_kept
         try:
             seat.hold(self._entries, self._saved(seat, self._answered, b""))
         except OSError:
@@ -198,8 +210,23 @@ class PassthroughPort:
         self._take(seat)
         self.history.sessions += 1
         self._write_record()
+        if not_kept is None:
+            seat.mailbox.ring()  # its guest runs, and is to see another epoch
         log.info("event=guest-connected port=%s pid=%d", self.name, transport.pid)
         return seat
+
+    def _take_back(self, held: Held) -> str | None:
+        """Let the port be in memory that its guest has mapped; return why not."""
+        try:
+            held.check(self.vectors, self._device.regions.pools(self._region).size)
+            self._device.regions.hand_back(self._region, held.fds[0])
+        except (OSError, RingpassError) as error:
+            why = error.why if isinstance(error, RingpassError) else str(error)
+            log.warning("event=not-kept port=%s why=%r", self.name, why)
+            self.history.record(why)
+            return why
+        self._answered = 0
+        return None
 
     def note_refused(self, transport: Transport, error: Exception) -> None:
         """Remember that a QEMU was turned away, and why."""

@@ -56,6 +56,8 @@ class Seat:
     undo: ExitStack
     entry: Entry | None = None
     """What is held of it while the daemon is not there."""
+    not_kept: str | None = ""
+    """Why what it handed back was not taken; None: it was; empty: it had nothing."""
 
     def hold(self, entries: Entries, saved: SavedSeat) -> None:
         """Let everything that the QEMU has be held from now on."""

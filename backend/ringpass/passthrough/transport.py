@@ -50,7 +50,10 @@ class Place(Protocol):
         """The descriptor of its region."""
 
     def seat_new(self, transport: Transport) -> Taken:
-        """Let a QEMU have the port. Raises RingpassError (EBUSY), OSError; it has nothing then."""
+        """Let a QEMU have the port, with eventfds of its own and the port's memory as it is.
+
+        Raises RingpassError (EBUSY), OSError; it has nothing then.
+        """
 
     def note_refused(self, transport: Transport, error: Exception) -> None:
         """Remember that a QEMU was turned away, and why."""
