@@ -12,6 +12,7 @@ from ringpass import image as images
 from ringpass import qemu as builds
 from ringpass.cli import output
 from ringpass.cli.image import progress
+from ringpass.cli.vm_attach import attach, detach
 from ringpass.cli.vm_convert import convert
 from ringpass.cli.vm_xml import xml
 from ringpass.client import Client
@@ -28,6 +29,8 @@ app = typer.Typer(
 
 app.command()(xml)
 app.command()(convert)
+app.command()(attach)
+app.command()(detach)
 
 DEFAULT_MTU = 1500
 

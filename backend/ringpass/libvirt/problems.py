@@ -12,6 +12,8 @@ class Problem(msgspec.Struct, frozen=True):
     what: str
     why: str
     fix: str
+    certain: bool = True
+    """Whether QEMU fails by it, as far as can be told from here."""
 
     def error(self) -> Denied:
         """Return it as an error."""

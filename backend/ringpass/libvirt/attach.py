@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Giving ports to domains that are defined or run, and taking them away: all of it, or nothing.
+
+A domain has two sides: what runs, and the configuration that it is started with next. Either can be
+changed alone. If both are to be, the configuration is first, for it can be put back.
+"""
+
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import libvirt
+import msgspec
+
+from ringpass.errors import NotFound, RingpassError
+from ringpass.libvirt import changes, permissions
+from ringpass.libvirt.connection import configuration, lookup, told
+from ringpass.libvirt.devices import Found, device_xml, find_devices
+from ringpass.libvirt.document import Document
+from ringpass.libvirt.emulator import emulator_of
+from ringpass.libvirt.ports import PortDevice
+
+Done = Literal["attached", "detached", "unchanged", "at restart", "left alone"]
+
+#: Seconds that a guest has to let go of a device.
+RELEASE_S = 10.0
+
+
+class Sides(msgspec.Struct, frozen=True):
+    """Which sides of a domain are meant; with neither, those that it has."""
+
+    live: bool = False
+    config: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the two sides of a domain.
+
+    `left alone` is a side that was not meant, or that the domain has not; `at restart` what cannot
+    be while the domain runs, for the reasons in `restart`. `done` says what is new in the
+    configuration, the device and all that the domain lacked for it.
+    """
+
+    domain: str
+    port: str
+    live: Done = "left alone"
+    config: Done = "left alone"
+    done: list[str] = []
+    restart: list[str] = []
+
+
+def attach(
+    connection: libvirt.virConnect,
+    name: str,
+    port: PortDevice,
+    sides: Sides,
+    *,
+    patched: str = "",
+    holder: int | None = None,
+) -> Outcome:
+    """Give the domain `name` a port. One that it has already is left as it is.
+
+    `patched` is the patched QEMU, which a netdev needs; `holder` the process that has the port now.
+    Raises RingpassError, and has changed nothing then.
+    """
+    target = _Target(connection, name, sides)
+    outcome = Outcome(domain=name, port=port.name)
+    change = None
+    port, limits = _limited(port, target.running or target.stored, patched)
+    if target.config:
+        change = changes.add_port(target.stored, port, patched=patched)
+        outcome = replace(
+            outcome, done=change.done, config="attached" if change.done else "unchanged"
+        )
+    if target.live:
+        live, reasons = _live_attach(target, port, patched)
+        outcome = replace(outcome, live=live, restart=reasons)
+    if "attached" not in (outcome.live, outcome.config):
+        return outcome
+    outcome = replace(outcome, done=[*outcome.done, *limits])
+    _check_access(connection, target, port, patched)
+    if outcome.live == "attached" and holder is not None:
+        raise RingpassError(
+            f"cannot attach {port.name} to the running domain {name}",
+            f"process {holder} has the port, and a port has one guest",
+            "stop that, or add another port: ringpass port add",
+        )
+    with target.changed(change.xml if change and change.done else target.stored):
+        if outcome.live == "attached":
+            # With `reconnect`, a QEMU that is told to connect to nobody stands still until it can.
+            _check_socket(connection, port)
+            with told(f"cannot attach {port.name} to the running domain {name}", name):
+                target.domain.attachDeviceFlags(device_xml(port), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return outcome
+
+
+def detach(
+    connection: libvirt.virConnect, name: str, port: str, path: str, sides: Sides
+) -> Outcome:
+    """Take the port `port`, with the socket `path`, from the domain `name`.
+
+    What else the domain got for it stays. Raises RingpassError, and has changed nothing then.
+    """
+    target = _Target(connection, name, sides)
+    outcome = Outcome(domain=name, port=port)
+    wanted = target.stored
+    if target.config:
+        change = changes.remove_port(target.stored, path)
+        wanted = change.xml
+        done: Done = "detached" if change.done else "unchanged"
+        outcome = replace(outcome, config=done, done=change.done)
+    plugged: list[Found] = []
+    if target.live:
+        live, plugged, reasons = _live_detach(target, port, path)
+        outcome = replace(outcome, live=live, restart=reasons)
+    with target.changed(wanted):
+        for found in plugged:
+            _unplug(target, port, found)
+    return outcome
+
+
+replace = msgspec.structs.replace
+
+
+class _Target:
+    """A domain, what is meant of it, and how that was in the beginning."""
+
+    def __init__(self, connection: libvirt.virConnect, name: str, sides: Sides) -> None:
+        self.name = name
+        self.domain = lookup(connection, name)
+        self.insists = sides.live
+        self._connection = connection
+        with told(f"cannot read the domain {name}", name):
+            runs, persists = bool(self.domain.isActive()), bool(self.domain.isPersistent())
+            self.live = runs and (sides.live or not sides.config)
+            self.config = persists and (sides.config or not sides.live)
+            self.running: str = self.domain.XMLDesc(0) if self.live else ""
+        if sides.live and not runs:
+            fix = f"leave --live out, or start it: virsh start {name}"
+            raise RingpassError(f"cannot change the running domain {name}", "it is off", fix)
+        if sides.config and not persists:
+            why = "it is transient: it has none, and is gone when it ends"
+            fix = "leave --config out, or define it: virsh define FILE"
+            raise RingpassError(f"cannot change the configuration of {name}", why, fix)
+        self.stored = configuration(self.domain) if self.config else ""
+
+    @contextmanager
+    def changed(self, wanted: str) -> Iterator[None]:
+        """Give the domain the configuration `wanted`; the old one again if what follows fails."""
+        if wanted == self.stored:
+            yield
+            return
+        what = f"cannot change the configuration of {self.name}"
+        if configuration(self.domain) != self.stored:
+            raise RingpassError(what, "somebody else changed it meanwhile", "do it again")
+        with told(what, self.name):
+            self._connection.defineXMLFlags(wanted, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        try:
+            yield
+        except RingpassError as error:
+            self._put_back(error)
+            raise
+        except BaseException:
+            self._put_back(None)
+            raise
+
+    def _put_back(self, error: RingpassError | None) -> None:
+        """Restore the configuration; if that fails, say so in the `error` that is the reason."""
+        try:
+            # One that was undefined meanwhile must not come back.
+            with suppress(NotFound):
+                configuration(self.domain)
+                with told("", self.name):
+                    self._connection.defineXML(self.stored)
+        except RingpassError as second:
+            if error is not None:
+                error.why += f"; and the configuration stays changed: {second.why}"
+
+
+def _limited(port: PortDevice, domain: str, patched: str) -> tuple[PortDevice, list[str]]:
+    """Return a port as a domain can have it, and what it cannot have of it.
+
+    libvirt gives a card with several queues its vectors by number, so that the guard against MSI-X,
+    which is a default, is of no effect for it.
+    """
+    root = Document(domain).root
+    stock = not patched or emulator_of(root) != patched
+    if port.via != "vhost-user" or port.queues == 1 or root.get("type") != "qemu" or not stock:
+        return port, []
+    why = (
+        f"1 of its {port.queues} queues: with more, libvirt turns MSI-X on, which crashes its QEMU"
+    )
+    return replace(port, queues=1), [why]
+
+
+def _live_attach(target: _Target, port: PortDevice, patched: str) -> tuple[Done, list[str]]:
+    """Return what is to become of the running domain, and why only at its restart."""
+    change = changes.add_port(target.running, port, patched=patched)
+    if find_devices(target.running, port.path):
+        return "unchanged", []
+    if not change.restart:
+        return "attached", []
+    if target.insists or not target.config:
+        raise RingpassError(
+            f"cannot attach {port.name} to the running domain {target.name}",
+            "; ".join(change.restart),
+            _at_restart("attach", target, port.name),
+        )
+    return "at restart", change.restart
+
+
+def _live_detach(target: _Target, port: str, path: str) -> tuple[Done, list[Found], list[str]]:
+    """Return what is to become of the running domain, what to unplug, and why not now."""
+    plugged = find_devices(target.running, path)
+    reasons = changes.remove_port(target.running, path).restart
+    if not plugged:
+        return "unchanged", [], []
+    if not reasons:
+        return "detached", plugged, []
+    if target.insists or not target.config:
+        raise RingpassError(
+            f"cannot detach {port} from the running domain {target.name}",
+            "; ".join(reasons),
+            _at_restart("detach", target, port),
+        )
+    return "at restart", [], reasons
+
+
+def _at_restart(verb: str, target: _Target, port: str) -> str:
+    name = target.name
+    return (
+        f"change its configuration, and start it anew: ringpass vm {verb} {name} {port} --config; "
+        f"virsh shutdown {name}; virsh start {name}"
+    )
+
+
+def _unplug(target: _Target, port: str, found: Found) -> None:
+    """Take a device from the running domain, and wait until its guest has let go of it."""
+    what = f"cannot detach {port} from the running domain {target.name}"
+    deadline = time.monotonic() + RELEASE_S
+    with told(what, target.name):
+        target.domain.detachDeviceFlags(found.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        while find_devices(target.domain.XMLDesc(0), found.path):
+            if time.monotonic() > deadline:
+                raise RingpassError(
+                    what,
+                    f"its guest has not let go of the device within {RELEASE_S:g} s, and may yet",
+                    "see that the guest is up and not paused, then do it again; or use --config",
+                )
+            time.sleep(0.02)
+
+
+def _check_access(
+    connection: libvirt.virConnect, target: _Target, port: PortDevice, patched: str
+) -> None:
+    """Raise Denied if the QEMU of the domain may not use the port."""
+    _check_socket(connection, port)
+    with told(f"cannot tell whether {target.name} may use {port.name}", target.name):
+        found = permissions.check_connection(
+            connection, target.running or target.stored, port, patched
+        )
+    for problem in found:
+        if problem.certain:
+            raise problem.error()
+
+
+def _check_socket(connection: libvirt.virConnect, port: PortDevice) -> None:
+    """Raise RingpassError if the port's socket is not there; QEMU would be left waiting for it."""
+    if port.server or not connection.getURI().startswith("qemu:///"):
+        return
+    with suppress(OSError):
+        if stat.S_ISSOCK(Path(port.path).stat().st_mode):
+            return
+    raise RingpassError(
+        f"cannot attach {port.name}",
+        f"there is no socket {port.path}",
+        "see that the daemon runs and has the port: ringpass port ls",
+    )
