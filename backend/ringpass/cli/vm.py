@@ -14,6 +14,7 @@ from ringpass.cli import output
 from ringpass.cli.image import progress
 from ringpass.cli.vm_attach import attach, detach
 from ringpass.cli.vm_convert import convert
+from ringpass.cli.vm_ls import described, list_
 from ringpass.cli.vm_xml import xml
 from ringpass.client import Client
 from ringpass.errors import ConfigError, RingpassError
@@ -31,6 +32,7 @@ app.command()(xml)
 app.command()(convert)
 app.command()(attach)
 app.command()(detach)
+app.command("ls")(list_)
 
 DEFAULT_MTU = 1500
 
@@ -161,29 +163,6 @@ def migrate(
         output.say(
             f"{source}: moved to {destination} in {moved.total_ms} ms, "
             f"it stood still for {moved.downtime_ms} ms"
-        )
-
-
-@app.command("ls")
-def list_(json: output.Json = False) -> None:
-    """List the guests that run."""
-    guests = registry.list_running()
-    if json:
-        output.print_json([described(guest) for guest in guests])
-    else:
-        output.print_table(
-            ("NAME", "KIND", ">PID", ">MEMORY", ">UP", "PORTS"),
-            (
-                (
-                    running.guest.name,
-                    running.guest.kind,
-                    running.pid,
-                    f"{running.guest.memory} MiB",
-                    f"{running.seconds:.0f} s",
-                    list(running.guest.ports),
-                )
-                for running in guests
-            ),
         )
 
 
@@ -343,18 +322,3 @@ def guest_name(ports: list[str]) -> str:
     """
     part = ports[0].rpartition(":")[2] if ports else ""
     return part.translate(str.maketrans("_{}", "--."))
-
-
-def described(running: registry.Running) -> dict[str, Any]:
-    place = running.directory
-    files = {"console": registry.CONSOLE, "log": registry.LOG, "qmp": registry.QMP}
-    return {
-        "name": running.guest.name,
-        "kind": running.guest.kind,
-        "pid": running.pid,
-        "memory": running.guest.memory,
-        "seconds": round(running.seconds, 1),
-        "ports": list(running.guest.ports),
-        "image": running.guest.image,
-        **{key: str(place / file) for key, file in files.items() if (place / file).exists()},
-    }

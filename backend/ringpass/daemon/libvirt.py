@@ -13,10 +13,10 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ringpass.errors import RingpassError
+from ringpass.libvirt.sockets import port_key
 from ringpass.observe.status import DomainStatus, LibvirtStatus
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Domains:
         self._since = 0.0
         self._domains: dict[str, tuple[Domain, DomainStatus]] = {}
         self._ports: dict[str, DomainStatus] = {}
-        """Of the sockets that domains have, as `_key` has them."""
+        """Of the sockets that domains have, as `port_key` has them."""
 
     def follow(self, uri: str | None) -> None:
         """Follow the libvirt at `uri`, None for none, and not the one that was before."""
@@ -59,7 +59,7 @@ class Domains:
 
     def of(self, path: str) -> DomainStatus | None:
         """Return the domain that has the port with the socket `path`."""
-        return self._ports.get(_key(path)) if self._ports else None
+        return self._ports.get(port_key(path)) if self._ports else None
 
     def status(self) -> LibvirtStatus | None:
         """Return how it is with libvirt; None if it is not followed."""
@@ -103,7 +103,7 @@ class Domains:
 
     def _index(self) -> None:
         self._ports = {
-            _key(card.path): status
+            port_key(card.path): status
             for domain, status in self._domains.values()
             for card in domain.cards
         }
@@ -181,12 +181,3 @@ class _Ear:
     def _hand_over(self, call: Callable[..., None], facts: tuple[object, ...]) -> None:
         if not self._covered:
             call(*facts)
-
-
-def _key(path: str) -> str:
-    """Return what is the same for all sockets of a port, by whatever way their directory is named.
-
-    A passthrough port has two: one ends in .sock and one in .netdev.
-    """
-    socket = Path(path)
-    return os.path.realpath(socket.parent) + "/" + socket.stem
