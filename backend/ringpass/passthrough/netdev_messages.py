@@ -195,7 +195,7 @@ def _checked_hello(hello: Hello) -> Hello:
 
 
 def _checked_open(opening: Open) -> Open:
-    if opening.flags & ~(OpenFlag.GUEST_CSB | OpenFlag.GO_ON):
+    if opening.flags & ~int(OpenFlag.GUEST_CSB | OpenFlag.GO_ON):
         raise _nonsense(f"OPEN has flags {opening.flags:#x}")
     return opening
 
