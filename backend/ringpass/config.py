@@ -289,6 +289,11 @@ def default_mac(name: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest))
 
 
+def netdev_path(path: Path) -> Path:
+    """Return the socket for QEMU's netdev of the passthrough port whose other socket is `path`."""
+    return path.with_name(path.name.removesuffix(".sock") + ".netdev")
+
+
 def default_path(name: str, runtime_dir: Path) -> Path:
     """Return the socket of the port `name`."""
     return runtime_dir / f"{name.replace(':', '.')}.sock"
@@ -472,10 +477,11 @@ class _Checker:
                 "use an address whose first byte is even, such as 52:54:00:12:34:56",
             )
         path = runtime_dir / (port.path or default_path(name, runtime_dir))
-        if (length := len(os.fsencode(path))) > MAX_SOCKET_PATH:
+        longest = netdev_path(path) if port.kind == "passthrough" else path
+        if (length := len(os.fsencode(longest))) > MAX_SOCKET_PATH:
             self.fail(
                 f"{key}.path",
-                f"{path} has {length} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}",
+                f"{longest} has {length} bytes; a unix socket's path has at most {MAX_SOCKET_PATH}",
                 "choose a shorter one, or a shorter runtime directory",
             )
         return msgspec.structs.replace(
@@ -546,9 +552,10 @@ class _Checker:
         macs: dict[tuple[str, str | None], str] = {}
         interfaces: dict[str, str] = {}
         for name, port in ports.items():
-            other = paths.setdefault(port.path, name)
-            if other != name:
-                self.fail(f"port.{_key(name)}.path", f"{other} has the socket {port.path}, too")
+            for path in _sockets(port):
+                other = paths.setdefault(path, name)
+                if other != name:
+                    self.fail(f"port.{_key(name)}.path", f"{other} has the socket {path}, too")
             if port.interface is not None:
                 other = interfaces.setdefault(port.interface, name)
                 if other != name:
@@ -562,6 +569,13 @@ class _Checker:
                     f"{other} has the address {port.mac}, too",
                     "give each port of a switch its own, or leave both out",
                 )
+
+
+def _sockets(port: Port) -> list[str | None]:
+    """Return the sockets of a port; None: it has none."""
+    if port.kind == "passthrough" and port.path is not None:
+        return [port.path, str(netdev_path(Path(port.path)))]
+    return [port.path]
 
 
 def _key(name: str) -> str:

@@ -145,6 +145,19 @@ def test_derived_addresses_of_many_ports_differ() -> None:
             "",
         ),
         (
+            port(f'kind = "passthrough"\npath = "/{"x" * 102}.sock"'),
+            'port."vale0:vm1".path',
+            ".netdev has 110 bytes",
+            "a shorter one",
+        ),
+        (
+            port('kind = "passthrough"\npath = "/x.sock"')
+            + '\n[port."vale0:vm2"]\npath = "/x.netdev"',
+            'port."vale0:vm2".path',
+            "vale0:vm1 has the socket /x.netdev",
+            "",
+        ),
+        (
             port('mac = "52:54:00:00:00:01"') + '\n[port."vale0:vm2"]\nmac = "52:54:00:00:00:01"',
             'port."vale0:vm2".mac',
             "vale0:vm1 has the address",

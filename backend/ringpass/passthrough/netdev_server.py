@@ -29,15 +29,9 @@ from ringpass.sockets import Access
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".netdev"
 #: Connections that have not said hello: how many there may be, and for how many seconds.
 MAX_STRANGERS = 8
 STRANGER_S = 5.0
-
-
-def path_beside(path: Path) -> Path:
-    """Return the socket for QEMU's netdev of the port whose ivshmem device connects to `path`."""
-    return path.with_name(path.name.removesuffix(".sock") + SUFFIX)
 
 
 class Seated(Taken, Protocol):

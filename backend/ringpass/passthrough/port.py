@@ -78,7 +78,7 @@ class PassthroughPort:
     @property
     def netdev_path(self) -> Path:
         """The socket for QEMU's netdev."""
-        return netdev_server.path_beside(self.path)
+        return config.netdev_path(self.path)
 
     @property
     def vectors(self) -> int:
