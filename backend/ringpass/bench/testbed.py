@@ -22,7 +22,7 @@ from ringpass.observe.counters import FILE_NAME as COUNTERS
 from ringpass.observe.counters import Counters
 from ringpass.observe.status import PortStatus, Status
 from ringpass.vm.guest import Guest
-from ringpass.vm.nic import Device, Nic, netdev_socket
+from ringpass.vm.nic import Device, Nic
 from ringpass.vm.qemu import STOCK, Emulator
 
 CONFIG, LOG, DAEMON = "daemon.toml", "daemon.log", "daemon"
@@ -166,8 +166,7 @@ class Testbed:
 
 def nic(port: PortStatus, device: Device | None) -> Nic:
     """Return the network card of a port, if it is a passthrough one `device` or ivshmem."""
-    path = Path(port.path)
     if device is None:
-        return Nic(socket=path, mac=port.mac, vectors=port.vectors)
+        return Nic(socket=Path(port.path), mac=port.mac, vectors=port.vectors)
     mac = port.mac if device == "virtio-net-pci" else ""
-    return Nic(socket=netdev_socket(path), mac=mac, device=device)
+    return Nic(socket=Path(port.netdev_path), mac=mac, device=device)

@@ -21,7 +21,7 @@ from ringpass.errors import ConfigError, RingpassError
 from ringpass.observe.status import PortStatus
 from ringpass.vm import migration, qemu, registry, run
 from ringpass.vm.launch import qemu_guest, uml_guest
-from ringpass.vm.nic import Device, Nic, netdev_socket
+from ringpass.vm.nic import Device, Nic
 from ringpass.vm.qmp import Qmp
 
 app = typer.Typer(
@@ -296,7 +296,7 @@ def passthrough_nic(status: PortStatus, seat: Seat | None, device: Device | None
     if device is None:
         return Nic(socket=Path(status.path), vectors=status.vectors)
     return Nic(
-        socket=netdev_socket(Path(status.path)),
+        socket=Path(status.netdev_path),
         device=device,
         queues=status.queues,
         mac=status.mac if device == "virtio-net-pci" else "",

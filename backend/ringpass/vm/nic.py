@@ -75,11 +75,6 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, address=address)
 
 
-def netdev_socket(ivshmem: Path) -> Path:
-    """Return the socket for `-netdev ringpass` of a passthrough port, beside that for ivshmem."""
-    return ivshmem.with_suffix(".netdev")
-
-
 def check_socket_path(path: Path) -> None:
     """Raise ConfigError for a path that does not fit into a unix socket address."""
     length = len(str(path).encode())
