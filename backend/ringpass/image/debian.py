@@ -19,6 +19,7 @@ import msgspec
 
 from ringpass.errors import RingpassError
 from ringpass.image.lock import locked
+from ringpass.image.remembered import answer, fingerprint
 
 DOWNLOAD_TIMEOUT = 600.0
 """Seconds that apt may take for the package lists or for one package."""
@@ -59,9 +60,22 @@ class Apt:
         """Return the candidate version of each package that apt knows; others are absent."""
         if not names:
             return {}
-        text = self.run("apt-cache", "show", "--no-all-versions", *sorted(names), check=False)
+        question = ["apt-cache", "show", "--no-all-versions", *sorted(names)]
+        memory = self.directory / ("shown-private.json" if self.private else "shown.json")
+        text = answer(
+            memory,
+            fingerprint(self.sources()),
+            question,
+            lambda: self.run(*question, check=False),
+        )
         packages = (parse_stanza(stanza) for stanza in text.split("\n\n") if stanza.strip())
         return {package.name: package for package in packages}
+
+    def sources(self) -> list[Path]:
+        """Return the directories of apt's configuration and of the package lists that it reads."""
+        names = ("Dir::Etc", "Dir::State::lists")
+        said = self.run("apt-config", "shell", *(w for name in names for w in ("D", f"{name}/d")))
+        return [Path(word) for word in re.findall(r"^D='(.*)'$", said, re.MULTILINE)]
 
     def use_private_lists(self) -> bool:
         """Use the private lists from now on, as `refresh` left them; False if it never ran."""
