@@ -4,7 +4,7 @@
 corpus/fuzz_NAME/ has inputs that reach far, named by what they do, and those that a fuzzer found a
 bug with. A new finding goes there, under a name that says what was wrong.
 
-RINGPASS_FUZZ_SECONDS says how long each fuzzer runs (default 10): long runs are for a night, short
+RINGPASS_FUZZ_SECONDS says how long each fuzzer runs (default 6): long runs are for a night, short
 ones find what a change has just broken.
 """
 
@@ -17,7 +17,7 @@ from tests.support.cbuild import FUZZING, SANITIZED, c_tests, run
 
 CORPUS = Path(__file__).parent / "corpus"
 FUZZERS = c_tests("fuzz_*")
-SECONDS = int(os.environ.get("RINGPASS_FUZZ_SECONDS", "10"))
+SECONDS = int(os.environ.get("RINGPASS_FUZZ_SECONDS", "6"))
 
 
 @pytest.fixture(scope="module")

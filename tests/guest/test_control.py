@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 NEW_MAC = "52:54:00:00:00:77"
 PORTS = {f"vale0:vm{number}": {"hold_us": 1_000_000} for number in range(1, 5)}
 
-IDLE_S = 20.0
+IDLE_S = 10.0
 IDLE_CORE = 0.005
 """The share of a core that a daemon may use while its guests have nothing to say."""
 

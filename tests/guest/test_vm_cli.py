@@ -169,7 +169,7 @@ def test_foreground_guest_ends_with_its_command(
 
 
 def test_guest_that_does_not_become_ready_is_removed(daemon: ProbedDaemon) -> None:
-    done = daemon.run("vm", "run", "vale0:vm1", "--detach", "--memory", "64", "--timeout", "10")
+    done = daemon.run("vm", "run", "vale0:vm1", "--detach", "--memory", "64", "--timeout", "3")
     assert done.returncode == 1
     assert "cannot start guest vm1" in done.stderr
     assert "console:" in done.stderr
