@@ -6,8 +6,10 @@ The domains stand still after their start: what is told of them needs no guest.
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import libvirt
@@ -36,23 +38,25 @@ connect = "{libvirtd.uri}"
 """
 
 
-@pytest.fixture
-def daemon(libvirtd: Libvirtd, runtime_dir: Path) -> Iterator[Daemon]:
-    runtime_dir.chmod(0o711)
-    with Daemon(runtime_dir, config(libvirtd)) as daemon:
-        yield daemon
-    libvirtd.clear()
+@pytest.fixture(scope="module")
+def daemon(libvirtd: Libvirtd) -> Iterator[Daemon]:
+    with TemporaryDirectory(prefix="rp-") as name:
+        Path(name).chmod(0o711)
+        with Daemon(Path(name), config(libvirtd)) as daemon:
+            yield daemon
 
 
 @pytest.fixture
-def domain(libvirtd: Libvirtd, image: Image, daemon: Daemon) -> str:
-    """Return the name of a defined domain that has the port."""
+def domain(libvirtd: Libvirtd, image: Image, daemon: Daemon) -> Iterator[str]:
+    """Yield the name of a defined domain that has the port."""
     card = (
         f"<interface type='vhostuser'><source type='unix' path='{daemon.socket(PORT)}' "
         "mode='client'/><model type='virtio'/></interface>"
     )
     libvirtd.define(image, "vm1", devices=card)
-    return "vm1"
+    yield "vm1"
+    libvirtd.clear()
+    wait_free(daemon)
 
 
 def start(libvirtd: Libvirtd, name: str) -> libvirt.virDomain:
@@ -127,6 +131,42 @@ def test_a_libvirtd_that_restarts_is_found_again(
         libvirtd.start()
     wait_until(lambda: daemon.call("status")["libvirt"]["connected"], "it is followed", WAIT_S)
     assert daemon.call("status")["problems"] == []
+    libvirtd.connection.lookupByName("vm1").destroy()
+    wait_free(daemon)
+
+
+def test_a_domain_migrates_away_and_back(daemon: Daemon, domain: str, libvirtd: Libvirtd) -> None:
+    start(libvirtd, domain)
+    wait_owner(daemon, name="vm1")
+    with Libvirtd() as other:
+        # QEMU makes the socket, so it must be a directory of everybody's.
+        way = f"/tmp/{other.place.name}-migration.sock"
+        migrate(libvirtd, other, way)
+        wait_until(lambda: owner(daemon) is None, "the other libvirt has it", WAIT_S)
+        assert "what='migrated away'" in daemon.log()
+        migrate(other, libvirtd, way)
+        wait_owner(daemon, name="vm1")
+        assert "what='migrated here'" in daemon.log()
+
+
+def migrate(here: Libvirtd, there: Libvirtd, way: str) -> None:
+    """Move vm1, which stands still, to another libvirt of this machine."""
+    domain = here.connection.lookupByName("vm1")
+    flags = libvirt.VIR_MIGRATE_PAUSED
+    domain.migrate3(there.connection, {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{way}"}, flags)
+
+
+def test_a_libvirtd_that_hangs_holds_up_nothing(
+    daemon: Daemon, domain: str, libvirtd: Libvirtd
+) -> None:
+    start(libvirtd, domain)
+    wait_owner(daemon, name="vm1")
+    with libvirtd.frozen():
+        before = time.monotonic()
+        assert daemon.call("status")["ports"][0]["domain"]["name"] == "vm1"
+        daemon.call("port.add", name="vale0:vm3")
+        daemon.call("port.remove", name="vale0:vm3")
+        assert time.monotonic() - before < 5
     libvirtd.connection.lookupByName("vm1").destroy()
     wait_free(daemon)
 

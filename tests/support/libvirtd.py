@@ -12,7 +12,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, cast
 from xml.sax.saxutils import quoteattr
@@ -47,6 +48,7 @@ unix_sock_group = "root"
 unix_sock_rw_perms = "0777"
 auth_unix_rw = "none"
 auth_unix_ro = "none"
+host_uuid = "{uuid}"
 log_outputs = "2:file:{place}/libvirtd.log"
 """
 
@@ -82,7 +84,9 @@ class Libvirtd:
             for name in ("etc", "lib", "cache", "log"):
                 (place / name).mkdir()
             (place / "etc/qemu.conf").write_text(QEMU_CONF)
-            (place / "etc/libvirtd.conf").write_text(DAEMON_CONF.format(place=place))
+            (place / "etc/libvirtd.conf").write_text(
+                DAEMON_CONF.format(place=place, uuid=uuid.uuid4())
+            )
             self._enter_namespaces(stack)
             stack.callback(self.stop)
             self.start()
@@ -137,6 +141,19 @@ class Libvirtd:
         """Let it crash, and start another."""
         self.stop(signal.SIGKILL)
         self.start()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the daemon stand still, and go on again."""
+        assert self.process is not None
+        (pid,) = children(self.process.pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            # nsenter stands still with its child, and wakes it.
+            os.kill(self.process.pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
 
     def virsh(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run virsh on it."""
