@@ -194,7 +194,7 @@ def test_an_open_socket_is_no_problem(listening: Path) -> None:
 
 def test_a_closed_socket_names_file_user_group_and_the_command(listening: Path) -> None:
     (problem,) = permissions.check(capabilities(DAC), "", port(listening))
-    assert problem.what == "QEMU cannot connect to vale0:vm1"
+    assert problem.what == "QEMU cannot connect to the socket of vale0:vm1"
     assert f"user {UID} (groups {GID}), who may not open {listening}" in problem.why
     assert "srw-rw----" in problem.why
     assert problem.fix.startswith(f"chgrp {GID} {listening} && chmod 660 {listening}; for good: ")
@@ -233,8 +233,15 @@ def test_a_directory_on_the_way_is_named(
     assert kernel_allows(listening, QEMU, 6)
 
 
-def test_a_socket_that_libvirt_makes_is_no_problem(place: Path) -> None:
-    assert permissions.check(capabilities(DAC), "", port(place / "none", server=True)) == []
+@as_root
+def test_a_socket_that_qemu_makes_needs_a_directory(place: Path) -> None:
+    listening = port(place / "p.sock", server=True)
+    (problem,) = permissions.check(capabilities(DAC), "", listening)
+    assert problem.what == "QEMU cannot listen on the socket of vale0:vm1"
+    assert f"may not make files in {place}:" in problem.why
+    assert problem.fix.startswith(f"install -d -o {UID} /run/ringpass-{UID}, and set the port's")
+    os.chown(place, UID, GID)
+    assert permissions.check(capabilities(DAC), "", listening) == []
 
 
 def test_the_program_is_looked_at_for_a_netdev(place: Path, listening: Path) -> None:

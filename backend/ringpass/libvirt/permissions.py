@@ -20,7 +20,12 @@ from ringpass.libvirt.ports import PortDevice
 from ringpass.libvirt.problems import Problem
 from ringpass.libvirt.qemu_user import QemuUser, drivers, group_name, qemu_user, user_name
 
-_WORDS = {EXECUTE: "search", READ | EXECUTE: "run", READ | WRITE: "open"}
+_WORDS = {
+    EXECUTE: "search",
+    READ | EXECUTE: "run",
+    READ | WRITE: "open",
+    WRITE | EXECUTE: "make files in",
+}
 
 APPARMOR_QEMU = "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 APPARMOR_LIBVIRTD = "/etc/apparmor.d/local/usr.sbin.libvirtd"
@@ -58,19 +63,23 @@ def check_connection(
 
 
 def _socket(port: PortDevice, user: QemuUser) -> Iterator[Problem]:
-    """Find what keeps `user` from connecting to a port's socket."""
-    if port.server:
-        # libvirtd makes the socket, and may do so anywhere.
-        return
-    for place, status in _steps(Path(port.path)):
-        what = f"QEMU cannot connect to {port.name}"
-        if not stat.S_ISDIR(status.st_mode):
-            if not _may(place, status, user, READ | WRITE):
-                fix = _socket_fix(place, status, user)
-                yield Problem(what, _denied(place, status, user, READ | WRITE), fix)
-        elif not _may(place, status, user, EXECUTE):
+    """Find what keeps `user` from connecting to a port's socket, or from making it."""
+    doing = "listen on" if port.server else "connect to"
+    what = f"QEMU cannot {doing} the socket of {port.name}"
+    place_of_own = f"install -d -o {user.name} /run/ringpass-{user.name}"
+    path = Path(port.path)
+    for place, status in _steps(path.parent if port.server else path):
+        if stat.S_ISSOCK(status.st_mode):
+            wanted, fix = READ | WRITE, _socket_fix(place, status, user)
+        elif port.server and place == path.parent:
+            # Who may write there could put a socket in the place of another's.
+            wanted = WRITE | EXECUTE
+            fix = f"{place_of_own}, and set the port's path to a socket in that"
+        else:
+            wanted = EXECUTE
             fix = f"{_search_fix(place, status, user)}; or choose another RINGPASS_RUNTIME_DIR"
-            yield Problem(what, _denied(place, status, user, EXECUTE), fix)
+        if not _may(place, status, user, wanted):
+            yield Problem(what, _denied(place, status, user, wanted), fix)
             return
 
 
