@@ -194,16 +194,6 @@ def test_runtime_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert system.check_runtime_dir().status == "fail"
 
 
-def test_directory_that_others_may_not_search(tmp_path: Path) -> None:
-    tmp_path.chmod(0o750)
-    owner = tmp_path.stat().st_uid
-    assert system.may_search(tmp_path, owner, set())
-    assert system.may_search(tmp_path, owner + 1, {tmp_path.stat().st_gid})
-    assert not system.may_search(tmp_path, owner + 1, set())
-    tmp_path.chmod(0o701)
-    assert system.may_search(tmp_path, owner + 1, set())
-
-
 @pytest.mark.parametrize(
     ("cpus", "workers", "status"),
     [

@@ -13,6 +13,7 @@ import pytest
 from ringpass.cli import main as cli
 from ringpass.errors import ExitCode, RingpassError
 from ringpass.libvirt import devices
+from ringpass.libvirt.connection import configuration
 from ringpass.libvirt.convert import NewPort, Plan
 from ringpass.libvirt.document import Document
 from ringpass.libvirt.perform import perform
@@ -221,7 +222,7 @@ def test_a_failure_leaves_all_as_it_was(
     connection: libvirt.virConnect, names: list[str], xml: str, said: str
 ) -> None:
     domain = connection.lookupByName("web1")
-    before = domain.XMLDesc(0)
+    before = configuration(domain)
     ports = Ports()
     # libvirt takes this one, which has no device for the port.
     wanted = before.replace("br0", "br9") if xml == "left out" else xml or before
@@ -230,4 +231,35 @@ def test_a_failure_leaves_all_as_it_was(
     with pytest.raises(RingpassError, match=said):
         perform(domain, before, plan, [device], ports.add, ports.names.remove)
     assert ports.names == {"vale0:there"}
-    assert domain.XMLDesc(0) == before
+    assert configuration(domain) == before
+
+
+def test_a_domain_that_was_changed_meanwhile_is_left_alone(
+    connection: libvirt.virConnect,
+) -> None:
+    domain = connection.lookupByName("web1")
+    old = configuration(domain)
+    connection.defineXML(old.replace("br0", "br7"))
+    ports = Ports()
+    wanted = old.replace("br0", "br8")
+    plan = Plan(xml=wanted, ports=[new_port("vale0:new")], notes=[], restart=[])
+    with pytest.raises(RingpassError, match="has changed meanwhile"):
+        perform(domain, old, plan, [], ports.add, ports.names.remove)
+    assert ports.names == {"vale0:there"}
+    assert "br7" in configuration(domain)
+
+
+def test_a_domain_that_is_undefined_meanwhile_does_not_come_back(
+    connection: libvirt.virConnect,
+) -> None:
+    domain = connection.lookupByName("web1")
+    old = configuration(domain)
+    domain.destroy()
+    domain.undefine()
+    ports = Ports()
+    wanted = old.replace("br0", "br8")
+    plan = Plan(xml=wanted, ports=[new_port("vale0:new")], notes=[], restart=[])
+    with pytest.raises(RingpassError):
+        perform(domain, old, plan, [], ports.add, ports.names.remove)
+    assert ports.names == {"vale0:there"}
+    assert "web1" not in [found.name() for found in connection.listAllDomains()]

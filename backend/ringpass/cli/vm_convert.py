@@ -55,18 +55,13 @@ def convert(
     from ringpass.libvirt import connection as libvirtd
     from ringpass.libvirt import perform, permissions
 
-    opened = libvirtd.connect(connect)
-    found = libvirtd.lookup(opened, domain)
-    if not found.isPersistent():
-        raise ConfigError(
-            f"cannot convert the domain {domain}",
-            "it is transient: it has no configuration that could change",
-            "define it first: virsh dumpxml DOMAIN > x.xml; virsh define x.xml",
-        )
-    old = libvirtd.configuration(found)
     chosen: Via = via or "vhost-user"
     patched = vm_port.patched_qemu() if chosen == "netdev" else ""
-    with Client() as client:
+    with Client() as client, libvirtd.told(f"cannot convert the domain {domain}", domain):
+        opened = libvirtd.connect(vm_port.libvirt_uri(client, connect))
+        found = libvirtd.lookup(opened, domain)
+        perform.check_persistent(found)
+        old = libvirtd.configuration(found)
         status = client.ask(Status, "status")
         planner = Planner(client, status, chosen, device)
         planned = plan(
@@ -82,14 +77,10 @@ def convert(
         devices = [planner.device_of(new) for new in planned.ports]
         if not dry_run:
             perform.perform(found, old, planned, devices, planner.add, planner.remove)
-    notes = list(planned.notes)
-    if planned.ports and found.isActive():
-        notes.append(f"{domain} runs: it changes when it is shut down and started again")
-    if planned.ports and found.hasManagedSaveImage():
-        notes.append(f"{domain} has a saved state, with its old cards: virsh managedsave-remove")
-    report(domain, old, planned, notes, dry_run, json)
-    for each in devices:
-        vm_port.warn(permissions.check_connection(opened, planned.xml, each, patched))
+        notes = [*planned.notes, *perform.at_restart(found, planned)]
+        report(domain, old, planned, notes, dry_run, json)
+        for each in devices:
+            vm_port.warn(permissions.check_connection(opened, planned.xml, each, patched))
 
 
 class Planner:

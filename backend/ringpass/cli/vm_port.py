@@ -24,7 +24,9 @@ Device = Annotated[
 ]
 Connect = Annotated[
     str | None,
-    typer.Option("--connect", "-c", metavar="URI", help="libvirt. Default: qemu:///system."),
+    typer.Option(
+        "--connect", "-c", metavar="URI", help="libvirt. Default: the daemon's, or qemu:///system."
+    ),
 ]
 
 
@@ -37,6 +39,12 @@ def ask_port(name: str, via: Via | None = None, device: NetdevDevice = "ptnet-pc
         status = client.ask(PortStatus, "port.show", name=name)
         settings = client.call("config.show")["port"].get(name)
     return port_device(status, via, settings, device)
+
+
+def libvirt_uri(client: Client, connect: str | None) -> str | None:
+    """Return what libvirt to connect to: `connect`, or that of the daemon's configuration."""
+    configured: str | None = client.call("config.show")["libvirt"]["connect"]
+    return connect or configured
 
 
 def patched_qemu() -> str:

@@ -13,6 +13,8 @@ from ringpass import paths
 from ringpass.client import Client
 from ringpass.doctor.finding import Finding
 from ringpass.errors import RingpassError
+from ringpass.libvirt import access
+from ringpass.libvirt.qemu_user import QemuUser, of_user
 
 QEMU_USER = "libvirt-qemu"
 """Who QEMU is when Debian's libvirt runs it."""
@@ -47,13 +49,13 @@ def check_socket_user() -> Finding:
         user = pwd.getpwnam(QEMU_USER)
     except KeyError:
         return Finding("socket-user", "ok", f"there is no user {QEMU_USER}, as libvirt would have")
-    groups = {user.pw_gid} | {group.gr_gid for group in grp.getgrall() if QEMU_USER in group.gr_mem}
+    qemu = of_user(user.pw_uid)
     try:
         directory = paths.runtime_dir()
     except RingpassError as error:
         return Finding("socket-user", "warn", error.what, error.why, error.fix)
     for place in reversed([directory, *directory.parents]):
-        if place.exists() and not may_search(place, user.pw_uid, groups):
+        if place.exists() and not may_search(place, qemu):
             return Finding(
                 "socket-user",
                 "warn",
@@ -61,7 +63,7 @@ def check_socket_user() -> Finding:
                 f"that user may not search {place}",
                 f"chmod o+x {place}, or choose another RINGPASS_RUNTIME_DIR",
             )
-    if not set(sockets_group()) & groups:
+    if not set(sockets_group()) & qemu.groups:
         return Finding(
             "socket-user",
             "warn",
@@ -77,13 +79,8 @@ def sockets_group() -> Iterable[int]:
         yield grp.getgrnam("kvm").gr_gid
 
 
-def may_search(place: Path, uid: int, groups: set[int]) -> bool:
-    status = place.stat()
-    if status.st_uid == uid:
-        return bool(status.st_mode & 0o100)
-    if status.st_gid in groups:
-        return bool(status.st_mode & 0o010)
-    return bool(status.st_mode & 0o001)
+def may_search(place: Path, user: QemuUser) -> bool:
+    return access.may(place.stat(), access.acl_of(place), user, access.EXECUTE)
 
 
 def nearest_existing(directory: Path) -> Path:

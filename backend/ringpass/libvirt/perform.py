@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import libvirt
 
-from ringpass.errors import RingpassError
+from ringpass.errors import ConfigError, RingpassError
 from ringpass.libvirt import connection, devices
 from ringpass.libvirt.convert import NewPort, Plan
 from ringpass.libvirt.ports import PortDevice
@@ -34,11 +34,42 @@ def perform(
             if add(port):
                 undo.callback(_quietly, remove, port.name)
         if plan.xml != old:
+            _check_unchanged(name, connection.configuration(domain), old)
             undo.callback(_quietly, domain.connect().defineXML, old)
             with connection.told(f"cannot convert the domain {name}", name):
                 domain.connect().defineXML(plan.xml)
             _check(name, connection.configuration(domain), planned)
         undo.pop_all()
+
+
+def check_persistent(domain: libvirt.virDomain) -> None:
+    """Raise ConfigError for a domain that has no configuration: it ends with its QEMU."""
+    if not domain.isPersistent():
+        raise ConfigError(
+            f"cannot convert the domain {domain.name()}",
+            "it is transient: it has no configuration that could change",
+            "define it first: virsh dumpxml DOMAIN > x.xml; virsh define x.xml",
+        )
+
+
+def at_restart(domain: libvirt.virDomain, plan: Plan) -> list[str]:
+    """Return what has to be done to `domain` before `plan` is true of it."""
+    notes = []
+    if plan.ports and domain.isActive():
+        notes.append(f"{domain.name()} runs: it changes when it is shut down and started again")
+    if plan.ports and domain.hasManagedSaveImage():
+        notes.append(f"its saved state has the old cards: virsh managedsave-remove {domain.name()}")
+    return notes
+
+
+def _check_unchanged(name: str, now: str, old: str) -> None:
+    """Raise RingpassError if somebody else has changed a domain since it was read."""
+    if now != old:
+        raise RingpassError(
+            f"cannot convert the domain {name}",
+            "its configuration has changed meanwhile",
+            "look at the difference again: ringpass vm convert DOMAIN --dry-run",
+        )
 
 
 def _check(name: str, defined: str, planned: list[PortDevice]) -> None:
