@@ -11,6 +11,7 @@ CONFIG_VIRTIO_BALLOON=y
 CONFIG_VIRTIO_RNG=y
 CONFIG_VIRTIO_SERIAL=y
 CONFIG_IVSHMEM_DEVICE=y
+CONFIG_PTNET=y
 # libvirt adds a USB controller to a domain that does not say that it has none.
 CONFIG_USB_UHCI=y
 CONFIG_USB_EHCI_PCI=y
