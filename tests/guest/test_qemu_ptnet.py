@@ -10,7 +10,7 @@ import pytest
 from ringpass.image import Image
 from ringpass.vm import qemu
 from ringpass.vm.guest import Guest
-from ringpass.vm.nic import Nic, netdev_socket
+from ringpass.vm.nic import Nic
 from ringpass.vm.qmp import QmpError
 from tests.support.hotplug import tell, unplug
 from tests.support.lab import BOOT_S, Lab
@@ -50,7 +50,7 @@ def lab(image: Image) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def card(lab: Lab) -> Nic:
-    return Nic(socket=netdev_socket(lab.daemon.socket(PORT)), device="ptnet-pci")
+    return Nic(socket=Path(lab.daemon.port(PORT).netdev_path), device="ptnet-pci")
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +62,18 @@ def guest(lab: Lab, card: Nic, patched_qemu: Path) -> Guest:
         emulator=qemu.Emulator(program=str(patched_qemu), patched=True),
         extra=(
             *("-machine", "q35"),
-            *("-device", "pcie-root-port,id=slot,chassis=1"),
+            *("-device", "pcie-root-port,id=port1,chassis=1"),
             *("-netdev", qemu.ringpass_netdev(card, 0)),
             *("-device", device(card, 0)),
         ),
     )
     guest.wait_ready(BOOT_S)
+    guest.check("rmmod ringpass")
     return guest
 
 
 def device(card: Nic, number: int) -> str:
-    return f"{qemu.device(card, number)},bus=slot,addr=0"
+    return f"{qemu.device(card, number)},bus=port1,addr=0"
 
 
 def functions(guest: Guest) -> list[str]:
@@ -124,4 +125,5 @@ def test_both_functions_come_and_go_together(guest: Guest, card: Nic) -> None:
 def test_a_reset_closes_what_was_open(guest: Guest) -> None:
     guest.check("rp-ptnet --background /tmp/report --seconds 60 receive", PATIENCE_S)
     guest.reboot(BOOT_S)
+    guest.check("rmmod ringpass")
     assert_works(guest)
