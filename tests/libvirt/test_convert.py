@@ -83,20 +83,33 @@ def test_libvirt_keeps_what_a_port_is(
         assert device.value("msi", "vectors") == str(port.vectors)
 
 
-@pytest.mark.parametrize("device", ["ptnet-pci", "virtio-net-pci"])
+@pytest.mark.parametrize(
+    ("device", "interface"), [("ptnet-pci", "rp0"), ("virtio-net-pci", "eth0")]
+)
 def test_a_domain_has_a_port_by_the_patched_qemu(
-    libvirtd: Libvirtd, daemon: Daemon, image: Image, patched_qemu: Path, device: NetdevDevice
+    libvirtd: Libvirtd,
+    daemon: Daemon,
+    image: Image,
+    patched_qemu: Path,
+    device: NetdevDevice,
+    interface: str,
 ) -> None:
     patched = str(libvirtd.public(patched_qemu))
     port = asked(daemon, "vale0:pass", "netdev", device)
     defined = keeps(libvirtd, image, port, patched)
     assert devices.find_devices(defined, port.path)[0].mac == port.mac
-    domain = libvirtd.connection.lookupByName("takes")
     assert permissions.check_connection(libvirtd.connection, defined, port, patched) == []
-    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
-    guest = daemon.client.ask(PortStatus, "port.show", name=port.name).guest
-    assert guest is not None
-    assert guest.uid != 0
+    with libvirtd.guest("takes") as guest:
+        assert port.mac in guest.check(f"cat /sys/class/net/{interface}/address")
+        guest.check(f"ip address add 10.0.0.7/24 dev {interface}; ip link set {interface} up")
+        before = frames_from(daemon, port.name)
+        guest.run("ping -c 1 -W 1 10.0.0.8", timeout=30)
+        wait_until(lambda: frames_from(daemon, port.name) > before, "its frames come", 30)
+
+
+def frames_from(daemon: Daemon, port: str) -> int:
+    """Return how many frames a port has had from its guest."""
+    return int(daemon.call("port.show", name=port)["tx"]["frames"])
 
 
 def asked(
@@ -154,11 +167,7 @@ def test_a_converted_domain_runs_on_its_port(
     with libvirtd.guest("runs") as guest:
         assert mac in guest.check("cat /sys/class/net/eth0/address")
         guest.run("ping -c 1 -W 1 10.0.0.8", timeout=30)
-
-        def sent() -> bool:
-            return bool(daemon.call("port.show", name="vale0:runs")["tx"]["frames"] > 0)
-
-        wait_until(sent, "the guest's frames come to its port", 30)
+        wait_until(lambda: frames_from(daemon, "vale0:runs") > 0, "its frames come", 30)
 
 
 def test_a_domain_that_runs_is_told_to_start_anew(

@@ -368,7 +368,7 @@ def test_a_netdev_gets_a_place_that_nobody_has() -> None:
             "ptnet-pci,id=ringpass0-nic,netdev=ringpass0,mac=02:00:00:00:00:01,"
             f"bus={bus},addr={slot}"
         )
-        assert args(xml, "-L") == ["/usr/share/qemu", "/usr/share/seabios"]
+        assert args(xml, "-L") == ["/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu"]
         assert Document(xml).root.all("devices/emulator")[0].text == PATCHED
         assert xml.count("xmlns:qemu=") == 1
 
@@ -378,7 +378,7 @@ def test_several_netdevs_do_not_meet() -> None:
     ports = [msgspec.structs.replace(port("netdev"), path=f"/r/v.{n}.netdev") for n in range(3)]
     for each in ports:
         xml = changes.add_port(xml, each, patched=PATCHED).xml
-    assert len(args(xml, "-L")) == 2
+    assert len(args(xml, "-L")) == 3
     assert [re.sub(".*addr=", "", value) for value in args(xml, "-device")] == [
         "0x1c",
         "0x1b",

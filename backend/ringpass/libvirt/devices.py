@@ -59,8 +59,11 @@ def netdev_args(port: PortDevice, number: int, address: str) -> list[str]:
     name = f"ringpass{number}"
     path = commandline.escaped(port.path)
     device = f"{port.device},id={name}-nic,netdev={name},mac={port.mac},{address}"
-    if port.device == "virtio-net-pci" and port.queues > 1:
-        device += f",mq=on,vectors={2 * port.queues + 2}"
+    if port.device == "virtio-net-pci":
+        # No firmware for network boot: libvirt has no boot order for this card.
+        device += ",romfile="
+        if port.queues > 1:
+            device += f",mq=on,vectors={2 * port.queues + 2}"
     return [
         *("-netdev", f"ringpass,id={name},path={path},queues={port.queues}"),
         *("-device", device),

@@ -5,7 +5,7 @@ from ringpass.libvirt import commandline
 from ringpass.libvirt.document import Document, Element
 from ringpass.libvirt.markup import Tag
 
-FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios")
+FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")
 """Where Debian has what the patched QEMU, which is not installed, would not find."""
 
 GUARD = ("-global", "virtio-net-pci.vectors=0")
