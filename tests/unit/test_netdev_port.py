@@ -2,6 +2,7 @@
 """Ports that QEMU's netdev has: what it is told, and what it can do with the rings."""
 
 import errno
+import tomllib
 from collections.abc import Iterator
 from struct import Struct
 from typing import Any
@@ -203,6 +204,20 @@ def test_changes_are_told(daemon: Daemon) -> None:
         assert client.wait_for_change().link == 0
         client.ask(CLOSE)  # the last to close a broken port leaves it whole
         assert client.port.link == 1 or client.wait_for_change().link == 1
+
+
+def apply(daemon: Daemon, text: str) -> None:
+    """Let the daemon become what a configuration says."""
+    daemon.call("apply", config=tomllib.loads(text))
+
+
+def test_another_mtu_is_told(daemon: Daemon) -> None:
+    with netdev(daemon, "vale0:b").hello() as client:
+        apply(daemon, CONFIG.replace("mtu = 9000", "mtu = 3000"))
+        assert client.wait_for_change().mtu == 3000
+        assert FakeDriver(client).record.mtu == 3000
+        apply(daemon, CONFIG)
+        assert client.wait_for_change().mtu == 9000
 
 
 def os_doorbell(client: NetdevClient, pair: int) -> None:

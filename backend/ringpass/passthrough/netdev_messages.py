@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 from struct import Struct as Layout
 from typing import NamedTuple
 
-from ringpass.dataplane import Pool
+from ringpass.dataplane import GuestRecord, Pool, Pools, RegionInfo
 from ringpass.errors import RingpassError
 from ringpass.sockets import Packet
 
@@ -136,6 +136,33 @@ class PortInfo(NamedTuple):
             *(word for pool in pools for word in (pool.offset, pool.total, pool.size)),
             self.name.encode()[:63],
         )
+
+
+def port_info(
+    record: GuestRecord, memory: RegionInfo, pools: Pools, mem_id: int, flags: int
+) -> PortInfo:
+    """Return what QEMU is told of a port, whose guest is told `record`."""
+    return PortInfo(
+        region_bytes=memory.bytes,
+        nifp_offset=memory.nifp_offset,
+        offloads=record.offloads,
+        flags=flags,
+        pairs=record.vectors,
+        peer=record.peer,
+        epoch=record.epoch,
+        link=record.link,
+        mem_id=mem_id,
+        mac=record.mac,
+        mtu=record.mtu,
+        tx_rings=record.tx_rings,
+        rx_rings=record.rx_rings,
+        tx_slots=record.tx_slots,
+        rx_slots=record.rx_slots,
+        interfaces=pools.interfaces,
+        rings=pools.rings,
+        buffers=pools.buffers,
+        name=record.port,
+    )
 
 
 class Message(NamedTuple):

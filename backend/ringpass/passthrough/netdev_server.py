@@ -88,9 +88,7 @@ class Server:
 
     def _connected(self, connected: socket.socket) -> None:
         if len(self._strangers) >= MAX_STRANGERS:
-            connected.close()
-            self._listener.resume(PAUSE_S)
-            return
+            self._ended(next(iter(self._strangers)), None)  # QEMU says hello at once
         connection = self.resume(connected)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(STRANGER_S, self._ended, connection, None)

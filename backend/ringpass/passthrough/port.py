@@ -20,7 +20,7 @@ from ringpass.passthrough import ivshmem, netdev_server, peer
 from ringpass.passthrough.guest import MAX_OPENS, Guest
 from ringpass.passthrough.handback import Held
 from ringpass.passthrough.mailbox import Mailbox
-from ringpass.passthrough.netdev_messages import PortInfo
+from ringpass.passthrough.netdev_messages import PortInfo, port_info
 from ringpass.passthrough.offloads import offered
 from ringpass.passthrough.pairs import Pairs
 from ringpass.passthrough.peers import PeerIds
@@ -106,6 +106,8 @@ class PassthroughPort:
         if self.seat is not None:
             self.seat.mailbox.ring()
             self.seat.mailbox.look()
+            if self.seat.lost:
+                self.seat.transport.changed()
 
     def close(self) -> None:
         """Put the QEMU out and let no other one come."""
@@ -244,29 +246,9 @@ class PassthroughPort:
 
     def info(self, flags: int) -> PortInfo:
         """Return what QEMU's netdev is told of the port. `flags` are of `rp_netdev_port`."""
-        record, region = self.described(), self._device.plane.port_region(self.port.id)
-        pools = self._device.regions.pools(self._region)
-        return PortInfo(
-            region_bytes=region.bytes,
-            nifp_offset=region.nifp_offset,
-            offloads=record.offloads,
-            flags=flags,
-            pairs=record.vectors,
-            peer=record.peer,
-            epoch=record.epoch,
-            link=record.link,
-            mem_id=self._region.id,
-            mac=record.mac,
-            mtu=record.mtu,
-            tx_rings=record.tx_rings,
-            rx_rings=record.rx_rings,
-            tx_slots=record.tx_slots,
-            rx_slots=record.rx_slots,
-            interfaces=pools.interfaces,
-            rings=pools.rings,
-            buffers=pools.buffers,
-            name=self.name,
-        )
+        plane = self._device.plane
+        memory, pools = plane.port_region(self.port.id), plane.region_pools(self._region.id)
+        return port_info(self.described(), memory, pools, self._region.id, flags)
 
     def note_opens(self) -> None:
         """Note what QEMU itself opened or closed just now."""
@@ -334,7 +316,7 @@ class PassthroughPort:
         except RingpassError as error:
             log.warning("event=opens-lost port=%s why=%r", self.name, error.why)
             self._epoch += 1
-            transport.changed()
+            seat.lost = True
         if saved.answer:
             plane = self._device.plane
             plane.answer_request(self._region.id, self.record, saved.answered, saved.answer)

@@ -56,6 +56,8 @@ class Seat:
     undo: ExitStack
     entry: Entry | None = None
     """What is held of it while the daemon is not there."""
+    lost: bool = False
+    """Whether an earlier daemon left it, and what it had open is closed."""
     not_kept: str | None = ""
     """Why what it handed back was not taken; None: it was; empty: it had nothing."""
 
