@@ -133,6 +133,7 @@ def test_a_running_guest_gets_and_loses_a_card(place: Place, guest: DomainGuest)
         "config": "unchanged",
         "done": [],
         "restart": [],
+        "problems": [],
     }
     done = place.run("vm", "detach", "booted", "vale0:vm1")
     assert done.returncode == 0, done.stderr

@@ -37,21 +37,22 @@ def attach(
     """
     with Client() as client:
         status = client.ask(PortStatus, "port.show", name=port)
-        tables = client.call("config.show")
-    wanted = port_device(status, via, tables["port"].get(port), device)
+        settings = client.call("config.show")["port"].get(port)
+    wanted = port_device(status, via, settings, device)
     patched = vm_port.patched_qemu() if wanted.via == "netdev" else ""
     # Only here: the library takes a while to load.
     from ringpass.libvirt import attach as attaching
     from ringpass.libvirt import connection as libvirtd
 
     outcome = attaching.attach(
-        libvirtd.connect(connect or tables["libvirt"]["connect"]),
+        libvirtd.connect(vm_port.libvirt_uri(connect)),
         domain,
         wanted,
         attaching.Sides(live, stored),
         patched=patched,
         holder=_holder(status),
     )
+    vm_port.warn(outcome.problems)
     if json:
         output.print_json(outcome)
         return
@@ -74,11 +75,11 @@ def detach(
 
     The daemon need not know the port any more, nor run.
     """
-    path, uri = _where(port)
+    path = _socket(port)
     from ringpass.libvirt import attach as attaching
     from ringpass.libvirt import connection as libvirtd
 
-    opened = libvirtd.connect(connect or uri)
+    opened = libvirtd.connect(vm_port.libvirt_uri(connect))
     sides = attaching.Sides(live, stored)
     outcome = attaching.detach(opened, domain, port, path, sides)
     if json:
@@ -89,20 +90,14 @@ def detach(
         output.say(f"{domain} keeps it until it is started anew: {reason}")
 
 
-def _where(port: str) -> tuple[str, str | None]:
-    """Return the socket of a port and the URI of the daemon's libvirt.
-
-    Without a daemon, or one that does not know the port, the socket is where it is by default.
-    """
+def _socket(port: str) -> str:
+    """Return the socket of a port: where it is by default, if the daemon does not tell."""
     names.check_port(port)
-    path, uri = str(config.default_path(port, paths.runtime_dir())), None
     try:
         with Client() as client:
-            uri = client.call("config.show")["libvirt"]["connect"]
-            path = client.ask(PortStatus, "port.show", name=port).path
+            return client.ask(PortStatus, "port.show", name=port).path
     except (DaemonUnreachable, NotFound):
-        pass
-    return path, uri
+        return str(config.default_path(port, paths.runtime_dir()))
 
 
 def _holder(status: PortStatus) -> int | None:

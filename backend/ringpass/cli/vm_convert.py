@@ -58,7 +58,7 @@ def convert(
     chosen: Via = via or "vhost-user"
     patched = vm_port.patched_qemu() if chosen == "netdev" else ""
     with Client() as client, libvirtd.told(f"cannot convert the domain {domain}", domain):
-        opened = libvirtd.connect(vm_port.libvirt_uri(client, connect))
+        opened = libvirtd.connect(vm_port.libvirt_uri(connect))
         found = libvirtd.lookup(opened, domain)
         perform.check_persistent(found)
         old = libvirtd.configuration(found)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`ringpass vm ls`: our own guests, and the domains of libvirt that have ports of ours."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ringpass import paths
@@ -51,17 +52,13 @@ def described(running: registry.Running) -> dict[str, Any]:
 
 def _domains(connect: str | None) -> "list[ListedDomain]":
     ports: list[PortStatus] = []
-    try:
-        with Client() as client:
-            ports = client.ask(list[PortStatus], "port.list")
-            connect = connect or client.call("config.show")["libvirt"]["connect"]
-    except DaemonUnreachable:
-        pass
+    with contextlib.suppress(DaemonUnreachable), Client() as client:
+        ports = client.ask(list[PortStatus], "port.list")
     # Only here: the library takes a while to load.
     from ringpass.libvirt import connection as libvirtd
     from ringpass.libvirt.listing import listing
 
-    return listing(libvirtd.connect(connect), ports, paths.runtime_dir())
+    return listing(libvirtd.connect(vm_port.libvirt_uri(connect)), ports, paths.runtime_dir())
 
 
 def _print_guests(guests: list[registry.Running]) -> None:

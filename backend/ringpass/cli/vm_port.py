@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the commands of `ringpass vm` that are about domains of libvirt have in common."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from ringpass import qemu
 from ringpass.cli import output
 from ringpass.client import Client
+from ringpass.errors import DaemonUnreachable
 from ringpass.libvirt.ports import NetdevDevice, PortDevice, Via, port_device
 from ringpass.libvirt.problems import Problem
 from ringpass.observe.status import PortStatus
@@ -41,10 +43,14 @@ def ask_port(name: str, via: Via | None = None, device: NetdevDevice = "ptnet-pc
     return port_device(status, via, settings, device)
 
 
-def libvirt_uri(client: Client, connect: str | None) -> str | None:
-    """Return what libvirt to connect to: `connect`, or that of the daemon's configuration."""
-    configured: str | None = client.call("config.show")["libvirt"]["connect"]
-    return connect or configured
+def libvirt_uri(connect: str | None) -> str | None:
+    """Return the libvirt that is meant: `connect`, or the one that the daemon follows."""
+    if connect is not None:
+        return connect
+    with contextlib.suppress(DaemonUnreachable), Client() as client:
+        uri: str | None = client.call("config.show")["libvirt"]["connect"]
+        return uri
+    return None
 
 
 def patched_qemu() -> str:

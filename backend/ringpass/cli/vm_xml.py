@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ringpass.cli import output, vm_port
-from ringpass.client import Client
 from ringpass.libvirt.xml import wanted
 
 
@@ -30,8 +29,7 @@ def xml(
         from ringpass.libvirt import connection as libvirtd
         from ringpass.libvirt import permissions
 
-        with Client() as client:
-            opened = libvirtd.connect(vm_port.libvirt_uri(client, connect))
+        opened = libvirtd.connect(vm_port.libvirt_uri(connect))
         text = libvirtd.configuration(libvirtd.lookup(opened, domain))
         vm_port.warn(permissions.check_connection(opened, text, asked, patched))
     answer = wanted(asked, patched=patched, domain_xml=text)

@@ -22,6 +22,7 @@ from ringpass.libvirt.devices import Found, device_xml, find_devices
 from ringpass.libvirt.document import Document
 from ringpass.libvirt.emulator import emulator_of
 from ringpass.libvirt.ports import PortDevice
+from ringpass.libvirt.problems import Problem
 
 Done = Literal["attached", "detached", "unchanged", "at restart", "left alone"]
 
@@ -41,7 +42,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     `left alone` is a side that was not meant, or that the domain has not; `at restart` what cannot
     be while the domain runs, for the reasons in `restart`. `done` says what is new in the
-    configuration, the device and all that the domain lacked for it.
+    configuration, the device and all that the domain lacked for it; `problems` what may keep QEMU
+    from the port.
     """
 
     domain: str
@@ -50,6 +52,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     config: Done = "left alone"
     done: list[str] = []
     restart: list[str] = []
+    problems: list[Problem] = []
 
 
 def attach(
@@ -80,8 +83,8 @@ def attach(
         outcome = replace(outcome, live=live, restart=reasons)
     if "attached" not in (outcome.live, outcome.config):
         return outcome
-    outcome = replace(outcome, done=[*outcome.done, *limits])
-    _check_access(connection, target, port, patched)
+    problems = _check_access(connection, target, port, patched)
+    outcome = replace(outcome, done=[*outcome.done, *limits], problems=problems)
     if outcome.live == "attached" and holder is not None:
         raise RingpassError(
             f"cannot attach {port.name} to the running domain {name}",
@@ -255,8 +258,8 @@ def _unplug(target: _Target, port: str, found: Found) -> None:
 
 def _check_access(
     connection: libvirt.virConnect, target: _Target, port: PortDevice, patched: str
-) -> None:
-    """Raise Denied if the QEMU of the domain may not use the port."""
+) -> list[Problem]:
+    """Raise Denied if the QEMU of the domain may not use the port; return what else may be."""
     _check_socket(connection, port)
     with told(f"cannot tell whether {target.name} may use {port.name}", target.name):
         found = permissions.check_connection(
@@ -265,6 +268,7 @@ def _check_access(
     for problem in found:
         if problem.certain:
             raise problem.error()
+    return found
 
 
 def _check_socket(connection: libvirt.virConnect, port: PortDevice) -> None:
