@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ringpass.image import Image
-from ringpass.vm.nic import Nic, netdev_socket
+from ringpass.vm.nic import Nic
 from ringpass.vm.qemu import Emulator
 from ringpass.vm.qmp import Qmp, QmpError
 from tests.support import hotplug, traffic
@@ -79,10 +79,11 @@ def world(image: Image, patched_qemu: Path) -> Iterator[World]:
 def station(lab: Lab, number: int, emulator: Emulator, *, queues: int) -> Station:
     """Return a guest with a port and so many queues, started and not waited for."""
     name, address = f"vale0:vm{number}", f"10.0.0.{number}"
+    port = lab.daemon.port(name)
     card = Nic(
-        socket=netdev_socket(lab.daemon.socket(name)),
+        socket=Path(port.netdev_path),
         device="virtio-net-pci",
-        mac=lab.daemon.port(name).mac,
+        mac=port.mac,
         queues=queues,
         address=f"{address}/24",
     )
