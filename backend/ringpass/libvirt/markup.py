@@ -3,10 +3,12 @@
 
 import re
 from collections.abc import Mapping
+from html import escape  # that of xml.sax loads half of urllib
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
 INDENT = 2
+
+_IN_ATTRIBUTES = str.maketrans({"'": "&apos;", "\n": "&#10;", "\t": "&#9;", "\r": "&#13;"})
 
 
 class Comment(NamedTuple):
@@ -33,7 +35,7 @@ def render(tag: Tag | Comment, indent: int | None = 0) -> str:
     attributes = "".join(f" {name}={quoted(value)}" for name, value in tag.attributes.items())
     start = f"{blanks}<{tag.name}{attributes}"
     if tag.text:
-        return f"{start}>{escape(tag.text)}</{tag.name}>"
+        return f"{start}>{escape(tag.text, quote=False)}</{tag.name}>"
     if not tag.children:
         return f"{start}/>"
     if indent is None:
@@ -45,5 +47,5 @@ def render(tag: Tag | Comment, indent: int | None = 0) -> str:
 
 def quoted(value: str) -> str:
     """Return `value` as the value of an attribute, in single quotes."""
-    text = escape(value, {"'": "&apos;", "\n": "&#10;", "\t": "&#9;", "\r": "&#13;"})
+    text = escape(value, quote=False).translate(_IN_ATTRIBUTES)
     return f"'{text}'"
