@@ -106,8 +106,7 @@ def test_what_the_monitor_shows(world: World) -> None:
         "type": "ringpass",
         "queues": 1,
         "link": True,
-        "info": f"path={netdev_socket(world.lab.daemon.socket('vale0:vm1'))},"
-        f"port=vale0:vm1,{COPYING}",
+        "info": f"path={world.lab.daemon.port('vale0:vm1').netdev_path},port=vale0:vm1,{COPYING}",
     }
     with world.qmp() as qmp:
         shown = qmp.execute("human-monitor-command", command_line="info network")
@@ -221,7 +220,7 @@ def test_what_is_refused(world: World) -> None:
 
 def add(qmp: Qmp, world: World, name: str) -> None:
     """Add a netdev for the guest's port."""
-    path = str(netdev_socket(world.lab.daemon.socket("vale0:vm1")))
+    path = world.lab.daemon.port("vale0:vm1").netdev_path
     qmp.execute("netdev_add", type="ringpass", id=name, path=path)
 
 
