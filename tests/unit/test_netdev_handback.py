@@ -13,7 +13,7 @@ from ringpass._dp import lib
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netdev_client import GuestMemory, NetdevClient, netdev
-from tests.support.passthrough import FakeDriver, FakeRing, booted, held
+from tests.support.passthrough import FakeDriver, FakeRing, booted, held, qemu
 
 MAC = {name: f"52:54:00:00:00:0{name}" for name in "ab"}
 CONFIG = """
@@ -43,7 +43,7 @@ SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
     with Daemon(tmp_path_factory.mktemp("h"), CONFIG) as daemon:
-        netdev(daemon, "vale0:a").hello().close()  # what passes wake-ups on starts with the first
+        qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
         wait_for(lambda: daemon.call("port.show", name="vale0:a")["guest"] is None, "its end")
         yield daemon
 

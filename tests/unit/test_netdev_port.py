@@ -44,6 +44,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
     with Daemon(tmp_path_factory.mktemp("n"), CONFIG) as daemon:
         qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
+        wait_for(lambda: daemon.call("port.show", name="vale0:a")["guest"] is None, "its end")
         yield daemon
 
 
