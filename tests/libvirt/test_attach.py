@@ -42,6 +42,8 @@ queues = 2
 [port."vale0:vm2"]
 [port."vale0:pt1"]
 kind = "passthrough"
+[port."vale0:pt2"]
+kind = "passthrough"
 """
 
 
@@ -254,6 +256,38 @@ def test_the_wrong_emulator(clean: Place) -> None:
     with pytest.raises(RingpassError, match="/opt/patched/qemu"):
         clean.attach("vm1", "vale0:pt1", CONFIG, device=device, patched="/opt/patched/qemu")
     assert configuration(clean.domain("vm1")) == before
+
+
+def test_a_port_by_the_netdev_of_the_patched_qemu(clean: Place, patched_qemu: Path) -> None:
+    program = str(clean.libvirtd.public(patched_qemu))
+    device = device_of(clean, "vale0:pt1")
+    domain = clean.libvirtd.define(clean.image, "vm1", shared=False)
+    outcome = clean.attach("vm1", "vale0:pt1", device=device, patched=program)
+    assert {"guest memory is shared", f"QEMU is {program}"} <= set(outcome.done)
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    assert clean.has("vm1", "vale0:pt1") == (True, True)
+
+    def known() -> bool:
+        status = clean.port("vale0:pt1")
+        return bool(status.domain and status.domain.name == "vm1" and status.guest)
+
+    wait_until(known, "the daemon knows the domain and its QEMU", BOOT_S)
+    again = clean.attach("vm1", "vale0:pt1", device=device, patched=program)
+    assert (again.live, again.config) == ("unchanged", "unchanged")
+    opened, path = connect(clean.libvirtd.uri), clean.port("vale0:pt1").path
+    with pytest.raises(RingpassError, match="cannot unplug a device that it does not know"):
+        attaching.detach(opened, "vm1", "vale0:pt1", path, LIVE)
+    outcome = attaching.detach(opened, "vm1", "vale0:pt1", path, Sides())
+    assert (outcome.live, outcome.config) == ("at restart", "detached")
+    with pytest.raises(RingpassError, match="cannot plug a device in that it does not know"):
+        clean.attach(
+            "vm1", "vale0:pt2", LIVE, device=device_of(clean, "vale0:pt2"), patched=program
+        )
+
+
+def device_of(place: Place, port: str) -> PortDevice:
+    """Return a passthrough port as a device on the patched QEMU's netdev."""
+    return port_device(place.port(port), "netdev", None, "virtio-net-pci")
 
 
 def test_a_socket_that_qemu_may_not_open_is_named(clean: Place) -> None:
