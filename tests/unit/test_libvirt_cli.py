@@ -226,7 +226,7 @@ def test_a_failure_leaves_all_as_it_was(
     ports = Ports()
     # libvirt takes this one, which has no device for the port.
     wanted = before.replace("br0", "br9") if xml == "left out" else xml or before
-    plan = Plan(xml=wanted, ports=[new_port(name) for name in names], notes=[], restart=[])
+    plan = Plan(xml=wanted, ports=[new_port(name) for name in names], notes=[])
     device = PortDevice(name="vale0:new", via="vhost-user", path="/run/x.sock")
     with pytest.raises(RingpassError, match=said):
         perform(domain, before, plan, [device], ports.add, ports.names.remove)
@@ -242,7 +242,7 @@ def test_a_domain_that_was_changed_meanwhile_is_left_alone(
     connection.defineXML(old.replace("br0", "br7"))
     ports = Ports()
     wanted = old.replace("br0", "br8")
-    plan = Plan(xml=wanted, ports=[new_port("vale0:new")], notes=[], restart=[])
+    plan = Plan(xml=wanted, ports=[new_port("vale0:new")], notes=[])
     with pytest.raises(RingpassError, match="has changed meanwhile"):
         perform(domain, old, plan, [], ports.add, ports.names.remove)
     assert ports.names == {"vale0:there"}
@@ -258,7 +258,7 @@ def test_a_domain_that_is_undefined_meanwhile_does_not_come_back(
     domain.undefine()
     ports = Ports()
     wanted = old.replace("br0", "br8")
-    plan = Plan(xml=wanted, ports=[new_port("vale0:new")], notes=[], restart=[])
+    plan = Plan(xml=wanted, ports=[new_port("vale0:new")], notes=[])
     with pytest.raises(RingpassError):
         perform(domain, old, plan, [], ports.add, ports.names.remove)
     assert ports.names == {"vale0:there"}

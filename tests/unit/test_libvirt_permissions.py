@@ -187,6 +187,25 @@ def test_links_on_the_way_are_followed(tmp_path: Path) -> None:
 # What is said
 
 
+class Host:
+    """As much of a connection as is asked."""
+
+    def __init__(self, uri: str) -> None:
+        self.getURI = lambda: uri
+        self.getCapabilities = lambda: capabilities(DAC)
+
+
+@pytest.mark.parametrize(
+    "uri", ["qemu:///system", "qemu+unix:///system", "qemu:///system?socket=x"]
+)
+def test_only_libvirt_on_this_machine_has_its_files(listening: Path, uri: str) -> None:
+    assert len(permissions.check_connection(Host(uri), "", port(listening))) == 1
+    for remote in ("qemu+ssh://host/system", "qemu+tcp://127.0.0.1/system", "test:///default"):
+        assert permissions.check_connection(Host(remote), "", port(listening)) == []
+    # We may open what is ours.
+    assert permissions.check_connection(Host("qemu:///session"), "", port(listening)) == []
+
+
 def test_an_open_socket_is_no_problem(listening: Path) -> None:
     listening.chmod(0o666)
     assert permissions.check(capabilities(DAC), "", port(listening)) == []

@@ -39,7 +39,8 @@ def port(via: Via = "vhost-user", **settings: Any) -> PortDevice:
 def status(**settings: Any) -> PortStatus:
     none = traffic([])
     given = {"name": "vale0:vm1", "kind": "vhost-user", "queues": 1, "mtu": 1500, **settings}
-    return PortStatus(state="waiting", path=SOCKET, tx=none, rx=none, **given)
+    netdev = SOCKET.replace(".sock", ".netdev")
+    return PortStatus(state="waiting", path=SOCKET, netdev_path=netdev, tx=none, rx=none, **given)
 
 
 def difference(old: str, new: str) -> tuple[list[str], list[str]]:
@@ -93,6 +94,14 @@ def test_an_empty_element_on_its_own_line_is_opened_over_lines() -> None:
     document = Document("<r>\n  <a/>\n</r>")
     added = document.append(document.root.children[0], Tag("b"))
     assert str(added) == "<r>\n  <a>\n    <b/>\n  </a>\n</r>"
+
+
+def test_what_looks_like_an_attribute_is_none() -> None:
+    document = Document("""<a b="c='1' d='2'"  c = '3'/>""")
+    assert str(document.set(document.root, "c", "4")) == """<a b="c='1' d='2'"  c = '4'/>"""
+    assert str(document.set(document.root, "d", "5")) == """<a b="c='1' d='2'"  c = '3' d='5'/>"""
+    assert str(document.unset(document.root, "c")) == """<a b="c='1' d='2'"/>"""
+    assert document.unset(document.root, "d") is document
 
 
 @pytest.mark.parametrize("text", ["", "<a>", "<a></b>", "domain", "<a b=c/>", "<a/><b/>"])

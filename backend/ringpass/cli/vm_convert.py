@@ -131,13 +131,15 @@ class Planner:
         """Return what the daemon would say of a port that it does not have yet."""
         names.check_port(port.name)
         wanted = msgspec.convert(port.settings, config.Port)
+        path = config.default_path(port.name, self._runtime_dir)
         none = traffic([])
         rings = 2 * wanted.queues + wanted.extra_rings
         return PortStatus(
             name=port.name,
             kind=wanted.kind,
             state="waiting",
-            path=str(config.default_path(port.name, self._runtime_dir)),
+            path=str(path),
+            netdev_path=str(config.netdev_path(path)) if wanted.kind == "passthrough" else "",
             queues=wanted.queues,
             mtu=wanted.mtu,
             mac=wanted.mac or "",

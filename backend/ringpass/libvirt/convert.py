@@ -58,7 +58,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     xml: str
     ports: list[NewPort]
     notes: list[str]
-    restart: list[str]
 
 
 DeviceOf = Callable[[NewPort], PortDevice]
@@ -92,7 +91,6 @@ def plan(
         )
     ports: list[NewPort] = []
     notes: list[str] = []
-    restart: list[str] = []
     for number, (index, card) in enumerate(chosen):
         name = names[number] if names else f"{switch}:{_name(document, index)}"
         port = NewPort(name=name, settings=_settings(card, via), mac=_mac(card), was=_was(card))
@@ -108,9 +106,8 @@ def plan(
         ports.append(port)
     # From the last one on: one that goes does not move those that are still to come.
     for port, (index, _) in reversed(list(zip(ports, chosen, strict=True))):
-        document, why = _converted(document, index, device_of(port), patched)
-        restart += [reason for reason in why if reason not in restart]
-    return Plan(xml=str(document), ports=ports, notes=notes, restart=restart)
+        document = _converted(document, index, device_of(port), patched)
+    return Plan(xml=str(document), ports=ports, notes=notes)
 
 
 def lost_features(card: Element, via: Via) -> list[str]:
@@ -124,6 +121,8 @@ def lost_features(card: Element, via: Via) -> list[str]:
         lost.append(f"the {card.value('source', 'mode')} mode of its macvtap")
     if int(card.value("driver", "queues") or 1) > MAX_QUEUES:
         lost.append(f"more than {MAX_QUEUES} of its {card.value('driver', 'queues')} queues")
+    if card.value("driver", "iommu") == "on":
+        lost.append("its use of a virtual IOMMU")
     if via != "vhost-user":
         if card.find("boot") is not None:
             lost.append("its place in the boot order")
@@ -159,18 +158,16 @@ def _chosen(document: Document, macs: Sequence[str]) -> list[tuple[int, Element]
     return found
 
 
-def _converted(
-    document: Document, index: int, port: PortDevice, patched: str
-) -> tuple[Document, list[str]]:
-    """Return the domain with a card as `port`, and why it needs a restart beside that."""
-    document, _, why = changes.prepare(document, port, patched)
+def _converted(document: Document, index: int, port: PortDevice, patched: str) -> Document:
+    """Return the domain with a card as `port`, and all that it needs for it."""
+    document, _, _ = changes.prepare(document, port, patched)
     if port.via == "vhost-user":
-        return _as_vhost_user(document, index, port), why
+        return _as_vhost_user(document, index, port)
     card = _card(document, index)
     if port.via == "ivshmem":
         kept = [_tag(child) for child in card.children if child.tag in ("alias", "address")]
-        return document.replace(card, devices.device_tag(port, kept)), why
-    return changes.add_device(document.remove(card), port), why
+        return document.replace(card, devices.device_tag(port, kept))
+    return changes.add_device(document.remove(card), port)
 
 
 def _as_vhost_user(document: Document, index: int, port: PortDevice) -> Document:
@@ -189,12 +186,15 @@ def _as_vhost_user(document: Document, index: int, port: PortDevice) -> Document
             document = document.append(_card(document, index), new[name])
         elif name == "source" or (name == "model" and found.get("type") not in _VIRTIO):
             document = document.replace(found, new[name])
-        elif name == "driver":
-            document = document.unset(found, "name")
-    driver = _card(document, index).find("driver")
-    if driver is not None and int(driver.get("queues", "1")) > MAX_QUEUES:
-        document = document.set(driver, "queues", str(MAX_QUEUES))
+    for attribute in ("name", "iommu", "ats"):
+        document = document.unset(_driver(document, index), attribute)
+    if int(_driver(document, index).get("queues", "1")) > MAX_QUEUES:
+        document = document.set(_driver(document, index), "queues", str(MAX_QUEUES))
     return document
+
+
+def _driver(document: Document, index: int) -> Element:
+    return _card(document, index).all("driver")[0]
 
 
 def _settings(card: Element, via: Via) -> dict[str, Any]:

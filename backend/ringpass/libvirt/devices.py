@@ -9,7 +9,8 @@ from ringpass.errors import ConfigError
 from ringpass.libvirt import commandline
 from ringpass.libvirt.document import Document, Element
 from ringpass.libvirt.markup import Tag, render
-from ringpass.libvirt.ports import DEFAULT_MTU, PortDevice, Via, same_port
+from ringpass.libvirt.ports import DEFAULT_MTU, PortDevice, Via
+from ringpass.libvirt.sockets import port_key
 
 RING_SIZE = "1024"
 """Of virtqueues, QEMU's longest: senders wait for a full ring, which a longer one seldom is."""
@@ -101,7 +102,8 @@ def devices_of(document: Document) -> list[Found]:
 
 def find_devices(domain_xml: str, path: str) -> list[Found]:
     """Return the devices of a domain that are the port with the socket `path`, by either way."""
-    return [found for found in devices(domain_xml) if same_port(found.path, path)]
+    key = port_key(path)
+    return [found for found in devices(domain_xml) if port_key(found.path) == key]
 
 
 def remove_device(document: Document, found: Found) -> Document:

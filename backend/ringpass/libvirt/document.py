@@ -12,12 +12,13 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from ringpass.errors import ConfigError
-from ringpass.libvirt.markup import Tag, quoted, render
-
-INDENT = 2
+from ringpass.libvirt.markup import INDENT, Tag, quoted, render
 
 #: A name in a path; that of a namespace may have slashes.
 _STEP = re.compile(r"(?:\{[^}]*\}|[^/{])+")
+
+
+_ATTRIBUTE = re.compile(rb"\s+(?P<name>[^\s=]+)\s*=\s*(?P<value>'[^']*'|\"[^\"]*\")")
 
 
 class Element:
@@ -150,28 +151,28 @@ class Document:
 
     def set(self, element: Element, attribute: str, value: str) -> "Document":
         """Give `element` an attribute, or another value of it."""
-        start_tag = self._bytes[element.start : element.inner].decode()
-        present = re.search(rf"(?<=\s){re.escape(attribute)}\s*=\s*('[^']*'|\"[^\"]*\")", start_tag)
-        if present is None:
-            at = re.search(r"\s*/?>$", start_tag)
-            assert at is not None
-            begin, end = at.start(), at.start()
-            text = f" {attribute}={quoted(value)}"
-        else:
-            begin, end = present.span(1)
-            text = quoted(value)
-        offset = len(start_tag[:begin].encode())
-        length = len(start_tag[begin:end].encode())
-        return self._spliced(element.start + offset, element.start + offset + length, text)
+        present = self._attribute(element, attribute)
+        if present is not None:
+            begin, end = present.span("value")
+            return self._spliced(element.start + begin, element.start + end, quoted(value))
+        start_tag = self._bytes[element.start : element.inner]
+        end = element.start + len(start_tag.removesuffix(b">").removesuffix(b"/").rstrip())
+        return self._spliced(end, end, f" {attribute}={quoted(value)}")
 
     def unset(self, element: Element, attribute: str) -> "Document":
         """Take an attribute of `element` away, if it is there."""
-        start_tag = self._bytes[element.start : element.inner].decode()
-        present = re.search(rf"\s+{re.escape(attribute)}\s*=\s*('[^']*'|\"[^\"]*\")", start_tag)
+        present = self._attribute(element, attribute)
         if present is None:
             return self
-        offset = element.start + len(start_tag[: present.start()].encode())
-        return self._spliced(offset, offset + len(present[0].encode()), "")
+        begin, end = present.span()
+        return self._spliced(element.start + begin, element.start + end, "")
+
+    def _attribute(self, element: Element, name: str) -> re.Match[bytes] | None:
+        """Find an attribute in the start tag, with the blanks before it."""
+        # One after the other, for what looks like an attribute may stand in the value of another.
+        start_tag = self._bytes[element.start : element.inner]
+        found = _ATTRIBUTE.finditer(start_tag)
+        return next((match for match in found if match["name"].decode() == name), None)
 
     def _opened(self, element: Element) -> "tuple[Document, Element]":
         """Write `<name/>` as `<name></name>`; return the document and the element in it."""

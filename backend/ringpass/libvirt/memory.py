@@ -6,8 +6,6 @@ device says that it is shared. What is in no file cannot be shared; so memory th
 it is by default, becomes a memfd. Hugepages are files already.
 """
 
-from collections.abc import Iterator
-
 from ringpass.libvirt.document import Document, Element
 from ringpass.libvirt.markup import Tag
 
@@ -24,7 +22,11 @@ def is_shared(domain: Element) -> bool:
     if not _in_files(domain):
         return False
     by_default = domain.value("memoryBacking/access", "mode") == "shared"
-    return all(own == "shared" or (not own and by_default) for own in _own_modes(domain))
+    # Without NUMA cells the memory of the domain is one piece, which says nothing.
+    modes = [piece.get(attribute) for piece, attribute in _pieces(domain)]
+    if domain.find("cpu/numa/cell") is None:
+        modes.append("")
+    return all(mode == "shared" or (not mode and by_default) for mode in modes)
 
 
 def share(document: Document) -> Document:
@@ -32,9 +34,10 @@ def share(document: Document) -> Document:
     if is_shared(document.root):
         return document
     document = _share_by_default(document)
-    for path, attribute in (("cpu/numa/cell", "memAccess"), ("devices/memory", "access")):
-        while found := next(_private(document.root, path, attribute), None):
-            document = document.set(found, attribute, "shared")
+    for index, (_, attribute) in enumerate(_pieces(document.root)):
+        piece, _ = _pieces(document.root)[index]
+        if piece.get(attribute) == "private":
+            document = document.set(piece, attribute, "shared")
     return document
 
 
@@ -65,19 +68,11 @@ def _in_files(domain: Element) -> bool:
     return hugepages or domain.value("memoryBacking/source", "type") in _FILES
 
 
-def _own_modes(domain: Element) -> list[str]:
-    """Return what each piece of memory says of itself, empty for nothing.
-
-    Without NUMA cells the memory of the domain is one piece, which says nothing.
-    """
-    cells = [cell.get("memAccess") for cell in domain.all("cpu/numa/cell")]
-    devices = [
-        device.get("access")
+def _pieces(domain: Element) -> list[tuple[Element, str]]:
+    """Return the pieces of memory that may say whether they are shared, and the attribute."""
+    cells = [(cell, "memAccess") for cell in domain.all("cpu/numa/cell")]
+    return cells + [
+        (device, "access")
         for device in domain.all("devices/memory")
         if device.get("model") in _DEVICES_OF_RAM
     ]
-    return [*(cells or [""]), *devices]
-
-
-def _private(domain: Element, path: str, attribute: str) -> Iterator[Element]:
-    return (found for found in domain.all(path) if found.get(attribute) == "private")

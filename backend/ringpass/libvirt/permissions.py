@@ -6,6 +6,7 @@ vhost-user and shmem, nor what stands in arguments of QEMU: those must be open t
 """
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _WORDS = {
     READ | WRITE: "open",
     WRITE | EXECUTE: "make files in",
 }
+
+#: A URI of QEMU's driver on this machine: of the system, or of our own user.
+_LOCAL = re.compile(r"qemu(\+unix)?:///(?P<whose>system|session|embed)")
 
 APPARMOR_QEMU = "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 APPARMOR_LIBVIRTD = "/etc/apparmor.d/local/usr.sbin.libvirtd"
@@ -55,10 +59,10 @@ def check_connection(
     connection: libvirt.virConnect, domain_xml: str, port: PortDevice, emulator: str = ""
 ) -> list[Problem]:
     """Return what `check` does for a domain of `connection`; nothing if libvirtd runs elsewhere."""
-    uri = connection.getURI()
-    if not uri.startswith("qemu:///"):
+    local = _LOCAL.match(connection.getURI())
+    if local is None:
         return []
-    session = os.geteuid() if uri.startswith("qemu:///session") else None
+    session = None if local["whose"] == "system" else os.geteuid()
     return check(connection.getCapabilities(), domain_xml, port, emulator, session)
 
 

@@ -2,7 +2,7 @@
 """Ports of the daemon, as the QEMU of a domain has to be told of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,8 +15,6 @@ QEMU's `-netdev ringpass`."""
 
 NetdevDevice = Literal["ptnet-pci", "virtio-net-pci"]
 """What a guest sees of a port on `-netdev ringpass`: its rings, or a card that QEMU copies for."""
-
-VIAS: tuple[Via, ...] = get_args(Via)
 
 DEFAULT_MTU = 1500
 
@@ -86,7 +84,7 @@ def port_device(
     return PortDevice(
         name=status.name,
         via=via,
-        path=netdev_path(status.path) if via == "netdev" else status.path,
+        path=status.netdev_path if via == "netdev" else status.path,
         mac=status.mac,
         queues=status.queues,
         mtu=status.mtu or DEFAULT_MTU,
@@ -95,16 +93,6 @@ def port_device(
         without=_without(settings or {}),
         device=device,
     )
-
-
-def netdev_path(path: str) -> str:
-    """Return the socket for `-netdev ringpass` of the port whose other one is `path`."""
-    return path.removesuffix(".netdev").removesuffix(".sock") + ".netdev"
-
-
-def same_port(path: str, other: str) -> bool:
-    """Tell whether two sockets are of one port."""
-    return path == other or netdev_path(path) == netdev_path(other)
 
 
 def _without(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,4 +11,5 @@ def port_key(path: str) -> str:
     A passthrough port has two: one ends in .sock and one in .netdev.
     """
     socket = Path(path)
-    return os.path.realpath(socket.parent) + "/" + socket.stem
+    name = socket.name.removesuffix(".sock").removesuffix(".netdev")
+    return os.path.realpath(socket.parent) + "/" + name
