@@ -117,6 +117,27 @@ static void move(struct rp_port *p, enum rp_begin how)
 	}
 }
 
+static int place(rp_dataplane *dp, struct rp_port *p, const struct rp_csb_config *cfg,
+		 struct rp_err *err)
+{
+	struct rp_guestmem *mem;
+	int ret = check(p, cfg, err);
+
+	if (ret < 0)
+		return ret;
+	mem = map(p, cfg, err);
+	if (!mem)
+		return -err->code;
+	stop(dp, p);
+	p->mem = mem;
+	if (p->region->resuming)
+		move(p, RP_BEGIN_AS_IT_IS);
+	else
+		move(p, cfg->go_on ? RP_BEGIN_AT_HEAD : RP_BEGIN_NEW);
+	start(dp, p);
+	return 0;
+}
+
 int rp_port_csb(rp_dataplane *dp, int port, const struct rp_csb_config *cfg, struct rp_err *err)
 {
 	struct rp_port *p;
@@ -124,20 +145,7 @@ int rp_port_csb(rp_dataplane *dp, int port, const struct rp_csb_config *cfg, str
 
 	pthread_mutex_lock(&dp->lock);
 	p = rp_find_rings(dp, port, err);
-	ret = p ? check(p, cfg, err) : -err->code;
-	if (ret == 0) {
-		struct rp_guestmem *mem = map(p, cfg, err);
-
-		ret = mem ? 0 : -err->code;
-		if (mem) {
-			stop(dp, p);
-			p->mem = mem;
-			move(p, p->region->resuming ? RP_BEGIN_AS_IT_IS :
-				cfg->go_on	    ? RP_BEGIN_AT_HEAD :
-						      RP_BEGIN_NEW);
-			start(dp, p);
-		}
-	}
+	ret = p ? place(dp, p, cfg, err) : -err->code;
 	pthread_mutex_unlock(&dp->lock);
 	return ret;
 }

@@ -12,7 +12,8 @@
 #include "frames.h"
 #include "world.h"
 
-enum { PAGE = 4096, TX = 0, RX = 1, SLOTS = 64 };
+enum { TX = 0, RX = 1, SLOTS = 64 };
+enum { PAGE = 4096, KTOA_AT = 8192, MEMORY = 12288 };
 
 /* The guest of a port with one ring in each direction, both of which it has open. */
 struct guest {
@@ -62,17 +63,17 @@ static void open_guest(struct guest *g, const char *name, bool common)
 	g->kick = eventfd(0, EFD_NONBLOCK);
 	EXPECT_OK(rp_port_wire(w.dp, g->u.port, NETMAP_DIR_TX, 0, g->kick, -1, &err), err);
 	g->memory = memfd_create(name, 0);
-	EXPECT(ftruncate(g->memory, 3 * PAGE) == 0);
-	g->pages = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, g->memory, 0);
+	EXPECT(ftruncate(g->memory, MEMORY) == 0);
+	g->pages = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, g->memory, 0);
 	EXPECT(g->pages != MAP_FAILED);
 	g->atok = (struct nm_csb_atok *)(void *)(g->pages + PAGE);
-	g->ktoa = (struct nm_csb_ktoa *)(void *)(g->pages + 2 * PAGE);
+	g->ktoa = (struct nm_csb_ktoa *)(void *)(g->pages + KTOA_AT);
 	bind(g);
 }
 
 static void close_guest(struct guest *g)
 {
-	munmap(g->pages, 3 * PAGE);
+	munmap(g->pages, MEMORY);
 	close(g->memory);
 	close(g->kick);
 	world_del_port(&w, g->u.port);
@@ -99,7 +100,7 @@ static struct rp_csb_config places(const struct guest *g)
 	return (struct rp_csb_config){ .atok_fd = g->memory,
 				       .ktoa_fd = g->memory,
 				       .atok_offset = PAGE,
-				       .ktoa_offset = 2 * PAGE };
+				       .ktoa_offset = KTOA_AT };
 }
 
 static void move(const struct guest *g, bool go_on)
@@ -209,7 +210,7 @@ TEST(memory_that_goes_away_breaks_its_port_alone)
 	EXPECT(!world_broken(&w, a.u.port));
 	unbind(&b);
 	EXPECT(!world_broken(&w, b.u.port));
-	EXPECT(ftruncate(b.memory, 3 * PAGE) == 0);
+	EXPECT(ftruncate(b.memory, MEMORY) == 0);
 	bind(&b);
 	move(&b, false);
 	send(&a, 3);
@@ -224,7 +225,7 @@ static void expect_refused(struct rp_csb_config cfg, int code)
 
 TEST(places_that_do_not_fit_are_refused)
 {
-	const uint64_t wrong[] = { 1, 63, PAGE - 64, 3 * PAGE, UINT64_MAX - 63 };
+	const uint64_t wrong[] = { 1, 63, PAGE - 64, MEMORY, UINT64_MAX - 63 };
 	struct rp_csb_config cfg;
 
 	open_both();
