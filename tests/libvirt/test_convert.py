@@ -83,28 +83,32 @@ def test_libvirt_keeps_what_a_port_is(
         assert device.value("msi", "vectors") == str(port.vectors)
 
 
-@pytest.mark.parametrize(
-    ("device", "interface"), [("ptnet-pci", "rp0"), ("virtio-net-pci", "eth0")]
-)
-def test_a_domain_has_a_port_by_the_patched_qemu(
-    libvirtd: Libvirtd,
-    daemon: Daemon,
-    image: Image,
-    patched_qemu: Path,
-    device: NetdevDevice,
-    interface: str,
+def test_a_domain_has_the_rings_of_a_port_by_the_patched_qemu(
+    libvirtd: Libvirtd, daemon: Daemon, image: Image, patched_qemu: Path
 ) -> None:
     patched = str(libvirtd.public(patched_qemu))
-    port = asked(daemon, "vale0:pass", "netdev", device)
+    port = asked(daemon, "vale0:pass", "netdev")
     defined = keeps(libvirtd, image, port, patched)
     assert devices.find_devices(defined, port.path)[0].mac == port.mac
     assert permissions.check_connection(libvirtd.connection, defined, port, patched) == []
     with libvirtd.guest("takes") as guest:
-        assert port.mac in guest.check(f"cat /sys/class/net/{interface}/address")
-        guest.check(f"ip address add 10.0.0.7/24 dev {interface}; ip link set {interface} up")
+        assert port.mac in guest.check("cat /sys/class/net/rp0/address")
+        guest.check("ip address add 10.0.0.7/24 dev rp0; ip link set rp0 up")
         before = frames_from(daemon, port.name)
         guest.run("ping -c 1 -W 1 10.0.0.8", timeout=30)
         wait_until(lambda: frames_from(daemon, port.name) > before, "its frames come", 30)
+
+
+def test_a_domain_has_a_card_on_a_port_by_the_patched_qemu(
+    libvirtd: Libvirtd, daemon: Daemon, image: Image, patched_qemu: Path
+) -> None:
+    patched = str(libvirtd.public(patched_qemu))
+    port = asked(daemon, "vale0:pass", "netdev", "virtio-net-pci")
+    keeps(libvirtd, image, port, patched)
+    libvirtd.connection.lookupByName("takes").createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    guest = daemon.client.ask(PortStatus, "port.show", name=port.name).guest
+    assert guest is not None
+    assert guest.uid != 0
 
 
 def frames_from(daemon: Daemon, port: str) -> int:
