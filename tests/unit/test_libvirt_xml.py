@@ -333,6 +333,17 @@ def test_only_a_domain_without_kvm_is_guarded() -> None:
     assert "vectors=0" not in changes.add_port(patched, port(), patched=PATCHED).xml
 
 
+def test_a_card_without_kvm_has_one_queue_unless_its_qemu_is_patched() -> None:
+    card = port(queues=2)
+    domain = "<domain type='{}'><devices><emulator>{}</emulator></devices></domain>"
+    stock = changes.add_port(domain.format("qemu", "/usr/bin/qemu"), card)
+    assert "queues=" not in stock.xml
+    assert any("1 of its 2 queues" in word for word in stock.done)
+    for kind, program in (("kvm", "/usr/bin/qemu"), ("qemu", PATCHED)):
+        change = changes.add_port(domain.format(kind, program), card, patched=PATCHED)
+        assert "queues='2'" in change.xml
+
+
 def test_ivshmem_asks_nothing_of_a_domain() -> None:
     for text in DOMAINS.values():
         added = changes.add_port(text, port("ivshmem"))

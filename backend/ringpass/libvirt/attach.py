@@ -20,7 +20,6 @@ from ringpass.libvirt import changes, permissions
 from ringpass.libvirt.connection import configuration, lookup, told
 from ringpass.libvirt.devices import Found, device_xml, find_devices
 from ringpass.libvirt.document import Document
-from ringpass.libvirt.emulator import emulator_of
 from ringpass.libvirt.ports import PortDevice
 from ringpass.libvirt.problems import Problem
 
@@ -72,7 +71,6 @@ def attach(
     target = _Target(connection, name, sides)
     outcome = Outcome(domain=name, port=port.name)
     change = None
-    port, limits = _limited(port, target.running or target.stored, patched)
     if target.config:
         change = changes.add_port(target.stored, port, patched=patched)
         outcome = replace(
@@ -84,7 +82,7 @@ def attach(
     if "attached" not in (outcome.live, outcome.config):
         return outcome
     problems = _check_access(connection, target, port, patched)
-    outcome = replace(outcome, done=[*outcome.done, *limits], problems=problems)
+    outcome = replace(outcome, problems=problems)
     if outcome.live == "attached" and holder is not None:
         raise RingpassError(
             f"cannot attach {port.name} to the running domain {name}",
@@ -96,7 +94,8 @@ def attach(
             # With `reconnect`, a QEMU that is told to connect to nobody stands still until it can.
             _check_socket(connection, port)
             with told(f"cannot attach {port.name} to the running domain {name}", name):
-                target.domain.attachDeviceFlags(device_xml(port), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+                plugged = changes.device_for(Document(target.running), port, patched)
+                target.domain.attachDeviceFlags(device_xml(plugged), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     return outcome
 
 
@@ -181,22 +180,6 @@ class _Target:
         except RingpassError as second:
             if error is not None:
                 error.why += f"; and the configuration stays changed: {second.why}"
-
-
-def _limited(port: PortDevice, domain: str, patched: str) -> tuple[PortDevice, list[str]]:
-    """Return a port as a domain can have it, and what it cannot have of it.
-
-    libvirt gives a card with several queues its vectors by number, so that the guard against MSI-X,
-    which is a default, is of no effect for it.
-    """
-    root = Document(domain).root
-    stock = not patched or emulator_of(root) != patched
-    if port.via != "vhost-user" or port.queues == 1 or root.get("type") != "qemu" or not stock:
-        return port, []
-    why = (
-        f"1 of its {port.queues} queues: with more, libvirt turns MSI-X on, which crashes its QEMU"
-    )
-    return replace(port, queues=1), [why]
 
 
 def _live_attach(target: _Target, port: PortDevice, patched: str) -> tuple[Done, list[str]]:

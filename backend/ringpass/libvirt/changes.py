@@ -34,8 +34,11 @@ def add_port(domain_xml: str, port: PortDevice, *, patched: str = "") -> Change:
     document, done, restart = prepare(document, port, patched)
     present = devices.find_devices(str(document), port.path)
     if not present:
-        document = add_device(document, port)
+        possible = device_for(document, port, patched)
+        document = add_device(document, possible)
         done.append(f"device for {port.name}, via {port.via}")
+        if possible.queues < port.queues:
+            done.append(f"1 of its {port.queues} queues: with more, libvirt turns MSI-X on")
         if port.via == "netdev":
             restart.append("libvirt cannot plug a device in that it does not know")
     elif present[0].via != port.via:
@@ -90,6 +93,17 @@ def prepare(
             document = changed
             done.append(f"QEMU is {patched}")
     return document, done, why
+
+
+def device_for(document: Document, port: PortDevice, patched: str) -> PortDevice:
+    """Return `port` as the domain can have it.
+
+    libvirt gives a card with several queues as many vectors, by number: the guard against MSI-X,
+    which is a default, has no effect there.
+    """
+    if port.via == "vhost-user" and emulator.must_not_have_msix(document.root, patched):
+        return msgspec.structs.replace(port, queues=1)
+    return port
 
 
 def add_device(document: Document, port: PortDevice, kept: Sequence[Tag] = ()) -> Document:

@@ -162,7 +162,7 @@ def _converted(document: Document, index: int, port: PortDevice, patched: str) -
     """Return the domain with a card as `port`, and all that it needs for it."""
     document, _, _ = changes.prepare(document, port, patched)
     if port.via == "vhost-user":
-        return _as_vhost_user(document, index, port)
+        return _as_vhost_user(document, index, changes.device_for(document, port, patched))
     card = _card(document, index)
     if port.via == "ivshmem":
         kept = [_tag(child) for child in card.children if child.tag in ("alias", "address")]
@@ -188,8 +188,8 @@ def _as_vhost_user(document: Document, index: int, port: PortDevice) -> Document
             document = document.replace(found, new[name])
     for attribute in ("name", "iommu", "ats"):
         document = document.unset(_driver(document, index), attribute)
-    if int(_driver(document, index).get("queues", "1")) > MAX_QUEUES:
-        document = document.set(_driver(document, index), "queues", str(MAX_QUEUES))
+    if int(_driver(document, index).get("queues", "1")) > port.queues:
+        document = document.set(_driver(document, index), "queues", str(port.queues))
     return document
 
 

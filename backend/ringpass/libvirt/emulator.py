@@ -19,10 +19,15 @@ def emulator_of(domain: Element) -> str:
     return "" if found is None else found.text
 
 
+def must_not_have_msix(domain: Element, patched: str) -> bool:
+    """Tell whether MSI-X of a vhost-user card crashes a domain's QEMU, which `patched` is not."""
+    stock = not patched or emulator_of(domain) != patched
+    return domain.get("type") == "qemu" and stock
+
+
 def lacks_guard(domain: Element, patched: str) -> bool:
     """Tell whether a vhost-user card can crash the QEMU of a domain, which `patched` is not."""
-    stock = not patched or emulator_of(domain) != patched
-    return domain.get("type") == "qemu" and stock and not commandline.has(domain, *GUARD)
+    return must_not_have_msix(domain, patched) and not commandline.has(domain, *GUARD)
 
 
 def missing_firmware(domain: Element) -> tuple[str, ...]:

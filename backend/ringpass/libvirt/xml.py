@@ -19,7 +19,8 @@ _WHY_NETDEV = "The port. libvirt knows nothing of its device, so its place is fi
 _WHY_Q35 = "The port. A q35 machine has bus=pcie.0. The place must be free:"
 _WHY_GUARD = (
     "Only in <domain type='qemu'>: without KVM, QEMU crashes when the driver of a\n"
-    "vhost-user card turns MSI-X on. With KVM leave it out: MSI-X is faster."
+    "vhost-user card turns MSI-X on. With KVM leave it out: MSI-X is faster. Without\n"
+    "KVM leave queues= out, too: for several, libvirt turns MSI-X on itself."
 )
 _WHY_VIRTIO = "In the guest this is an ordinary virtio card."
 _WHY_SHMEM = "In the guest this is a PCI device for the ringpass driver."
@@ -63,7 +64,8 @@ def wanted(port: PortDevice, *, patched: str = "", domain_xml: str | None = None
     elif port.via == "vhost-user":
         guard = domain_xml is None or emulator.lacks_guard(domain, patched)
         groups.append((_WHY_GUARD, emulator.GUARD if guard else ()))
-    tag = devices.device_tag(port) if absent and port.via != "netdev" else None
+    possible = changes.device_for(document, port, patched)
+    tag = devices.device_tag(possible) if absent and port.via != "netdev" else None
     args = [arg for _, group in groups for arg in group]
     return Wanted(
         port=port.name,
