@@ -162,6 +162,8 @@ static int replace(rp_dataplane *dp, struct rp_region *r, int fd, struct rp_err 
 	if (!p || p->ops->links || r->common)
 		return rp_fail(err, EBUSY, "region %.63s is not a single port's that is closed",
 			       r->name);
+	if (rp_region_fits(r, fd, err) < 0)
+		return -EINVAL;
 	if (is_anothers(dp, r, fd))
 		return rp_fail(err, EBUSY, "another region is in the memory for region %.63s",
 			       r->name);

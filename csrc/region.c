@@ -126,25 +126,21 @@ static int make_memory(struct rp_region *r, struct rp_err *err)
 	return map(r, err);
 }
 
-/*
- * Is this what make_memory() gave? Files in memory only have seals, those of huge pages too; and
- * nobody adds one to them any more.
- */
-static int check_memory(const struct rp_region *r, int fd, struct rp_err *err)
+int rp_region_fits(const struct rp_region *r, int fd, struct rp_err *err)
 {
+	const int seals = fcntl(fd, F_GET_SEALS);
 	struct statfs fs;
 	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
 
-	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
-		return rp_fail(err, errno, "a region is descriptor %d: %s", fd, strerror(errno));
-	if (fs.f_type != TMPFS_MAGIC || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != r->bytes ||
-	    seals < 0 || (seals & (SEALS | OTHER_SEALS)) != SEALS)
-		return rp_fail(err, EINVAL,
-			       "what was to be region %.63s is no memfd of %llu bytes that is "
-			       "sealed against shrinking, growing and other seals",
-			       r->name, (unsigned long long)r->bytes);
-	return 0;
+	/* Files in memory only have seals. Others are not asked for more: theirs may not answer. */
+	if (seals >= 0 && (seals & (SEALS | OTHER_SEALS)) == SEALS && fstat(fd, &st) == 0 &&
+	    S_ISREG(st.st_mode) && (uint64_t)st.st_size == r->bytes && fstatfs(fd, &fs) == 0 &&
+	    fs.f_type == TMPFS_MAGIC)
+		return 0;
+	return rp_fail(err, EINVAL,
+		       "what was to be region %.63s is no sealed memfd of %llu bytes: its seals "
+		       "forbid to shrink, to grow and to seal it, and nothing else",
+		       r->name, (unsigned long long)r->bytes);
 }
 
 static int take_memory(struct rp_region *r, int fd, struct rp_err *err)
@@ -154,7 +150,7 @@ static int take_memory(struct rp_region *r, int fd, struct rp_err *err)
 	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (r->fd < 0)
 		return rp_fail(err, errno, "a region is descriptor %d: %s", fd, strerror(errno));
-	ret = check_memory(r, r->fd, err);
+	ret = rp_region_fits(r, r->fd, err);
 	return ret < 0 ? ret : map(r, err);
 }
 
@@ -364,9 +360,7 @@ int rp_region_replace(struct rp_region *r, int fd, struct rp_err *err)
 
 	if (own < 0)
 		return rp_fail(err, errno, "a region is descriptor %d: %s", fd, strerror(errno));
-	ret = check_memory(r, own, err);
-	if (ret == 0)
-		ret = replace_memory(r, own, err);
+	ret = replace_memory(r, own, err);
 	if (ret < 0) {
 		close(own);
 		return ret;

@@ -79,8 +79,15 @@ int rp_region_abandon(struct rp_region *r, struct rp_err *err);
 void rp_region_free(struct rp_region *r);
 
 /**
+ * rp_region_fits() - is a memfd as rp_region_new() makes them, and of the size of @r?
+ *
+ * Huge pages, other seals and other files are not. Return: 0, or -EINVAL with the reason in @err
+ */
+int rp_region_fits(const struct rp_region *r, int fd, struct rp_err *err);
+
+/**
  * rp_region_replace() - let a region be in a memfd that an earlier one was in
- * @fd:		as rp_region_new() makes them, of the same size; it stays the caller's
+ * @fd:		a memfd that fits; it stays the caller's
  *
  * Nobody may use the region now, but others may have either memory mapped. What was in the memfd
  * is gone: its rings are to be made empty, and netmap_ifs to be written. Return: 0, or a negative

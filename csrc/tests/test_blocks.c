@@ -304,7 +304,7 @@ TEST(memory_that_no_backend_gave_is_refused)
 	close(fd);
 	EXPECT_EQ(rp_region_hand_back(w.dp, a.region, a.memory, &err), -EINVAL);
 	EXPECT_EQ(rp_region_hand_back(w.dp, a.region, a.kick, &err), -EINVAL);
-	EXPECT_EQ(rp_region_hand_back(w.dp, a.region, -1, &err), -EBADF);
+	EXPECT_EQ(rp_region_hand_back(w.dp, a.region, -1, &err), -EINVAL);
 	EXPECT_EQ(rp_region_hand_back(w.dp, 99, a.memory, &err), -ENOENT);
 	bind(&a);
 	move(&a, false);

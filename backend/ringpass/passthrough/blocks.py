@@ -5,11 +5,11 @@ The data plane maps them while the port is open. The descriptors stay, and are h
 after this one, as the guest knows nothing of daemons.
 """
 
-import os
 from typing import Self
 
 from msgspec import Struct
 
+from ringpass import descriptors
 from ringpass.dataplane import CsbPlaces
 from ringpass.keeper.entries import Entries, Entry
 
@@ -60,4 +60,4 @@ class Blocks:
         """Let go of the memory, which the data plane does not use any more."""
         self._entries.remove(self._entry)
         for fd in self._entry.fds.values():
-            os.close(fd)
+            descriptors.close(fd)
