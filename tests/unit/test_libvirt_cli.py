@@ -10,6 +10,7 @@ from typing import NamedTuple
 import libvirt
 import pytest
 
+from ringpass import qemu
 from ringpass.cli import main as cli
 from ringpass.errors import ExitCode, RingpassError
 from ringpass.libvirt import devices
@@ -105,6 +106,29 @@ def test_the_xml_as_json_has_its_parts(run: Run, daemon: Daemon) -> None:
     vectors = daemon.call("port.show", name="vale0:pass")["vectors"]
     assert f"<msi vectors='{vectors}'" in answer["device"]
     assert Document(answer["xml"]).root.tag == "domain"
+
+
+def test_the_patched_qemu_has_to_be_built(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RINGPASS_CACHE_DIR", str(tmp_path))
+    failed = run("xml", "vale0:pass", "--via", "netdev")
+    assert failed.code == ExitCode.NOT_FOUND
+    assert "fix: make qemu" in failed.err
+
+
+def test_the_xml_for_the_patched_qemu_has_its_arguments(
+    run: Run, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "program", lambda: Path("/opt/qemu"))
+    answer = json.loads(
+        run("xml", "vale0:pass", "--via", "netdev", "--device", "virtio-net-pci", "--json").out
+    )
+    status = daemon.call("port.show", name="vale0:pass")
+    assert (answer["emulator"], answer["device"]) == ("/opt/qemu", "")
+    assert f"path={status['netdev_path']},queues=2" in answer["args"][-3]
+    assert answer["args"][-1].startswith("virtio-net-pci,")
+    assert f"mac={status['mac']}" in answer["args"][-1]
 
 
 @pytest.mark.parametrize(

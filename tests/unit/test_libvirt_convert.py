@@ -216,6 +216,23 @@ def test_ports_are_called_after_the_domain() -> None:
     assert all(len(name) == len("vale0:") + 15 for name in long)
 
 
+def test_a_port_gets_one_card() -> None:
+    pair = ["52:54:00:6b:3c:58", "52:54:00:6b:3c:59"]
+    with pytest.raises(RingpassError, match="1 ports are named, for 2 network cards"):
+        converted(DOMAINS["pc-bridge"], names=["vale0:x", "vale0:x"])
+    first = converted(DOMAINS["pc-bridge"], macs=pair[:1], names=["vale0:x"])
+    with pytest.raises(RingpassError, match="the domain has vale0:x already"):
+        converted(first.xml, macs=pair[1:], names=["vale0:x"])
+
+
+def test_queues_that_cannot_be_are_told() -> None:
+    slow = DOMAINS["q35-network"].replace("<domain type='kvm'", "<domain type='qemu'")
+    new = converted(slow)
+    assert Document(new.xml).root.value("devices/interface/driver", "queues") == "1"
+    assert any("1 of its queues left" in note for note in new.notes)
+    assert not any("queues" in note for note in converted(DOMAINS["q35-network"]).notes)
+
+
 CARD_PARTS = st.lists(
     st.sampled_from(
         [

@@ -39,6 +39,8 @@ _LOST = {
 _OF_TAPS = ("target", "script", "downscript", "backend", "tune", "coalesce")
 """What says how the tap device is made; a port has none."""
 
+_FEW_QUEUES = "the port has no more, or its QEMU has no KVM and could not use them"
+
 _VIRTIO = ("virtio", "virtio-transitional", "virtio-non-transitional")
 
 
@@ -83,10 +85,10 @@ def plan(
     """
     document = changes.domain_document(domain_xml)
     chosen = _chosen(document, macs)
-    if names and chosen and len(names) != len(chosen):
+    if names and chosen and len(set(names)) != len(chosen):
         raise ConfigError(
             "cannot convert the domain",
-            f"{len(names)} ports are named, for {len(chosen)} network cards",
+            f"{len(set(names))} ports are named, for {len(chosen)} network cards",
             "name as many ports as there are cards to convert, or none",
         )
     ports: list[NewPort] = []
@@ -106,7 +108,17 @@ def plan(
         ports.append(port)
     # From the last one on: one that goes does not move those that are still to come.
     for port, (index, _) in reversed(list(zip(ports, chosen, strict=True))):
-        document = _converted(document, index, device_of(port), patched)
+        device = device_of(port)
+        if devices.find_devices(str(document), device.path):
+            raise RingpassError(
+                f"cannot convert the network card {port.mac}",
+                f"the domain has {port.name} already, and a port has one card",
+                "name another port: --port",
+            )
+        possible = changes.device_for(document, device, patched)
+        if possible.queues < port.settings.get("queues", 1):
+            notes.append(f"{port.mac}: {possible.queues} of its queues left: {_FEW_QUEUES}")
+        document = _converted(document, index, possible, patched)
     return Plan(xml=str(document), ports=ports, notes=notes)
 
 
@@ -162,7 +174,7 @@ def _converted(document: Document, index: int, port: PortDevice, patched: str) -
     """Return the domain with a card as `port`, and all that it needs for it."""
     document, _, _ = changes.prepare(document, port, patched)
     if port.via == "vhost-user":
-        return _as_vhost_user(document, index, changes.device_for(document, port, patched))
+        return _as_vhost_user(document, index, port)
     card = _card(document, index)
     if port.via == "ivshmem":
         kept = [_tag(child) for child in card.children if child.tag in ("alias", "address")]
