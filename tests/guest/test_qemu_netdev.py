@@ -157,6 +157,17 @@ def test_set_link(world: World) -> None:
     traffic.ping(world.one, world.other)
 
 
+def test_a_migration_that_comes_to_nothing(world: World) -> None:
+    """What QEMU copies is no obstacle to a migration; the guest goes on where it was."""
+    with world.qmp() as qmp:
+        qmp.execute("migrate", uri="exec:cat >/dev/null")
+        wait_until(
+            lambda: qmp.execute("query-migrate")["status"] == "completed", "the end", PATIENCE_S
+        )
+        qmp.execute("cont")
+    traffic.ping(world.one, world.other)
+
+
 def test_the_daemon_is_killed_and_its_keeper_goes_on(world: World) -> None:
     """QEMU does not notice, and nothing is lost that was not on its way."""
     traffic.introduce(world.one, world.other)
