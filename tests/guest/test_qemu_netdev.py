@@ -134,7 +134,7 @@ def test_offloads(world: World) -> None:
     assert re.findall(r"^Combined:\s+(\d+)", queues, re.MULTILINE) == ["2", "2"]
     traffic.send_segment(world.one, world.other)
     traffic.send_segment(world.other, world.one)
-    traffic.exchange_tcp(world.one, world.other)
+    traffic.exchange_tcp(world.one, world.other, size=1_000_000)
 
 
 def test_a_driver_that_begins_anew(world: World) -> None:
