@@ -107,7 +107,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "doctor": "errors paths image vm client libvirt",
         "bench": (
             "errors paths names netlink config dataplane observe client image vm qemu ports "
-            "ringport embedded interrupt pktgen"
+            "ringport embedded interrupt pktgen libvirt"
         ),
         "demo": "errors paths names config observe client image vm bench",
         "cli": (

@@ -5,19 +5,21 @@ A daemon of our own with 200 ports, a quarter of them passed through, follows a 
 domains that run, each on one of these ports. That is libvirt's test driver: it keeps domains as
 the real one does, and has no QEMU behind them. `status` is called on a connection that is there,
 beside `ping`, which does nothing; and as a command, beside one that only says its version.
+
+With a running domain of a real libvirt (`--connect`, `--domain`) a port is attached to it, too.
 """
 
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import quantiles
 from tempfile import TemporaryDirectory
 
+from ringpass.bench.calls import a_row, took
 from ringpass.bench.measure import Options, in_turn
-from ringpass.bench.report import NO_GOAL, Goal, Row, rounded, row
+from ringpass.bench.report import NO_GOAL, Goal, Row
 from ringpass.bench.testbed import Testbed
 from ringpass.bench.workplace import PATIENCE_S, Workplace
 from ringpass.client import Client
@@ -25,6 +27,8 @@ from ringpass.errors import RingpassError
 
 PLACE = "bench-control"
 PORTS, PASSED_THROUGH, DOMAINS = 200, 50, 50
+
+VIA = f"{PORTS} ports, {DOMAINS} domains of libvirt's test driver"
 
 GOAL = Goal("100 ms", limit_ns=100e6)
 
@@ -47,12 +51,16 @@ Talk = Callable[[str], None]
 
 def measure(options: Options, talk: Talk) -> list[Row]:
     """Measure every wanted case; `options.seconds` mean nothing. Raises RingpassError."""
-    wanted = [case for case in ("status/rpc", "status/command") if options.want(case, 0, 1)]
-    if not wanted:
-        return []
     talk(f"starting a daemon of {PORTS} ports, {DOMAINS} of them with domains (test driver)")
+    asked = [case for case in ("status/rpc", "status/command") if options.want(case, 0, 1)]
     with daemon() as testbed:
-        return [_measured(case, testbed, options.runs, talk) for case in wanted]
+        rows = [_measured(case, testbed, options.runs, talk) for case in asked]
+        if options.domain:
+            # Only here: the library takes a while to load.
+            from ringpass.bench import domains as attaching
+
+            rows += attaching.measure(options, testbed, f"vale0:vm{PORTS - 1}", VIA, talk)
+        return rows
 
 
 @contextmanager
@@ -68,7 +76,14 @@ def daemon() -> Iterator[Testbed]:
 
 def configuration(uri: str) -> str:
     """Return the configuration of a daemon that follows the libvirt at `uri`."""
-    lines = ["[daemon]", "workers = 1", "[libvirt]", f'connect = "{uri}"', "[switch.vale0]"]
+    lines = [
+        "[daemon]",
+        "workers = 1",
+        'socket_mode = "0666"',
+        "[libvirt]",
+        f'connect = "{uri}"',
+        "[switch.vale0]",
+    ]
     for number in range(PORTS):
         lines.append(f'[port."vale0:vm{number}"]')
         if number >= PORTS - PASSED_THROUGH:
@@ -103,6 +118,7 @@ def _measured(case: str, testbed: Testbed, runs: int, talk: Talk) -> Row:
             in_turn(runs, _timed(testbed.client, "status"), _timed(testbed.client, "ping")),
             ref="ping, which answers nothing",
             goal=GOAL,
+            via=VIA,
         )
     # A process takes a thousand times what a call does.
     status, version = (_command(testbed.directory, word) for word in ("status", "--version"))
@@ -111,30 +127,12 @@ def _measured(case: str, testbed: Testbed, runs: int, talk: Talk) -> Row:
         in_turn(max(1, runs // 10), status, version),
         ref="ringpass --version",
         goal=NO_GOAL,
-    )
-
-
-def a_row(case: str, samples: Sequence[Sequence[float]], *, ref: str, goal: Goal) -> Row:
-    """Return the row of a case from its `samples` and its reference's, in ns a call."""
-    percentiles = quantiles(samples[0], n=100, method="inclusive") if len(samples[0]) > 1 else []
-    shown = {"median": 49, "p90": 89, "p99": 98} if percentiles else {}
-    return row(
-        case,
-        0,
-        samples[0],
-        ref=ref,
-        ref_samples=samples[1],
-        goal=goal,
-        threads={"daemon": "any", "caller": "any"},
-        via=f"{PORTS} ports, {DOMAINS} domains of libvirt's test driver",
-        label="native",
-        metric="call",
-        rtt_us={name: rounded(percentiles[at] / 1e3) for name, at in shown.items()},
+        via=VIA,
     )
 
 
 def _timed(client: Client, method: str) -> Callable[[], float]:
-    return lambda: _took(lambda: client.call(method))
+    return lambda: took(lambda: client.call(method))
 
 
 def _command(directory: Path, word: str) -> Callable[[], float]:
@@ -147,10 +145,4 @@ def _command(directory: Path, word: str) -> Callable[[], float]:
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise RingpassError(f"cannot run ringpass {word}", str(error)) from None
 
-    return lambda: _took(run)
-
-
-def _took(thing: Callable[[], object]) -> float:
-    begun = time.perf_counter_ns()
-    thing()
-    return float(time.perf_counter_ns() - begun)
+    return lambda: took(run)

@@ -19,6 +19,10 @@ class Options:
     cores: Sequence[int] = ()
     ways: Sequence[str] = ()
     """Between guests, whole or words of them: `vhost-vale`, `pipe`."""
+    connect: str = ""
+    """The libvirt of `domain`; empty: the system's."""
+    domain: str = ""
+    """A domain that runs, for what is measured with one; empty: none."""
 
     def want(self, case: str, size: int, cores: int) -> bool:
         """Tell whether to measure `case` with frames of `size` bytes on so many cores."""

@@ -46,6 +46,12 @@ Via = Annotated[
     list[str] | None,
     typer.Option(help="Only this way between the guests: passthrough-vale, chain, pipe, qemu, ..."),
 ]
+Domain = Annotated[
+    str, typer.Option(metavar="NAME", help="Also attach a port to this running libvirt domain.")
+]
+Connect = Annotated[
+    str, typer.Option("--connect", "-c", metavar="URI", help="Its libvirt. Default: the system's.")
+]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print a table of ways, in Markdown.")]
 
 
@@ -92,9 +98,16 @@ def _counted(chosen: bench.Bench) -> Callable[..., None]:
 
 
 def _called(chosen: bench.Bench) -> Callable[..., None]:
-    def command(json: output.Json = False, runs: Runs = chosen.runs, case: Case = None) -> None:
+    def command(
+        json: output.Json = False,
+        runs: Runs = chosen.runs,
+        case: Case = None,
+        domain: Domain = "",
+        connect: Connect = "",
+    ) -> None:
         enter_own_session(output.say)
-        _run(chosen, Options(runs, chosen.seconds, case or ()), None, json, _print_calls)
+        options = Options(runs, chosen.seconds, case or (), connect=connect, domain=domain)
+        _run(chosen, options, None, json, _print_calls)
 
     return command
 
@@ -163,7 +176,7 @@ def _print_calls(report: Report) -> None:
                 _figure(row.ns / 1e6),
                 _figure((row.rtt_us or {}).get("p99", row.ns_max / 1e3) / 1e3),
                 _figure(None if row.ref_ns is None else row.ref_ns / 1e6),
-                _reached(row, row.goal),
+                _reached(row, row.goal) if row.limit_ns else Text("-", "dim"),
             )
             for row in report.rows
         ),
