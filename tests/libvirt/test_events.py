@@ -89,6 +89,11 @@ def wait_free(daemon: Daemon) -> None:
     wait_until(waiting, "QEMU has let go of it", WAIT_S)
 
 
+def descriptors(daemon: Daemon) -> int:
+    assert daemon.process is not None
+    return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+
+
 def test_a_domain_has_its_port_while_it_runs(
     daemon: Daemon, domain: str, libvirtd: Libvirtd
 ) -> None:
@@ -118,6 +123,7 @@ def test_a_libvirtd_that_restarts_is_found_again(
 ) -> None:
     start(libvirtd, domain)
     wait_owner(daemon, name="vm1")
+    before = descriptors(daemon)
     libvirtd.stop(signal.SIGKILL)
     try:
         wait_until(
@@ -131,6 +137,7 @@ def test_a_libvirtd_that_restarts_is_found_again(
         libvirtd.start()
     wait_until(lambda: daemon.call("status")["libvirt"]["connected"], "it is followed", WAIT_S)
     assert daemon.call("status")["problems"] == []
+    assert descriptors(daemon) == before
     libvirtd.connection.lookupByName("vm1").destroy()
     wait_free(daemon)
 

@@ -146,6 +146,9 @@ class _Thread(threading.Thread):
             Follower(self._uri, self._ear, self._stop_event).run()
         except RingpassError as error:
             self._ear.lost(f"{error.why}; {error.fix}")
+        except Exception as error:
+            log.exception("event=libvirt-thread-failed")
+            self._ear.lost(f"the thread that follows it failed: {error!r}; the log has more")
         select.select([self._stop_event], [], [])
         os.close(self._stop_event)
 

@@ -7,7 +7,7 @@ libvirt has one event loop a process, and calls of it may take long: nobody else
 import contextlib
 import functools
 import select
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import libvirt
@@ -83,8 +83,10 @@ class Follower:
         delay = RETRY_S
         while not self._stopping():
             try:
-                with contextlib.closing(connections.connect(self._uri)) as connection:
-                    self._subscribe(connection)
+                with contextlib.ExitStack() as undo:
+                    connection = connections.connect(self._uri)
+                    undo.callback(_quietly, connection.close)
+                    self._subscribe(connection, undo)
                     self._sink.connected(_running(connection))
                     delay = RETRY_S
                     self._follow(connection)
@@ -100,20 +102,25 @@ class Follower:
         """Tell whether to stop, after a wait for that."""
         return bool(select.select([self._stop], [], [], wait_s)[0])
 
-    def _subscribe(self, connection: libvirt.virConnect) -> None:
-        """Have all that concerns ports told, before anything is read: nothing is missed."""
+    def _subscribe(self, connection: libvirt.virConnect, undo: contextlib.ExitStack) -> None:
+        """Have all that concerns ports told, before anything is read: nothing is missed.
+
+        What is subscribed to holds the connection, with its socket, until that is undone.
+        """
         self._closed = ""
         self._news.clear()
         with contextlib.suppress(libvirt.libvirtError):  # a driver in this process has none
             connection.setKeepAlive(connections.KEEPALIVE_S, connections.KEEPALIVE_COUNT)
         connection.registerCloseCallback(self._on_close, None)
+        undo.callback(_quietly, connection.unregisterCloseCallback)
         for number, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot),
             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, self._on_device_added),
             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._on_device_removed),
         ):
-            connection.domainEventRegisterAny(None, number, callback, None)
+            token = connection.domainEventRegisterAny(None, number, callback, None)
+            undo.callback(_quietly, connection.domainEventDeregisterAny, token)
 
     def _follow(self, connection: libvirt.virConnect) -> None:
         """Tell what happens until the connection ends."""
@@ -169,6 +176,12 @@ class Follower:
 def _register_loop() -> None:
     """Make libvirt's own event loop that of this process, once and for all."""
     libvirt.virEventRegisterDefaultImpl()
+
+
+def _quietly(call: Callable[..., object], *arguments: object) -> None:
+    """Call what may fail because the connection has."""
+    with contextlib.suppress(libvirt.libvirtError):
+        call(*arguments)
 
 
 def _running(connection: libvirt.virConnect) -> list[Domain]:
