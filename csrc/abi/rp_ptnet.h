@@ -63,7 +63,7 @@ enum rp_ptnet_register {
 	RP_PTNET_PEER = 72,	  /* R: whose record in the region (rp_guest.h) is ours */
 	RP_PTNET_PAIRS = 76,	  /* R: how many there are */
 	RP_PTNET_DOORBELL = 80,	  /* W: rings that of a pair */
-	RP_PTNET_LINK_DOWN = 84,  /* R: 1: QEMU's user took the link away; vector 0 tells of it */
+	RP_PTNET_LINK_DOWN = 84,  /* R: 1: QEMU has no backend, or no link; vector 0 tells of it */
 	RP_PTNET_KICK_BASE = 128, /* + 4 * ring */
 	RP_PTNET_IO_BYTES = 256
 };

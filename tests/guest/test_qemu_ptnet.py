@@ -55,21 +55,29 @@ def card(lab: Lab) -> Nic:
 
 @pytest.fixture(scope="module")
 def guest(lab: Lab, card: Nic, patched_qemu: Path) -> Guest:
-    """Return a guest that has a ptnet device in a slot for PCI Express, and no driver for it."""
+    """Return a guest that is given a ptnet device in a slot that was empty when it booted."""
     guest = lab.guest(
         "qemu",
         "vm1",
         emulator=qemu.Emulator(program=str(patched_qemu), patched=True),
         extra=(
             *("-machine", "q35"),
-            *("-device", "pcie-root-port,id=port1,chassis=1"),
-            *("-netdev", qemu.ringpass_netdev(card, 0)),
-            *("-device", device(card, 0)),
+            *("-device", "pcie-root-port,id=port1,chassis=1,pref64-reserve=128M"),
         ),
     )
     guest.wait_ready(BOOT_S)
-    guest.check("rmmod ringpass")
+    plug(guest, card, 0)
     return guest
+
+
+def plug(guest: Guest, card: Nic, number: int) -> None:
+    """Plug a device in, and wait until the guest has both functions; no driver takes them."""
+    with guest.qmp() as qmp:
+        tell(qmp, f"netdev_add {qemu.ringpass_netdev(card, number)}")
+        tell(qmp, f"device_add {device(card, number)}")
+    found = "grep -q 0x10f1 /sys/bus/pci/devices/*/device"
+    guest.check(f"until {found}; do sleep 0.05; done", PATIENCE_S)
+    assert len(functions(guest)) == 2
 
 
 def device(card: Nic, number: int) -> str:
@@ -107,18 +115,12 @@ def test_it_is_not_migrated(guest: Guest) -> None:
 
 
 def test_both_functions_come_and_go_together(guest: Guest, card: Nic) -> None:
-    with guest.qmp() as qmp:
-        for number in range(1, 3):
+    for number in range(1, 3):
+        with guest.qmp() as qmp:
             unplug(qmp, f"nic{number - 1}")
             assert functions(guest) == []
             qmp.execute("netdev_del", id=f"net{number - 1}")
-            tell(qmp, f"netdev_add {qemu.ringpass_netdev(card, number)}")
-            tell(qmp, f"device_add {device(card, number)}")
-            guest.check(
-                "until grep -q 0x10f0 /sys/bus/pci/devices/*/device; do sleep 0.05; done",
-                PATIENCE_S,
-            )
-            assert len(functions(guest)) == 2
+        plug(guest, card, number)
     assert_works(guest)
 
 
