@@ -222,7 +222,7 @@ def _domain(port: PortStatus) -> list[tuple[str, object]]:
 def _guest(port: PortStatus) -> list[tuple[str, object]]:
     """Return what there is to say of the guest that maps a port."""
     guest, fields = port.guest, [*_history(port)]
-    fields += [("netdev socket", port.netdev_path)]
+    fields.insert(1, ("netdev socket", port.netdev_path))
     fields += [("region", f"@{port.region}"), ("vectors", port.vectors)]
     if guest is None:
         return [*fields, ("guest", "none")]
