@@ -287,3 +287,16 @@ def test_a_domain_that_is_undefined_meanwhile_does_not_come_back(
         perform(domain, old, plan, [], ports.add, ports.names.remove)
     assert ports.names == {"vale0:there"}
     assert "web1" not in [found.name() for found in connection.listAllDomains()]
+
+
+def test_what_cannot_be_undone_is_said(connection: libvirt.virConnect) -> None:
+    domain = connection.lookupByName("web1")
+    old = configuration(domain)
+    plan = Plan(xml="<domain/>", ports=[new_port("vale0:new")], notes=[])
+
+    def remove(name: str) -> None:
+        raise RingpassError(f"cannot remove {name}", "the daemon is gone")
+
+    with pytest.raises(RingpassError, match="; port vale0:new stays"):
+        perform(domain, old, plan, [], Ports().add, remove)
+    assert configuration(domain) == old

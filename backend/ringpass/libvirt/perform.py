@@ -26,20 +26,33 @@ def perform(
     """Make `domain`, whose configuration is `old`, what `plan` says, with its ports as `planned`.
 
     Whatever goes wrong, by the time that it is raised the ports that were added are removed and the
-    domain is what it was. Raises RingpassError.
+    domain is what it was; if that fails, too, the error says what is left. Raises RingpassError.
     """
     name = domain.name()
-    with contextlib.ExitStack() as undo:
-        for port in plan.ports:
-            if add(port):
-                undo.callback(_quietly, remove, port.name)
-        if plan.xml != old:
-            _check_unchanged(name, connection.configuration(domain), old)
-            undo.callback(_quietly, domain.connect().defineXML, old)
-            with connection.told(f"cannot convert the domain {name}", name):
-                domain.connect().defineXML(plan.xml)
-            _check(name, connection.configuration(domain), planned)
-        undo.pop_all()
+    left: list[str] = []
+
+    def back(step: Callable[[str], object], argument: str, what: str) -> None:
+        try:
+            step(argument)
+        except (RingpassError, libvirt.libvirtError):
+            left.append(what)
+
+    try:
+        with contextlib.ExitStack() as undo:
+            for port in plan.ports:
+                if add(port):
+                    undo.callback(back, remove, port.name, f"port {port.name} stays")
+            if plan.xml != old:
+                _check_unchanged(name, connection.configuration(domain), old)
+                redefine = domain.connect().defineXML
+                undo.callback(back, redefine, old, "the domain's configuration stays changed")
+                with connection.told(f"cannot convert the domain {name}", name):
+                    redefine(plan.xml)
+                _check(name, connection.configuration(domain), planned)
+            undo.pop_all()
+    except RingpassError as error:
+        error.why = "; ".join([error.why, *left])
+        raise
 
 
 def check_persistent(domain: libvirt.virDomain) -> None:
@@ -81,9 +94,3 @@ def _check(name: str, defined: str, planned: list[PortDevice]) -> None:
                 f"libvirt defined it without the device of {port.name}",
                 "look at `virsh dumpxml --inactive` of it, and use a newer libvirt",
             )
-
-
-def _quietly(undo: Callable[[str], object], argument: str) -> None:
-    """Undo one thing, and go on with the others if that fails: the first failure is told."""
-    with contextlib.suppress(RingpassError, libvirt.libvirtError):
-        undo(argument)
