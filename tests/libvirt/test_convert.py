@@ -202,7 +202,7 @@ def test_a_conversion_that_is_refused_leaves_no_port(
     broken.chmod(0o755)
 
     def device_of(port: NewPort) -> PortDevice:
-        path = str(daemon.runtime_dir / "none.netdev")
+        path = str(daemon.runtime_dir / f"{port.name}.netdev")
         return PortDevice(name=port.name, via="netdev", path=path, mac=port.mac)
 
     planned = plan(before, device_of, switch="vale0", via="netdev", force=True, patched=str(broken))
