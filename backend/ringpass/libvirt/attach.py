@@ -228,7 +228,7 @@ def _unplug(target: _Target, port: str, found: Found) -> None:
     what = f"cannot detach {port} from the running domain {target.name}"
     deadline = time.monotonic() + RELEASE_S
     with told(what, target.name):
-        target.domain.detachDeviceFlags(found.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        target.domain.detachDeviceAlias(found.alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         while find_devices(target.domain.XMLDesc(0), found.path):
             if time.monotonic() > deadline:
                 raise RingpassError(
