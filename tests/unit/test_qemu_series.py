@@ -14,21 +14,24 @@ PATCH = """From 0 Mon Sep 17
 Subject: [PATCH] add sysemu/ and softmmu_ss
 
 ---
- hw/net/x.c | 5 +++++
+ hw/net/x.c | 8 ++++++++
 
 --- /dev/null
 +++ b/hw/net/x.c
-@@ -0,0 +1,5 @@
+@@ -0,0 +1,8 @@
 +#include "sysemu/kvm.h"
++#include "qapi/qmp/qdict.h"
 +#include "hw/pci/pci.h"
++#include "mine.h"
 +static Property x_properties[] = {
 +    DEFINE_PROP_END_OF_LIST(),
 +static void x_class_init(ObjectClass *klass, void *data)
++                  int ufo)
 --- a/hw/net/meson.build
 +++ b/hw/net/meson.build
 @@ -1,1 +1,2 @@
  softmmu_ss.add(files('a.c'))
-+softmmu_ss.add(files('x.c'))
++softmmu_ss.add(files('x.c')) # targetos
 """
 
 ADAPTED = (
@@ -37,6 +40,9 @@ ADAPTED = (
     .replace("+    DEFINE_PROP_END_OF_LIST(),", "+")
     .replace("klass, void *data", "klass, const void *data")
     .replace("softmmu_ss.add", "system_ss.add")
+    .replace("targetos", "host_os")
+    .replace("qapi/qmp/", "qobject/")
+    .replace("int ufo", "int ufo, int uso4, int uso6")
 )
 
 Tree = Callable[..., Path]
@@ -50,11 +56,16 @@ def tree(tmp_path: Path) -> Tree:
         files = {
             "VERSION": "10.0.13\n" if new else "7.2.22\n",
             "qapi/net.json": "",
+            "meson.build": f"{'host_os' if new else 'targetos'} = 'linux'\n",
             "hw/net/meson.build": f"{'system' if new else 'softmmu'}_ss.add(files('a.c'))\n",
             "include/hw/qdev-properties.h": "" if new else "#define DEFINE_PROP_END_OF_LIST()\n",
             "include/qom/object.h": (
                 f"void (*class_init)(ObjectClass *klass, {'const ' if new else ''}void *data);\n"
             ),
+            "include/net/net.h": (
+                f"typedef void (SetOffload)(NetClientState *{', int' * (7 if new else 5)});\n"
+            ),
+            f"include/{'qobject' if new else 'qapi/qmp'}/qdict.h": "",
             f"include/{'system' if new else 'sysemu'}/kvm.h": "",
             "include/hw/pci/pci.h": "",
         }

@@ -120,6 +120,11 @@ def renames(tree: Path) -> Iterator[tuple[str, str]]:
         # As many lines as before: the patch counts them.
         yield r"^\+ *DEFINE_PROP_END_OF_LIST\(\),$", "+"
         yield r"^\+static Property ", "+static const Property "
+    if not mentions(tree / "meson.build", r"\btargetos\b"):
+        yield r"^(\+.*)\btargetos\b", r"\1host_os"
+    if mentions(tree / "include/net/net.h", r"\(SetOffload\)\(NetClientState \*(, int){7}\)"):
+        # Segmentation of UDP over IPv4 and IPv6, which nobody is offered.
+        yield r"^(\+.* int ufo)\)", r"\1, int uso4, int uso6)"
     if mentions(tree / "include/qom/object.h", r"class_init\)\(ObjectClass \*klass, const void"):
         yield r"^(\+.*class_init\(ObjectClass \*\w+, )void \*", r"\1const void *"
 
@@ -134,8 +139,7 @@ def moved_in(tree: Path) -> Callable[[re.Match[str]], str]:
 
     def place(found: re.Match[str]) -> str:
         name = found[0]
-        moved = f"system/{name.rpartition('/')[2]}"
-        gone = not (include / name).exists() and (include / moved).exists()
-        return moved if gone else name
+        candidates = [name, *(f"{home}/{Path(name).name}" for home in ("system", "qobject"))]
+        return next((path for path in candidates if (include / path).exists()), name)
 
     return place
