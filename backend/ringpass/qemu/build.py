@@ -151,7 +151,7 @@ def build(description: Path, place: Path, report: Progress) -> None:
     shutil.rmtree(work)
 
 
-def configure(tree: Path, report: Progress) -> Path:
+def configure(tree: Path, report: Progress, *options: str) -> Path:
     """Return a directory in which ninja builds the patched sources in `tree`."""
     report("configuring", 0.06)
     shutil.copy(devices_file(), tree / "configs/devices/x86_64-softmmu")
@@ -164,6 +164,7 @@ def configure(tree: Path, report: Progress) -> Path:
             f"--cc={compiler()}",
             f"--extra-cflags=-I{csrc} -I{netmap}",
             *CONFIGURE,
+            *options,
         ],
         cwd=out,
         env=environment(),
