@@ -350,6 +350,24 @@ def test_a_libvirtd_that_restarts_meanwhile(clean: Place, monkeypatch: pytest.Mo
     assert clean.attach("vm1", "vale0:vm1").live == "attached"
 
 
+def test_a_libvirtd_that_restarts_between_both_sides(
+    clean: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean.paused("vm1")
+    before = configuration(clean.domain("vm1"))
+    path = clean.port("vale0:vm1").path
+
+    def restart(*_: Any) -> None:
+        if find_devices(configuration(clean.domain("vm1")), path):
+            clean.libvirtd.restart()
+
+    monkeypatch.setattr(attaching, "_check_socket", restart)
+    with pytest.raises(RingpassError, match="connection to libvirt was lost"):
+        clean.attach("vm1", "vale0:vm1", BOTH)
+    assert configuration(clean.domain("vm1")) == before
+    assert clean.has("vm1", "vale0:vm1") == (False, False)
+
+
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "not seen"])
 def test_a_socket_that_goes_away_between_both_sides(
     clean: Place, monkeypatch: pytest.MonkeyPatch, seen: bool

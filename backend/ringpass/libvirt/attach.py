@@ -17,7 +17,7 @@ import msgspec
 
 from ringpass.errors import NotFound, RingpassError
 from ringpass.libvirt import changes, permissions
-from ringpass.libvirt.connection import configuration, lookup, told
+from ringpass.libvirt.connection import configuration, connect, is_alive, lookup, told
 from ringpass.libvirt.devices import Found, device_xml, find_devices
 from ringpass.libvirt.document import Document
 from ringpass.libvirt.ports import PortDevice
@@ -27,6 +27,9 @@ Done = Literal["attached", "detached", "unchanged", "at restart", "left alone"]
 
 #: Seconds that a guest has to let go of a device.
 RELEASE_S = 10.0
+
+#: Seconds that a libvirtd has to come back, so that what was begun can be undone.
+RESTART_S = 10.0
 
 
 class Sides(msgspec.Struct, frozen=True):
@@ -135,6 +138,7 @@ class _Target:
         self.domain = lookup(connection, name)
         self.insists = sides.live
         self._connection = connection
+        self._uri: str = connection.getURI()
         with told(f"cannot read the domain {name}", name):
             runs, persists = bool(self.domain.isActive()), bool(self.domain.isPersistent())
             self.live = runs and (sides.live or not sides.config)
@@ -171,15 +175,27 @@ class _Target:
 
     def _put_back(self, error: RingpassError | None) -> None:
         """Restore the configuration; if that fails, say so in the `error` that is the reason."""
-        try:
-            # One that was undefined meanwhile must not come back.
-            with suppress(NotFound):
-                configuration(self.domain)
-                with told("", self.name):
-                    self._connection.defineXML(self.stored)
-        except RingpassError as second:
-            if error is not None:
-                error.why += f"; and the configuration stays changed: {second.why}"
+        deadline = time.monotonic() + RESTART_S
+        while True:
+            try:
+                self._restore()
+            except RingpassError as second:
+                if not is_alive(self._connection) and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                if error is not None:
+                    error.why += f"; and the configuration stays changed: {second.why}"
+            return
+
+    def _restore(self) -> None:
+        """Define the old configuration, by a new connection if libvirtd has restarted."""
+        if not is_alive(self._connection):
+            self._connection = connect(self._uri)
+        # A domain that was undefined meanwhile must not come back.
+        with suppress(NotFound):
+            configuration(lookup(self._connection, self.name))
+            with told(f"cannot restore the domain {self.name}", self.name):
+                self._connection.defineXML(self.stored)
 
 
 def _live_attach(target: _Target, port: PortDevice, patched: str) -> tuple[Done, list[str]]:

@@ -105,6 +105,14 @@ def is_lost(error: libvirt.libvirtError) -> bool:
     return transport and code in (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)
 
 
+def is_alive(connection: libvirt.virConnect) -> bool:
+    """Tell whether a connection can be used, as far as is known."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
 def message(error: libvirt.libvirtError) -> str:
     """Return what libvirt says, in one line."""
     return " ".join((error.get_error_message() or str(error)).split())
