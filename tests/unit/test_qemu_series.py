@@ -14,11 +14,11 @@ PATCH = """From 0 Mon Sep 17
 Subject: [PATCH] add sysemu/ and softmmu_ss
 
 ---
- hw/net/x.c | 8 ++++++++
+ hw/net/x.c | 11 +++++++++++
 
 --- /dev/null
 +++ b/hw/net/x.c
-@@ -0,0 +1,8 @@
+@@ -0,0 +1,11 @@
 +#include "sysemu/kvm.h"
 +#include "qapi/qmp/qdict.h"
 +#include "hw/pci/pci.h"
@@ -27,6 +27,9 @@ Subject: [PATCH] add sysemu/ and softmmu_ss
 +    DEFINE_PROP_END_OF_LIST(),
 +static void x_class_init(ObjectClass *klass, void *data)
 +                  int ufo)
++    offset = section.offset_within_region;
++    migrate_add_blocker(x->blocker, errp);
++    dc->reset = x_reset;
 --- a/hw/net/meson.build
 +++ b/hw/net/meson.build
 @@ -1,1 +1,2 @@
@@ -43,6 +46,10 @@ ADAPTED = (
     .replace("targetos", "host_os")
     .replace("qapi/qmp/", "qobject/")
     .replace("int ufo", "int ufo, int uso4, int uso6")
+    .replace("pci/pci.h", "pci/pci_device.h")
+    .replace("within_region;", "within_region + section.mr->ram_block->fd_offset;")
+    .replace("_blocker(x", "_blocker(&x")
+    .replace("dc->reset = x_reset", "device_class_set_legacy_reset(dc, x_reset)")
 )
 
 Tree = Callable[..., Path]
@@ -65,9 +72,14 @@ def tree(tmp_path: Path) -> Tree:
             "include/net/net.h": (
                 f"typedef void (SetOffload)(NetClientState *{', int' * (7 if new else 5)});\n"
             ),
+            "include/hw/qdev-core.h": "void device_class_set_legacy_reset();\n" if new else "",
+            "include/migration/blocker.h": (
+                f"int migrate_add_blocker(Error *{'*' if new else ''}reason, Error **errp);\n"
+            ),
+            "include/exec/ramblock.h": "uint64_t fd_offset;\n" if new else "",
+            f"include/hw/pci/pci{'_device' if new else ''}.h": "",
             f"include/{'qobject' if new else 'qapi/qmp'}/qdict.h": "",
             f"include/{'system' if new else 'sysemu'}/kvm.h": "",
-            "include/hw/pci/pci.h": "",
         }
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

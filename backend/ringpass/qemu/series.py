@@ -125,6 +125,15 @@ def renames(tree: Path) -> Iterator[tuple[str, str]]:
     if mentions(tree / "include/net/net.h", r"\(SetOffload\)\(NetClientState \*(, int){7}\)"):
         # Segmentation of UDP over IPv4 and IPv6, which nobody is offered.
         yield r"^(\+.* int ufo)\)", r"\1, int uso4, int uso6)"
+    if mentions(tree / "include/hw/qdev-core.h", "device_class_set_legacy_reset"):
+        yield r"^(\+ *)dc->reset = (\w+);$", r"\1device_class_set_legacy_reset(dc, \2);"
+    if mentions(tree / "include/migration/blocker.h", r"migrate_add_blocker\(Error \*\*"):
+        yield r"^(\+.*\bmigrate_(?:add|del)_blocker\()", r"\1&"
+    if (tree / "include/hw/pci/pci_device.h").exists():
+        yield r'^(\+#include "hw/pci/)pci\.h"$', r'\1pci_device.h"'
+    if any(mentions(header, "fd_offset") for header in tree.glob("include/*/ramblock.h")):
+        # A memory backend may begin behind the beginning of its file.
+        yield r"^(\+.* = (section)\.offset_within_region)", r"\1 + \2.mr->ram_block->fd_offset"
     if mentions(tree / "include/qom/object.h", r"class_init\)\(ObjectClass \*klass, const void"):
         yield r"^(\+.*class_init\(ObjectClass \*\w+, )void \*", r"\1const void *"
 
