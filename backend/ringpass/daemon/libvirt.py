@@ -30,7 +30,8 @@ class Domains:
 
     def __init__(self) -> None:
         self.uri: str | None = None
-        self._follower: _Thread | None = None
+        self._thread: _Thread | None = None
+        """The last one that was started, which may have been told to stop."""
         self._connected = False
         self._why = ""
         self._since = 0.0
@@ -40,19 +41,18 @@ class Domains:
 
     def follow(self, uri: str | None) -> None:
         """Follow the libvirt at `uri`, None for none, and not the one that was before."""
-        before = self._follower
         self.close()
         self.uri = uri
         if uri is not None:
             self._note_lost("it is being connected to")
-            self._follower = _Thread(uri, _Ear(asyncio.get_running_loop(), self), before)
-            self._follower.start()
+            ear = _Ear(asyncio.get_running_loop(), self)
+            self._thread = _Thread(uri, ear, before=self._thread)
+            self._thread.start()
 
     def close(self) -> None:
         """Follow no libvirt any more."""
-        if self._follower is not None:
-            self._follower.stop()
-            self._follower = None
+        if self.uri is not None and self._thread is not None:
+            self._thread.stop()
         self.uri = None
         self._domains.clear()
         self._index()
@@ -139,6 +139,7 @@ class _Thread(threading.Thread):
     def run(self) -> None:
         if self._before is not None:
             self._before.join()
+            self._before = None
         try:
             # Loads libvirt's library, which takes a while.
             from ringpass.libvirt.events import Follower

@@ -14,6 +14,7 @@ from typing import Literal
 
 import libvirt
 import msgspec
+from msgspec.structs import replace
 
 from ringpass.errors import NotFound, RingpassError
 from ringpass.libvirt import changes, permissions
@@ -125,9 +126,6 @@ def detach(
         for found in plugged:
             _unplug(target, port, found)
     return outcome
-
-
-replace = msgspec.structs.replace
 
 
 class _Target:
