@@ -14,11 +14,11 @@ PATCH = """From 0 Mon Sep 17
 Subject: [PATCH] add sysemu/ and softmmu_ss
 
 ---
- hw/net/x.c | 11 +++++++++++
+ hw/net/x.c | 12 ++++++++++++
 
 --- /dev/null
 +++ b/hw/net/x.c
-@@ -0,0 +1,11 @@
+@@ -0,0 +1,12 @@
 +#include "sysemu/kvm.h"
 +#include "qapi/qmp/qdict.h"
 +#include "hw/pci/pci.h"
@@ -30,6 +30,7 @@ Subject: [PATCH] add sysemu/ and softmmu_ss
 +    offset = section.offset_within_region;
 +    migrate_add_blocker(x->blocker, errp);
 +    dc->reset = x_reset;
++# Example:
 --- a/hw/net/meson.build
 +++ b/hw/net/meson.build
 @@ -1,1 +1,2 @@
@@ -48,6 +49,7 @@ ADAPTED = (
     .replace("int ufo", "int ufo, int uso4, int uso6")
     .replace("pci/pci.h", "pci/pci_device.h")
     .replace("within_region;", "within_region + section.mr->ram_block->fd_offset;")
+    .replace("# Example:", "# .. qmp-example::")
     .replace("_blocker(x", "_blocker(&x")
     .replace("dc->reset = x_reset", "device_class_set_legacy_reset(dc, x_reset)")
 )
@@ -62,7 +64,7 @@ def tree(tmp_path: Path) -> Tree:
     def make(*, new: bool) -> Path:
         files = {
             "VERSION": "10.0.13\n" if new else "7.2.22\n",
-            "qapi/net.json": "",
+            "qapi/net.json": "# .. qmp-example::\n" if new else "# Example:\n",
             "meson.build": f"{'host_os' if new else 'targetos'} = 'linux'\n",
             "hw/net/meson.build": f"{'system' if new else 'softmmu'}_ss.add(files('a.c'))\n",
             "include/hw/qdev-properties.h": "" if new else "#define DEFINE_PROP_END_OF_LIST()\n",

@@ -134,6 +134,8 @@ def renames(tree: Path) -> Iterator[tuple[str, str]]:
     if any(mentions(header, "fd_offset") for header in tree.glob("include/*/ramblock.h")):
         # A memory backend may begin behind the beginning of its file.
         yield r"^(\+.* = (section)\.offset_within_region)", r"\1 + \2.mr->ram_block->fd_offset"
+    if mentions(tree / "qapi/net.json", r"\.\. qmp-example::"):
+        yield r"^\+# Example:$", "+# .. qmp-example::"
     if mentions(tree / "include/qom/object.h", r"class_init\)\(ObjectClass \*klass, const void"):
         yield r"^(\+.*class_init\(ObjectClass \*\w+, )void \*", r"\1const void *"
 
