@@ -41,6 +41,7 @@ check "cppcheck" cppcheck --quiet --std=c11 --enable=warning,performance,portabi
 check "clang-tidy" xargs -r -P2 -n1 clang-tidy --quiet -p build/cp311 \
 	--extra-arg=-Wno-unknown-warning-option < <(printf '%s\n' "${units[@]}")
 check "guest driver" python scripts/check_module.py
+check "patches for QEMU" python scripts/check_series.py
 
 if [ "${#failed[@]}" -gt 0 ]; then
 	echo "failed: $(printf '%s, ' "${failed[@]}" | sed 's/, $//')" >&2
