@@ -240,8 +240,8 @@ void rp_front_rings_csb(struct rp_endpoint *ep, struct nm_csb_atok *atok, struct
 	r->k.head = &r->atok->head;
 }
 
-/* Begin with an empty ring whose first slot is @at. */
-static void begin(struct front_ring *r, uint32_t at)
+/* Begin with a ring whose slots from @at to @tail are its user's, who has not read them yet. */
+static void begin(struct front_ring *r, uint32_t at, uint32_t tail)
 {
 	struct rp_endpoint *ep = &r->ep;
 
@@ -249,9 +249,23 @@ static void begin(struct front_ring *r, uint32_t at)
 		rp_drop(ep, RP_DROP_RESET, ep->batch->held);
 		ep->batch->held = 0;
 	}
-	rp_ring_state_reset(ep->state, at, at);
-	r->released = at;
+	rp_ring_state_reset(ep->state, tail, tail);
+	ep->state->released = r->released = at;
 	ep->awaited = 0;
+}
+
+/* Its user goes on from its head, and may be about to read up to the tail that it was shown. */
+static void begin_at_head(struct front_ring *r)
+{
+	const uint32_t head = rp_load_acquire(&r->atok->head);
+	const uint32_t at = head < r->k.slots ? head : 0;
+	uint32_t tail = at;
+
+	if (r->ep.dir == NETMAP_DIR_RX) {
+		tail = rp_load(&r->ktoa->hwtail);
+		tail = tail < r->k.slots ? tail : at;
+	}
+	begin(r, at, tail);
 }
 
 void rp_front_rings_begin(struct rp_endpoint *ep, enum rp_begin how)
@@ -260,15 +274,13 @@ void rp_front_rings_begin(struct rp_endpoint *ep, enum rp_begin how)
 	const struct rp_ring_state *st = ep->state;
 
 	if (how == RP_BEGIN_NEW) {
-		begin(r, 0);
+		begin(r, 0, 0);
 		rp_store(&r->atok->head, 0);
 		rp_store(&r->atok->cur, 0);
 		rp_store(&r->atok->appl_need_kick, 1);
 		rp_store(&r->atok->sync_flags, 1);
 	} else if (how == RP_BEGIN_AT_HEAD) {
-		const uint32_t head = rp_load_acquire(&r->atok->head);
-
-		begin(r, head < r->k.slots ? head : 0);
+		begin_at_head(r);
 	}
 	rp_store(&r->ktoa->kern_need_kick, 1);
 	show(r, st->released,

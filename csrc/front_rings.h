@@ -34,8 +34,8 @@ void rp_front_rings_resume(struct rp_endpoint *ep);
 void rp_front_rings_csb(struct rp_endpoint *ep, struct nm_csb_atok *atok, struct nm_csb_ktoa *ktoa);
 
 enum rp_begin {
-	RP_BEGIN_NEW,	  /* empty, at the first slot; the user is told in its half, too */
-	RP_BEGIN_AT_HEAD, /* empty, where the user's head is, which goes on with it */
+	RP_BEGIN_NEW, /* empty, at the first slot; the user is told in its half, too */
+	RP_BEGIN_AT_HEAD, /* where the user is, which goes on with it: it has nothing but what it was shown */
 	RP_BEGIN_AS_IT_IS /* where its state says: rp_front_rings_resume() was there */
 };
 

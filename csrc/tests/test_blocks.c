@@ -152,7 +152,7 @@ TEST(rings_begin_where_a_guest_is_that_does_not_know)
 {
 	open_both();
 	a.atok[TX].head = a.atok[TX].cur = 33;
-	b.atok[RX].head = SLOTS - 1;
+	b.atok[RX].head = b.ktoa[RX].hwtail = SLOTS - 1;
 	move(&a, true);
 	move(&b, true);
 	EXPECT_EQ(a.ktoa[TX].hwcur, 33);
@@ -160,6 +160,29 @@ TEST(rings_begin_where_a_guest_is_that_does_not_know)
 	EXPECT_EQ(b.ktoa[RX].hwtail, SLOTS - 1);
 	EXPECT_EQ(a.atok[TX].appl_need_kick, 0);
 	for (uint32_t i = 0; i < 2 * SLOTS; i++) {
+		send(&a, i);
+		expect_frame(&b, i);
+	}
+	close_both();
+}
+
+TEST(a_guest_that_does_not_know_reads_on_what_it_was_shown)
+{
+	enum { UNREAD = 3 };
+
+	open_both();
+	move(&a, false);
+	move(&b, false);
+	for (uint32_t i = 0; i < UNREAD; i++)
+		send(&a, i);
+	EXPECT_SOON(rp_load_acquire(&b.ktoa[RX].hwtail) == UNREAD);
+	unbind(&b);
+	bind(&b);
+	move(&b, true);
+	EXPECT_EQ(b.ktoa[RX].hwcur, 0);
+	EXPECT_EQ(b.ktoa[RX].hwtail, UNREAD);
+	rp_store_release(&b.atok[RX].head, UNREAD);
+	for (uint32_t i = UNREAD; i < 2 * SLOTS; i++) {
 		send(&a, i);
 		expect_frame(&b, i);
 	}
