@@ -114,11 +114,13 @@ def test_a_driver_that_does_not_know_goes_on(
 ) -> None:
     more = GuestMemory()
     memory.atok[0].head, more.atok[2].head, more.atok[3].head = 33, 62, 9999
+    more.ktoa[2].hwtail = 63  # shown, and not read yet
     opened = memory.open(one, lib.RP_NETDEV_GO_ON)
     tx = memory.ring(one, opened, 0)
     rx = more.ring(other, more.open(other, lib.RP_NETDEV_GO_ON), 2)
     assert (tx.csb.atok.head, tx.csb.ktoa.hwcur, tx.csb.ktoa.hwtail) == (33, 33, 32)
-    assert (rx.csb.ktoa.hwcur, rx.csb.ktoa.hwtail) == (62, 62)
+    assert (rx.csb.ktoa.hwcur, rx.csb.ktoa.hwtail) == (62, 63)
+    more.atok[2].head = 63
     assert (more.atok[3].head, more.ktoa[3].hwcur) == (9999, 0)
     assert FakeQemu.signalled(one.vectors[opened.rings[0].call])
     sent = [numbered(number) for number in range(50)]
