@@ -140,15 +140,15 @@ static void fill(const struct ptnet *p, struct netmap_slot *slot, uint8_t *at, u
 static uint64_t fill_ring(const struct ptnet *p, struct ptnet_ring *r, uint64_t seq,
 			  const struct options *o)
 {
-	struct netmap_ring *ring = r->ring;
 	uint64_t n = 0;
 
 	ptnet_ring_update(r);
-	while (n < BATCH && seq + n < o->count && ring->head != ring->tail) {
-		struct netmap_slot *slot = &ring->slot[ring->head];
+	while (n < BATCH && seq + n < o->count && r->head != r->tail) {
+		uint8_t *buffer;
+		struct netmap_slot *slot = ptnet_ring_slot(r, &buffer);
 
-		fill(p, slot, (uint8_t *)NETMAP_BUF(ring, slot->buf_idx), seq + n, o);
-		ring->head = nm_ring_next(ring, ring->head);
+		fill(p, slot, buffer, seq + n, o);
+		ptnet_ring_next(r);
 		n++;
 	}
 	if (n)
@@ -167,8 +167,7 @@ static void send_all(struct ptnet *p, const struct options *o, struct seen *s)
 		if (!n)
 			nap();
 	}
-	while (!tool_stopped && ptnet_ring_update(&p->tx[0]) != p->tx[0].ring->head &&
-	       tool_now() < end)
+	while (!tool_stopped && ptnet_ring_update(&p->tx[0]) != p->tx[0].head && tool_now() < end)
 		nap();
 }
 
@@ -197,16 +196,15 @@ static void look(const struct ptnet *p, const uint8_t *at, uint32_t length, stru
 
 static void empty_ring(const struct ptnet *p, struct ptnet_ring *r, struct seen *s)
 {
-	struct netmap_ring *ring = r->ring;
-
 	ptnet_ring_update(r);
-	if (ring->head == ring->tail)
+	if (r->head == r->tail)
 		return;
-	while (ring->head != ring->tail) {
-		const struct netmap_slot *slot = &ring->slot[ring->head];
+	while (r->head != r->tail) {
+		uint8_t *buffer;
+		const struct netmap_slot *slot = ptnet_ring_slot(r, &buffer);
 
-		look(p, (const uint8_t *)NETMAP_BUF(ring, slot->buf_idx), slot->len, s);
-		ring->head = nm_ring_next(ring, ring->head);
+		look(p, buffer, slot->len, s);
+		ptnet_ring_next(r);
 	}
 	ptnet_ring_publish(r);
 }

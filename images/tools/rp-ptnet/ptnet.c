@@ -236,7 +236,10 @@ static struct ptnet_ring *rings(struct ptnet *p, uint32_t count, uint32_t first,
 		r->ktoa = (struct nm_csb_ktoa *)((uint8_t *)p->csb + PAGE) + first + i;
 		r->kick = (uint16_t)(p->io + KICK_BASE + 4 * (first + i));
 		r->kicks = &p->kicks;
-		if (r->ring->num_slots != get(p, tx ? NUM_TX_SLOTS : NUM_RX_SLOTS))
+		r->slots = get(p, tx ? NUM_TX_SLOTS : NUM_RX_SLOTS);
+		r->buffers = (uint8_t *)NETMAP_BUF(r->ring, 0);
+		r->buffer_bytes = r->ring->nr_buf_size;
+		if (r->ring->num_slots != r->slots)
 			refuse(p, "a ring has not as many slots as the device says");
 	}
 	return made;
@@ -274,11 +277,8 @@ static void start(struct ptnet *p, bool header)
 /* The device says where the rings are: at first, and after it was stopped and started. */
 static void pull(struct ptnet_ring *r)
 {
-	const uint32_t hwcur = ptnet_ring_update(r);
-
-	r->ring->head = hwcur;
-	r->ring->cur = hwcur;
-	nm_sync_kloop_appl_write(r->atok, hwcur, hwcur);
+	r->head = ptnet_ring_update(r);
+	nm_sync_kloop_appl_write(r->atok, r->head, r->head);
 }
 
 struct ptnet *ptnet_open(const char *address, bool header)
@@ -319,10 +319,22 @@ void ptnet_close(struct ptnet *p)
 	free(p);
 }
 
+struct netmap_slot *ptnet_ring_slot(const struct ptnet_ring *r, uint8_t **buffer)
+{
+	struct netmap_slot *slot = &r->ring->slot[r->head];
+
+	*buffer = r->buffers + (uint64_t)slot->buf_idx * r->buffer_bytes;
+	return slot;
+}
+
+void ptnet_ring_next(struct ptnet_ring *r)
+{
+	r->head = r->head + 1 == r->slots ? 0 : r->head + 1;
+}
+
 void ptnet_ring_publish(struct ptnet_ring *r)
 {
-	r->ring->cur = r->ring->head;
-	nm_sync_kloop_appl_write(r->atok, r->ring->head, r->ring->head);
+	nm_sync_kloop_appl_write(r->atok, r->head, r->head);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* it sleeps after it has looked */
 	if (__atomic_load_n(&r->ktoa->kern_need_kick, __ATOMIC_RELAXED)) {
 		outl(0, r->kick);
@@ -335,10 +347,10 @@ uint32_t ptnet_ring_update(struct ptnet_ring *r)
 	uint32_t hwtail, hwcur;
 
 	nm_sync_kloop_appl_read(r->ktoa, &hwtail, &hwcur);
-	if (hwtail >= r->ring->num_slots || hwcur >= r->ring->num_slots) {
+	if (hwtail >= r->slots || hwcur >= r->slots) {
 		errno = EPROTO;
 		tool_fail("a ring's indexes");
 	}
-	r->ring->tail = hwtail;
+	r->tail = hwtail;
 	return hwcur;
 }

@@ -15,9 +15,17 @@
 
 enum { PTNET_HEADER_BYTES = 12 }; /* of a virtio-net header before each frame */
 
-/* A ring, and the halves of its communication block: ours and the device's. */
+/*
+ * A ring, and the halves of its communication block: ours and the device's. What does not
+ * change is kept, as drivers do: who shares the memory may be writing it anew.
+ */
 struct ptnet_ring {
 	struct netmap_ring *ring;
+	uint32_t slots;
+	uint32_t head;
+	uint32_t tail;
+	uint8_t *buffers; /* the first */
+	uint32_t buffer_bytes;
 	struct nm_csb_atok *atok;
 	struct nm_csb_ktoa *ktoa;
 	uint16_t kick; /* I/O port */
@@ -54,10 +62,16 @@ void ptnet_lock(const struct ptnet *p);
 /* ptnet_close() - stop the rings and take the CSBs back */
 void ptnet_close(struct ptnet *p);
 
-/* ptnet_ring_publish() - tell how far ring->head is, and kick if the other side sleeps */
+/* ptnet_ring_slot() - the slot at r->head, and its buffer */
+struct netmap_slot *ptnet_ring_slot(const struct ptnet_ring *r, uint8_t **buffer);
+
+/* ptnet_ring_next() - go on to the next slot */
+void ptnet_ring_next(struct ptnet_ring *r);
+
+/* ptnet_ring_publish() - tell how far r->head is, and kick if the other side sleeps */
 void ptnet_ring_publish(struct ptnet_ring *r);
 
-/* ptnet_ring_update() - see how far the other side is: ring->tail; return: its hwcur */
+/* ptnet_ring_update() - see how far the other side is: r->tail; return: its hwcur */
 uint32_t ptnet_ring_update(struct ptnet_ring *r);
 
 #endif
