@@ -2,11 +2,13 @@
 """What tests with real guests share: the image, and the consoles in what a failure shows."""
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ringpass import image as images
+from ringpass.vm.qemu import Emulator
 from tests.support.lab import Lab
 
 
@@ -14,6 +16,12 @@ from tests.support.lab import Lab
 def image() -> images.Image:
     """Return the guest image of the tree, built now if the cache does not have it."""
     return images.ensure("guest")
+
+
+@pytest.fixture(scope="session")
+def patched(patched_qemu: Path) -> Emulator:
+    """Return QEMU with the patches of qemu-patches/, to run guests with."""
+    return Emulator(program=str(patched_qemu), patched=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """rp0, the interface that the guest's driver makes of a port that is passed through.
 
-Two guests have one each, on a switch with a third guest, whose card is a vhost-user one. They boot
-once, and their kernels must have nothing to complain of after any of the tests.
+Two guests have one each, through ivshmem-doorbell of stock QEMU and through ptnet-pci of ours, on a
+switch with a third guest, whose card is a vhost-user one. They boot once, and their kernels must
+have nothing to complain of after any of the tests.
 """
 
 import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from ringpass.image import Image
 from ringpass.vm.guest import Guest
-from ringpass.vm.nic import Nic
+from ringpass.vm.qemu import Emulator
 from tests.support import traffic
 from tests.support.lab import BOOT_S, Lab, Station
 from tests.support.traffic import PATIENCE_S
@@ -35,20 +36,16 @@ COMPLAINTS = re.compile(r"BUG|WARNING|Oops|Call Trace|rp\d: |ringpass.*(cannot|n
 
 
 class Guests(NamedTuple):
-    """The guests: with 2 queues and offloads, with 1 and none, with a vhost-user card."""
+    """With 2 queues and offloads and ivshmem; with 1, none and ptnet; with a vhost-user card."""
 
     rich: Station
     poor: Station
     other: Station
 
-
-def passed(lab: Lab, number: int, **machine: Any) -> Station:
-    """Return a guest with a port passed through, started and not waited for."""
-    name, address = f"vale0:vm{number}", f"10.0.0.{number}"
-    port = lab.daemon.port(name)
-    card = Nic(socket=lab.daemon.socket(name), vectors=port.vectors, address=f"{address}/24")
-    guest = lab.guest("qemu", f"pass{number}", [card], **machine)
-    return Station(guest, name, port.mac, address, interface="rp0")
+    def of(self, who: str) -> Station:
+        """Return the guest of this name."""
+        station: Station = getattr(self, who)
+        return station
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +55,8 @@ def lab(image: Image) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def booted(lab: Lab) -> Guests:
-    guests = Guests(passed(lab, 1, smp=2), passed(lab, 2), lab.station("uml3"))
+def booted(lab: Lab, patched: Emulator) -> Guests:
+    guests = Guests(lab.passed(1, smp=2), lab.passed(2, patched), lab.station("uml3"))
     for station in guests:
         station.guest.wait_ready(BOOT_S)
     for station in guests[:2]:
@@ -115,13 +112,15 @@ def test_features_are_those_that_the_port_offers(guests: Guests) -> None:
             assert re.search(rf"{feature}: {state}\b", shown), shown
 
 
-def test_the_region_is_mapped_write_back(guests: Guests) -> None:
+@pytest.mark.parametrize(("who", "function", "bar"), [("rich", 0, 2), ("poor", 1, 1)])
+def test_the_region_is_mapped_write_back(guests: Guests, who: str, function: int, bar: int) -> None:
     """What the kernel's mapping says counts only where no MTRR says uncachable."""
-    guest = guests.rich.guest
+    guest = guests.of(who).guest
     guest.run("mount -t debugfs none /sys/kernel/debug")
     types = guest.check("cat /sys/kernel/debug/x86/pat_memtype_list")
-    bar = guest.check("sed -n 3p /sys/class/net/rp0/device/resource").split()
-    first, last = int(bar[0], 16), int(bar[1], 16)
+    device = guest.check("readlink -f /sys/class/net/rp0/device").strip()[:-1]
+    bars = guest.check(f"cat {device}{function}/resource").splitlines()
+    first, last, _flags = (int(word, 16) for word in bars[bar].split())
     mapped = re.findall(r"0x(\w+)-0x(\w+)\] (\S+)", types)
     assert {kind for start, _, kind in mapped if first <= int(start, 16) <= last} == {"write-back"}
     uncachable = re.findall(
@@ -141,7 +140,7 @@ def test_echoes_come_back(guests: Guests, size: int) -> None:
 @pytest.mark.parametrize("size", [60, 1514])
 @pytest.mark.parametrize("way", ["rich-poor", "poor-rich", "rich-other", "other-poor"])
 def test_floods_arrive_whole(guests: Guests, way: str, size: int) -> None:
-    sender, receiver = (getattr(guests, name) for name in way.split("-"))
+    sender, receiver = (guests.of(name) for name in way.split("-"))
     before = counters(guests.rich), counters(guests.poor)
     flood = traffic.flood(sender, receiver, size=size, count=3000)
     flood.assert_whole()
@@ -226,19 +225,21 @@ def test_the_driver_leaves_under_traffic_and_comes_back(guests: Guests, leaver: 
     traffic.ping(sender, receiver)
 
 
-def test_it_can_be_bound_anew(guests: Guests) -> None:
-    guest = guests.rich.guest
+@pytest.mark.parametrize("who", ["rich", "poor"])
+def test_it_can_be_bound_anew(guests: Guests, who: str) -> None:
+    guest, address = guests.of(who).guest, guests.of(who).address
     guest.check(
         "cd /sys/bus/pci/drivers/ringpass; card=$(echo 0000:*); echo $card >unbind;"
         " ! ip link show rp0 && echo $card >bind; cd;"
-        " ip address add 10.0.0.1/24 dev rp0; ip link set rp0 up"
+        f" ip address add {address}/24 dev rp0; ip link set rp0 up"
     )
     traffic.ping(guests.rich, guests.poor)
 
 
-def test_it_sleeps_and_wakes_up_with_the_guest(guests: Guests) -> None:
+@pytest.mark.parametrize("who", ["rich", "poor"])
+def test_it_sleeps_and_wakes_up_with_the_guest(guests: Guests, who: str) -> None:
     """Suspend to RAM, in which QEMU resets the device."""
-    guest = guests.poor.guest
+    guest = guests.of(who).guest
     with guest.qmp() as qmp:
         asleep = guest.begin("echo mem >/sys/power/state")
         wait_until(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every way between guests that map their ports carries frames, and loses none.
 
-The ways are those of `bench g2g`, and all guests boot once. A full receiver holds its senders back
-for a second, which no guest needs, however slow: so all frames arrive, and are counted.
+The ways are those of `bench g2g`, and all guests boot once, on the patched QEMU. A full receiver
+holds its senders back for a second, which no guest needs, however slow: so all frames arrive, and
+are counted.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from ringpass.bench.g2g.link import Link
 from ringpass.bench.g2g.pair import Pair, booted
 from ringpass.bench.g2g.ways import LINKS
 from ringpass.bench.machine import two_cpus
-from ringpass.bench.tools import NETMAP, NUMPY, Tool
+from ringpass.bench.tools import NETMAP, NUMPY, PACKET, Tool
+from ringpass.vm.qemu import Emulator
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
@@ -30,7 +32,8 @@ def patient(name: str) -> Link:
     return replace(link, tables=link.tables.replace("hold_us = 20000", "hold_us = 1000000"))
 
 
-WAYS = {name: patient(name) for name in ("passthrough", "pipe", "mixed", "process", "nic")}
+NAMES = ("passthrough", "pipe", "mixed", "process", "nic", "ptnet", "ptnet-pipe", "netdev-virtio")
+WAYS = {name: patient(name) for name in NAMES}
 CHAIN = patient("chain-2")
 
 
@@ -40,21 +43,22 @@ def counted(tool: Tool) -> Tool:
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
+def pair(patched: Emulator) -> Iterator[Pair]:
     links = [*WAYS.values(), CHAIN]
     with ExitStack() as stack:
         directory = stack.enter_context(TemporaryDirectory(prefix="rp-"))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("RINGPASS_RUNTIME_DIR", directory)
         stack.enter_context(devices(links))
-        yield stack.enter_context(booted("tcg", links, two_cpus()))
+        yield stack.enter_context(booted("tcg", links, two_cpus(), patched))
 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_all_frames_of_a_flood_arrive(pair: Pair, name: str) -> None:
     for size in (60, 1500):
         before = pair.bed.usage()
-        done = WAYS[name].flood(pair, counted(NETMAP), size, 1.0)
+        tool = counted(PACKET if name == "netdev-virtio" else NETMAP)
+        done = WAYS[name].flood(pair, tool, size, 1.0)
         drops = (pair.bed.usage() - before).drops
         assert (done.sent, done.received, done.missing) == (COUNT, COUNT, 0), (size, drops)
 
@@ -75,7 +79,7 @@ def test_stacks_and_programs_answer_pings(pair: Pair, name: str) -> None:
     assert len(WAYS[name].ping(pair, 20)) == 20
 
 
-@pytest.mark.parametrize("name", ["passthrough", "pipe", "mixed", "nic"])
+@pytest.mark.parametrize("name", ["passthrough", "pipe", "mixed", "nic", "ptnet", "netdev-virtio"])
 def test_tcp_finds_its_way(pair: Pair, name: str) -> None:
     link = WAYS[name]
     with link.answering(pair):

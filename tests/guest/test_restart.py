@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ringpass.image import Image
-from ringpass.vm.nic import Nic
+from ringpass.vm.qemu import Emulator
 from tests.support.lab import BOOT_S, Lab, Station
 from tests.support.traffic import PATIENCE_S
 
@@ -18,22 +18,14 @@ PINGS = 50
 
 
 @pytest.fixture(scope="module")
-def stations(image: Image) -> Iterator[tuple[Lab, Station, Station]]:
-    """Return two guests with a port passed through."""
+def stations(image: Image, patched: Emulator) -> Iterator[tuple[Lab, Station, Station]]:
+    """Return two guests with a port passed through: one of stock QEMU, one of ours."""
     ports = {f"vale0:vm{number}": {"kind": "passthrough"} for number in (1, 2)}
     with Lab(image, ports) as lab:
-        one, other = (passed(lab, number) for number in (1, 2))
+        one, other = lab.passed(1), lab.passed(2, patched)
         for each in (one, other):
             each.guest.wait_ready(BOOT_S)
         yield lab, one, other
-
-
-def passed(lab: Lab, number: int) -> Station:
-    """Return a guest with a port passed through, started and not waited for."""
-    name, address = f"vale0:vm{number}", f"10.0.0.{number}"
-    port = lab.daemon.port(name)
-    card = Nic(socket=lab.daemon.socket(name), vectors=port.vectors, address=f"{address}/24")
-    return Station(lab.guest("qemu", f"pass{number}", [card]), name, port.mac, address, "rp0")
 
 
 def test_ping_goes_on_though_the_daemon_was_killed_twice(

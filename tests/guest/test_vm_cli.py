@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ringpass.image import Image
+from ringpass.vm.qemu import Emulator
 from tests.support.daemon import RINGPASS
 from tests.support.probe import ProbedDaemon
 from tests.support.wait import wait_until
@@ -37,6 +38,8 @@ mtu = 3000
 mac = "52:54:00:00:00:03"
 [port."vale0:in"]
 mode = "client"
+[port."vale0:pass"]
+kind = "passthrough"
 """
 
 
@@ -56,7 +59,7 @@ def daemon(shared: ProbedDaemon, image: Image) -> Iterator[ProbedDaemon]:
     yield shared
     for guest in shared.ask("vm", "ls"):
         shared.run("vm", "stop", guest["name"])
-    for port in ("vale0:vm1", "vale0:vm2", "vale0:vm3"):
+    for port in ("vale0:vm1", "vale0:vm2", "vale0:vm3", "vale0:pass"):
         shared.wait_port(port, "waiting")
 
 
@@ -101,6 +104,21 @@ def test_guest_in_the_background(daemon: ProbedDaemon, kind: str) -> None:
     assert not Path(f"/proc/{guest['pid']}").exists()
     assert daemon.ask("vm", "stop", "vm1")["result"] == "was not running"
     assert daemon.ask("vm", "ls") == []
+
+
+def test_guest_of_the_patched_qemu(daemon: ProbedDaemon, patched: Emulator) -> None:
+    """It maps one port, and has MSI-X on a vhost-user one: no guard keeps that away."""
+    addresses = ("--address", "10.0.0.1/24", "--address", "10.0.1.1/24")
+    run = ("vm", "run", "vale0:pass", "vale0:vm3", "--qemu", "patched", "--detach", *addresses)
+    guest = daemon.ask(*run)
+    assert Path(f"/proc/{guest['pid']}/exe").resolve() == Path(patched.program)
+    shown = talk(guest["console"], "ip -br address; cat /proc/interrupts; echo do'n'e", "done")
+    for nic, address in (("rp0", "10.0.0.1"), ("eth0", "10.0.1.1")):
+        assert f"{address}/24" in next(line for line in shown.splitlines() if nic in line)
+    assert "MSI" in next(line for line in shown.splitlines() if "virtio0-input" in line)
+    again = daemon.run(*run)
+    assert again.returncode == 1
+    assert "a port has one guest" in again.stderr
 
 
 def test_guest_ends_from_inside(daemon: ProbedDaemon) -> None:

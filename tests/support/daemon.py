@@ -87,3 +87,9 @@ class Daemon:
     def log(self) -> str:
         """Return what the daemon logged."""
         return self.log_path.read_text()
+
+
+def keepers_of(daemon: Daemon) -> list[int]:
+    """Return the keepers that were started for a daemon."""
+    lines = [line for line in daemon.log().splitlines() if "event=keeper-started" in line]
+    return [int(line.rpartition("pid=")[2]) for line in lines]

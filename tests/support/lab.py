@@ -11,6 +11,7 @@ from typing import Any, Self
 from ringpass.image import Image
 from ringpass.vm.guest import CONSOLE_TAIL, Guest, GuestError
 from ringpass.vm.nic import Nic
+from ringpass.vm.qemu import STOCK, Emulator
 from tests.support.probe import ProbedDaemon, configuration
 
 BOOT_S = 120.0
@@ -99,6 +100,21 @@ class Lab:
         port, address = f"vale0:vm{number}", f"10.0.0.{number}"
         card = self.nic(port, address=f"{address}/24", **(nic or {}))
         return Station(self.guest(kind, name, [card], **machine), port, card.mac, address)
+
+    def passed(self, number: int, emulator: Emulator = STOCK, **machine: Any) -> Station:
+        """Return a guest with port vale0:vmNUMBER passed through, started and not waited for.
+
+        Its card is ivshmem-doorbell with stock QEMU, ptnet-pci with the patched one.
+        """
+        name, address = f"vale0:vm{number}", f"10.0.0.{number}"
+        status = self.daemon.port(name)
+        card = (
+            Nic(socket=Path(status.netdev_path), device="ptnet-pci")
+            if emulator.patched
+            else Nic(socket=Path(status.path), vectors=status.vectors)
+        ).with_address(f"{address}/24")
+        guest = self.guest("qemu", f"pass{number}", [card], emulator=emulator, **machine)
+        return Station(guest, name, status.mac, address, interface="rp0")
 
     def up(self, *names: str) -> list[Station]:
         """Return stations that work: those that are there, and new ones in place of the others."""

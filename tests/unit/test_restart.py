@@ -12,7 +12,7 @@ import pytest
 from ringpass.keeper.document import Document
 from ringpass.netmap.abi import Flag, PortHeader, PortInfo, Request
 from ringpass.passthrough.guest import Op
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, keepers_of
 from tests.support.miniguest import frame, wait_for
 from tests.support.netmap import Ring
 from tests.support.passthrough import FakeDriver, FakeQemu, FakeRing
@@ -40,12 +40,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         keepers = keepers_of(daemon)
     wait_for(lambda: not any(map(runs, keepers)), "the end of the keeper")
     assert not (tmp_path / "keeper.sock").exists()
-
-
-def keepers_of(daemon: Daemon) -> list[int]:
-    """Return the keepers that were started for a daemon."""
-    lines = [line for line in daemon.log().splitlines() if "event=keeper-started" in line]
-    return [int(line.rpartition("pid=")[2]) for line in lines]
 
 
 def runs(pid: int) -> bool:
