@@ -44,7 +44,9 @@ def _compile() -> str:
         tree = source.unpack(description, Path(directory))
         patches = series.apply(tree)
         # That QEMU wants a newer meson than Debian 12 has: the one of our own environment.
-        out = build.configure(tree, lambda _text, _fraction: None, f"--python={sys.executable}")
+        # Its sources come without firmware.
+        options = [f"--python={sys.executable}", "--disable-install-blobs"]
+        out = build.configure(tree, lambda _text, _fraction: None, *options)
         objects = _objects(out, {path for patch in patches for path in _touched(patch)})
         assert objects
         build.compile_all(out, objects, lambda _text, _fraction: None)
