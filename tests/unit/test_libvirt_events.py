@@ -3,7 +3,9 @@
 process, and has no QEMU behind them. The real one is asked in tests/libvirt/.
 """
 
+import fcntl
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,10 +55,21 @@ class Notes:
         self.told.append((name, what))
 
 
+def beyond_select(fd: int) -> int:
+    """Return `fd` under a number that daemons with many ports come to, and select() cannot name."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 1200)
+    finally:
+        os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture
 def notes(request: pytest.FixtureRequest) -> Iterator[Notes]:
     """Return what is told of the libvirt that the test names, else of the test driver's."""
-    found, stop = Notes(), os.eventfd(0)
+    found, stop = Notes(), beyond_select(os.eventfd(0))
     uri = getattr(request, "param", "test:///default")
     thread = threading.Thread(target=Follower(uri, found, stop).run)
     thread.start()

@@ -108,3 +108,16 @@ def test_a_driver_of_the_guest_goes_on_too(daemon: Daemon) -> None:
         restart(daemon)
         assert driver.close().error == 0
         assert not client.pending()
+
+
+def test_memory_that_was_not_taken_back_does_not_keep_others_from_going_on(tmp_path: Path) -> None:
+    shared = CONFIG.replace("slots = 64", 'slots = 64\nregion = "x"')
+    with Daemon(tmp_path, f"{shared}[region.x]\nbuffers = 4096\n") as daemon:
+        one, other = netdev(daemon, "vale0:a").hello(), netdev(daemon, "vale0:b").hello()
+        with one, other:
+            assert booted(other).register().error == 0
+            assert not one.again()
+            daemon.kill()
+            daemon.start()
+            assert "event=guest-resumed port=vale0:b" in daemon.log()
+            assert "event=resume-failed" not in daemon.log()

@@ -2,6 +2,7 @@
 """`ringpass vm convert`: a libvirt domain with tap devices becomes one with ports."""
 
 import difflib
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -169,13 +170,18 @@ def chosen_switch(status: Status, wanted: str | None) -> str:
     return wanted
 
 
+def _without_secrets(xml: str) -> str:
+    """Return a domain's XML for people to see: passwords of its displays are nobody's business."""
+    return re.sub(r"(\bpasswd=)(\"[^\"]*\"|'[^']*')", r"\1'...'", xml)
+
+
 def report(
     domain: str, old: str, planned: Plan, notes: list[str], dry_run: bool, json: bool
 ) -> None:
     """Print the difference as data, and say what else there is to know."""
     lines = difflib.unified_diff(
-        old.splitlines(keepends=True),
-        planned.xml.splitlines(keepends=True),
+        _without_secrets(old).splitlines(keepends=True),
+        _without_secrets(planned.xml).splitlines(keepends=True),
         f"{domain} (as it is)",
         f"{domain} (converted)",
     )

@@ -150,7 +150,9 @@ class _Thread(threading.Thread):
         except Exception as error:
             log.exception("event=libvirt-thread-failed")
             self._ear.lost(f"the thread that follows it failed: {error!r}; the log has more")
-        select.select([self._stop_event], [], [])
+        stopped = select.poll()
+        stopped.register(self._stop_event, select.POLLIN)
+        stopped.poll()
         os.close(self._stop_event)
 
 

@@ -100,7 +100,9 @@ class Follower:
 
     def _stopping(self, wait_s: float = 0.0) -> bool:
         """Tell whether to stop, after a wait for that."""
-        return bool(select.select([self._stop], [], [], wait_s)[0])
+        poll = select.poll()  # a daemon has more descriptors than select() can name
+        poll.register(self._stop, select.POLLIN)
+        return bool(poll.poll(wait_s * 1000))
 
     def _subscribe(self, connection: libvirt.virConnect, undo: contextlib.ExitStack) -> None:
         """Have all that concerns ports told, before anything is read: nothing is missed.

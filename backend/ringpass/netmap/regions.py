@@ -158,13 +158,10 @@ class Regions:
 
         Its contents are made new. Raises RingpassError: the region is as it was.
         """
+        self._plane.hand_back_region(region.id, fd)
         if region.entry is not None:
             self._entries.remove(region.entry)
-            region.entry = None
-        try:
-            self._plane.hand_back_region(region.id, fd)
-        finally:
-            self._hold(region)
+        self._hold(region)
 
     def _hold(self, region: Region) -> None:
         """Let the memory of a region outlive the daemon."""
