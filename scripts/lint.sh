@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 mapfile -t c_files < <(git ls-files --cached --others --exclude-standard '*.c' '*.h')
 mapfile -t units < <(printf '%s\n' "${c_files[@]}" | grep '^csrc/.*\.c$')
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard |
-	xargs -r grep -lIE -m1 '^#!/bin/(ba|da)?sh')
+	xargs -r awk '/^#!\/bin\/(ba|da)?sh/ { print FILENAME } { nextfile }')
 
 if [ "${1-}" = --fix ]; then
 	ruff check --quiet --fix .
