@@ -132,7 +132,8 @@ def build(description: Path, place: Path, report: Progress) -> None:
     """Build in a directory beside `place`, then rename: `place` is complete or absent."""
     # Always the same directory, so that a compiler cache knows the files again.
     work = place.parent / "partial"
-    shutil.rmtree(work, ignore_errors=True)
+    if work.exists():
+        shutil.rmtree(work)
     work.mkdir(parents=True)
     report("unpacking the source package", 0.02)
     tree = source.unpack(description, work)
@@ -187,7 +188,8 @@ def compile_all(out: Path, targets: list[str], report: Progress) -> None:
     """Have ninja build `targets`. Raises RingpassError with the compiler's words."""
     said: list[str] = []
     with subprocess.Popen(
-        ["ninja", f"-j{os.cpu_count()}", *targets],
+        # It ends with us, however we end: the next builder clears its directory.
+        ["setpriv", "--pdeathsig", "TERM", "ninja", f"-j{os.cpu_count()}", *targets],
         cwd=out,
         env=environment(),
         stdin=subprocess.DEVNULL,
