@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The libvirtd of the tests: a domain outlives its restart, and is nowhere else."""
+"""The libvirtd of the tests: a domain outlives its restart; a call ends if it stands still."""
 
 from pathlib import Path
 
 import libvirt
 import pytest
 
+from ringpass.errors import RingpassError
 from ringpass.image import Image
+from ringpass.libvirt import connection
 from tests.support.libvirtd import Libvirtd
 
 pytestmark = pytest.mark.guest
@@ -21,3 +23,15 @@ def test_a_domain_outlives_a_restart_and_is_nowhere_else(libvirtd: Libvirtd, ima
     assert not Path("/run/libvirt/qemu/plain.pid").exists()
     libvirtd.clear()
     assert libvirtd.connection.listAllDomains() == []
+
+
+def test_a_call_ends_if_libvirtd_stands_still(
+    libvirtd: Libvirtd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "COMMAND_KEEPALIVE_S", 1)
+    monkeypatch.setattr(connection, "COMMAND_KEEPALIVE_COUNT", 1)
+    opened = connection.connect(libvirtd.uri)
+    with libvirtd.frozen(), pytest.raises(RingpassError, match="libvirtd does not answer") as told:
+        connection.lookup(opened, "plain")
+    assert "systemctl restart libvirtd" in told.value.fix
+    assert not connection.is_alive(opened)

@@ -71,4 +71,7 @@ def test_without_libvirt_the_rest_is_shown(daemon: ProbedDaemon, libvirtd: Libvi
     finally:
         libvirtd.start()
     assert (done.returncode, done.stdout) == (0, "[]\n")
-    assert done.stderr.startswith("no domains of libvirt are shown: cannot connect to libvirt at ")
+    what, why, fix = done.stderr.splitlines()
+    assert what.startswith("no domains of libvirt are shown: cannot connect to libvirt at ")
+    assert why.startswith("why: Failed to connect")
+    assert fix.startswith("fix: start libvirtd")

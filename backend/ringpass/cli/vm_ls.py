@@ -21,7 +21,8 @@ def list_(connect: vm_port.Connect = None, json: output.Json = False) -> None:
     try:
         domains = _domains(connect)
     except RingpassError as error:
-        output.say(f"no domains of libvirt are shown: {error.what}: {error.why}")
+        lines = [f"no domains of libvirt are shown: {error.what}", *str(error).splitlines()[1:]]
+        output.say("\n".join(lines))
         domains = []
     if json:
         output.print_json([*map(described, guests), *domains])

@@ -31,7 +31,8 @@ def xml(
 
         opened = libvirtd.connect(vm_port.libvirt_uri(connect))
         text = libvirtd.configuration(libvirtd.lookup(opened, domain))
-        vm_port.warn(permissions.check_connection(opened, text, asked, patched))
+        with libvirtd.told(f"cannot tell whether {domain} may use {port}", domain):
+            vm_port.warn(permissions.check_connection(opened, text, asked, patched))
     answer = wanted(asked, patched=patched, domain_xml=text)
     if json:
         output.print_json(answer)

@@ -5,7 +5,6 @@ libvirt has one event loop a process, and calls of it may take long: nobody else
 """
 
 import contextlib
-import functools
 import select
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -76,7 +75,7 @@ class Follower:
 
     def run(self) -> None:
         """Connect, tell what happens, connect again."""
-        _register_loop()
+        connections.register_loop()
         watch = libvirt.virEventAddHandle(
             self._stop, libvirt.VIR_EVENT_HANDLE_READABLE, lambda *_: None, None
         )
@@ -84,7 +83,7 @@ class Follower:
         while not self._stopping():
             try:
                 with contextlib.ExitStack() as undo:
-                    connection = connections.connect(self._uri)
+                    connection = connections.connect_at_leisure(self._uri)
                     undo.callback(_quietly, connection.close)
                     self._subscribe(connection, undo)
                     self._sink.connected(_running(connection))
@@ -172,12 +171,6 @@ class Follower:
 
     def _note(self, domain: libvirt.virDomain, what: str, *, stopped: bool = False) -> None:
         self._news.append((domain.UUIDString(), domain.name(), what, stopped))
-
-
-@functools.cache
-def _register_loop() -> None:
-    """Make libvirt's own event loop that of this process, once and for all."""
-    libvirt.virEventRegisterDefaultImpl()
 
 
 def _quietly(call: Callable[..., object], *arguments: object) -> None:
