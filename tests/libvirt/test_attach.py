@@ -368,6 +368,24 @@ def test_a_libvirtd_that_restarts_between_both_sides(
     assert clean.has("vm1", "vale0:vm1") == (False, False)
 
 
+def test_what_somebody_else_changes_between_both_sides_stays(
+    clean: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean.paused("vm1")
+    path = clean.port("vale0:vm1").path
+    title = (libvirt.VIR_DOMAIN_METADATA_TITLE, "mine", None, None)
+
+    def change_and_fail(*_: Any) -> None:
+        if find_devices(configuration(clean.domain("vm1")), path):
+            clean.domain("vm1").setMetadata(*title, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+            raise RingpassError("cannot attach", "it fails")
+
+    monkeypatch.setattr(attaching, "_check_socket", change_and_fail)
+    with pytest.raises(RingpassError, match="stays changed: somebody else has changed it since"):
+        clean.attach("vm1", "vale0:vm1", BOTH)
+    assert "<title>mine</title>" in configuration(clean.domain("vm1"))
+
+
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "not seen"])
 def test_a_socket_that_goes_away_between_both_sides(
     clean: Place, monkeypatch: pytest.MonkeyPatch, seen: bool

@@ -150,6 +150,7 @@ class _Target:
             fix = "leave --config out, or define it: virsh define FILE"
             raise RingpassError(f"cannot change the configuration of {name}", why, fix)
         self.stored = configuration(self.domain) if self.config else ""
+        self._defined: str | None = None
 
     @contextmanager
     def changed(self, wanted: str) -> Iterator[None]:
@@ -163,6 +164,7 @@ class _Target:
         with told(what, self.name):
             self._connection.defineXMLFlags(wanted, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
         try:
+            self._defined = configuration(self.domain)  # as libvirt words it
             yield
         except RingpassError as error:
             self._put_back(error)
@@ -186,13 +188,20 @@ class _Target:
             return
 
     def _restore(self) -> None:
-        """Define the old configuration, by a new connection if libvirtd has restarted."""
+        """Define the old configuration, by a new connection if libvirtd has restarted.
+
+        Raises RingpassError, too, if the configuration is not what we made of it any more.
+        """
+        what = f"cannot restore the domain {self.name}"
         if not is_alive(self._connection):
             self._connection = connect(self._uri)
         # A domain that was undefined meanwhile must not come back.
         with suppress(NotFound):
-            configuration(lookup(self._connection, self.name))
-            with told(f"cannot restore the domain {self.name}", self.name):
+            now = configuration(lookup(self._connection, self.name))
+            if self._defined is not None and now != self._defined:
+                why = "somebody else has changed it since"
+                raise RingpassError(what, why, f"look at it: virsh edit {self.name}")
+            with told(what, self.name):
                 self._connection.defineXML(self.stored)
 
 
