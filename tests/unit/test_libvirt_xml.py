@@ -411,6 +411,20 @@ def test_several_netdevs_do_not_meet() -> None:
     assert args(xml, "-device")[-1].endswith("addr=0x1b")
 
 
+@pytest.mark.parametrize(
+    ("addr", "slot"),
+    [("0x1c", "0x1b"), ("1c.1", "0x1b"), ("auto", "0x1c"), ("", "0x1c"), ("0x", "0x1c")],
+)
+def test_addresses_of_other_devices_are_avoided_if_they_are_ones(addr: str, slot: str) -> None:
+    own = f"<q:arg value='-device'/><q:arg value='edu,addr={addr}'/>"
+    text = (
+        f"<domain xmlns:q='{commandline.NAMESPACE}'><os><type machine='pc'/></os><devices/>"
+        f"<q:commandline>{own}</q:commandline></domain>"
+    )
+    xml = changes.add_port(text, port("netdev"), patched=PATCHED).xml
+    assert args(xml, "-device")[-1].endswith(f"addr={slot}")
+
+
 def test_a_full_bus_is_told() -> None:
     slots = "".join(f"<address type='pci' bus='0x00' slot='{n:#x}'/>" for n in range(1, 0x1D))
     text = f"<domain><os><type machine='pc'/></os><devices>{slots}</devices></domain>"

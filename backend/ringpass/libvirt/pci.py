@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Places on the root bus of a domain, for devices that libvirt does not know of."""
 
+import contextlib
+
 from ringpass.errors import ConfigError, RingpassError
 from ringpass.libvirt import commandline
 from ringpass.libvirt.document import Element
@@ -52,11 +54,13 @@ def _slots_of_devices(domain: Element) -> set[int]:
 
 
 def _slots_of_arguments(domain: Element) -> set[int]:
+    """Return those that the user's own devices have. What is no slot is for QEMU to complain of."""
     used = set()
     for found in commandline.arguments(domain):
         if found.option == "-device":
             _, options = commandline.parse_options(found.value)
             slot = options.get("addr", "").partition(".")[0]
-            if slot and options.get("bus", _ROOT_BUSES[0]) in _ROOT_BUSES:
-                used.add(int(slot, 16))
+            if options.get("bus", _ROOT_BUSES[0]) in _ROOT_BUSES:
+                with contextlib.suppress(ValueError):
+                    used.add(int(slot, 16))
     return used
