@@ -21,15 +21,22 @@ SUITES = ("sid", "testing", "stable")
 def compiled() -> str:
     """Return which version of QEMU it is, and how many files of it compiled with the series.
 
-    The newest version that the archive serves; why it is none of a newer suite is said, too. Fails
-    with the compiler's words. What has passed is remembered under a hash of the patches.
+    The newest version that the archive serves; why it is none of a newer suite is said, too, and
+    such a suite is asked for again by whoever asks next. Fails with the compiler's words. What has
+    passed is remembered for its suite, under a hash of the patches.
     """
-    place = cache_dir() / "qemu" / f"newest-{_key()}"
+    missed, key = "", _key()
     with locked(cache_dir() / "qemu" / "newest.lock"):
-        if not place.exists():
-            verdict = _compile()
-            place.write_text(verdict)
-    return place.read_text()
+        for suite in SUITES:
+            place = cache_dir() / "qemu" / f"newest-{suite}-{key}"
+            try:
+                if not place.exists():
+                    place.write_text(_compile(source.source("qemu", suite), suite))
+            except NotInTheArchive as error:
+                missed += f"; not {suite}'s: {error.why}"
+            else:
+                return place.read_text() + missed
+    raise AssertionError(f"the archive serves no source of QEMU{missed}")
 
 
 def _key() -> str:
@@ -38,8 +45,7 @@ def _key() -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-def _compile() -> str:
-    description, suite, missed = _newest()
+def _compile(description: Path, suite: str) -> str:
     with tempfile.TemporaryDirectory(dir=cache_dir() / "qemu") as directory:
         tree = source.unpack(description, Path(directory))
         patches = series.apply(tree)
@@ -51,17 +57,7 @@ def _compile() -> str:
         assert objects
         build.compile_all(out, objects, lambda _text, _fraction: None)
         version = series.version(tree)
-    return f"QEMU {version}, {suite}: {len(objects)} files compiled{missed}"
-
-
-def _newest() -> tuple[Path, str, str]:
-    missed = ""
-    for suite in SUITES:
-        try:
-            return source.source("qemu", suite), suite, missed
-        except NotInTheArchive as error:
-            missed += f"; not {suite}'s: {error.why}"
-    raise AssertionError(f"the archive serves no source of QEMU{missed}")
+    return f"QEMU {version}, {suite}: {len(objects)} files compiled"
 
 
 def _touched(patch: Path) -> list[str]:
