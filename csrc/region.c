@@ -337,7 +337,11 @@ void rp_region_free(struct rp_region *r)
 	free(r);
 }
 
-/* Replace the memory by that of @fd, all zeros. A failure changes nothing here. */
+/*
+ * Replace the memory by that of @fd, all zeros. After a failure @r has the memory that it had, and
+ * that of @fd may be zeros already. The last step alone may have unmapped the old memory before it
+ * failed: for want of kernel memory, which the mapping that it gives up makes unlikely.
+ */
 static int replace_memory(struct rp_region *r, int fd, struct rp_err *err)
 {
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)r->bytes) < 0 ||
