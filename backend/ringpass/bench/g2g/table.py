@@ -26,6 +26,11 @@ def cores(row: Row) -> str:
     return f"{row.backend_cores:.2f} + {row.guest_cores:.2f}"
 
 
+def notifications(row: Row) -> str:
+    """Return kicks and calls of the backend's ports for each frame."""
+    return f"{row.kicks_per_frame:.2g} / {row.calls_per_frame:.2g}" if row.kicks_per_frame else ""
+
+
 #: Title -> the end of the case's name, the size of a frame (0: any), what is shown.
 COLUMNS: dict[str, tuple[str, int, Cell]] = {
     "frames/s, 60 B": ("flood", 60, thousands),
@@ -34,6 +39,7 @@ COLUMNS: dict[str, tuple[str, int, Cell]] = {
     "TCP Gbit/s": ("tcp", 0, gbits),
     "UDP Gbit/s": ("udp", 0, gbits),
     "RTT us: p50 / p90 / p99": ("rtt", 0, microseconds),
+    "kicks / calls a frame": ("flood", 60, notifications),
     "cores in a flood: backend + QEMU": ("flood", 60, cores),
 }
 
