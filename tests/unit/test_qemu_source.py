@@ -9,7 +9,7 @@ from ringpass.errors import RingpassError
 from ringpass.qemu.source import archives
 
 SOURCES = """Types: deb
-URIs: http://deb.debian.org/debian
+URIs: http://mirror.example/debian
 Suites: bookworm bookworm-updates
 Components: main
 """
@@ -30,13 +30,13 @@ def test_the_machines_archives_are_asked_for_sources(etc: Path) -> None:
 
 def test_the_old_format_is_understood(etc: Path) -> None:
     (etc / "sources.list.d" / "debian.sources").unlink()
-    (etc / "sources.list").write_text("deb http://deb.debian.org/debian bookworm main\n")
-    wanted = "deb-src http://deb.debian.org/debian bookworm main\n"
+    (etc / "sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
+    wanted = "deb-src http://mirror.example/debian bookworm main\n"
     assert list(archives("", etc)) == [(".list", wanted)]
 
 
 def test_a_suite_is_looked_for_where_debian_is(etc: Path) -> None:
-    wanted = "deb-src http://deb.debian.org/debian sid main\n"
+    wanted = "deb-src http://mirror.example/debian sid main\n"
     assert list(archives("sid", etc)) == [(".list", wanted)]
 
 

@@ -103,7 +103,7 @@ def main_archive(etc: Path) -> str:
     raise NotInTheArchive(
         "cannot find Debian's archive",
         f"no file of {etc} names it",
-        "add it: deb http://deb.debian.org/debian bookworm main",
+        f"add a mirror of Debian to {etc}/sources.list; sources.list(5) has examples",
     )
 
 
