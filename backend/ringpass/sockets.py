@@ -5,6 +5,7 @@ import array
 import contextlib
 import grp
 import os
+import select
 import socket
 import stat
 import struct
@@ -109,6 +110,13 @@ class Packet(NamedTuple):
     fds: list[int]
     whole: bool
     """Whether nothing of it was cut off."""
+
+
+def hung_up(connected: socket.socket) -> bool:
+    """Return whether the other end of a connection has hung up; nothing is read."""
+    poll = select.poll()
+    poll.register(connected, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def receive_packet(connected: socket.socket, max_bytes: int) -> Packet | None:

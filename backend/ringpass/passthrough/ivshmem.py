@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import select
 import socket
 import struct
 import time
@@ -27,7 +26,7 @@ from typing import NamedTuple
 from ringpass.errors import RingpassError
 from ringpass.listener import Listener
 from ringpass.passthrough.transport import PAUSE_S, Place, Way
-from ringpass.sockets import Access, credentials
+from ringpass.sockets import Access, credentials, hung_up
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +109,7 @@ class Connection:
 
     def gone(self) -> bool:
         """Return whether the other end has hung up."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLRDHUP)
-        return bool(poll.poll(0))
+        return hung_up(self._socket)
 
     def close(self) -> None:
         """Disconnect. QEMU goes on with the memory that it has. A second close does nothing."""

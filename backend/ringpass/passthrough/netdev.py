@@ -8,7 +8,6 @@ while an answer waits to be sent, and requests cost what those of a guest's mail
 import array
 import asyncio
 import logging
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from ringpass.passthrough.netdev_messages import (
     refusal,
 )
 from ringpass.passthrough.transport import Way
-from ringpass.sockets import Packet, credentials, receive_packet
+from ringpass.sockets import Packet, credentials, hung_up, receive_packet
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +82,7 @@ class Connection:
 
     def gone(self) -> bool:
         """Return whether the other end has hung up."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLRDHUP)
-        return bool(poll.poll(0))
+        return hung_up(self._socket)
 
     def close(self) -> None:
         """Disconnect. A second close does nothing."""
