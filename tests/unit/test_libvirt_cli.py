@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import libvirt
 import pytest
@@ -271,6 +271,37 @@ def test_a_domain_that_was_changed_meanwhile_is_left_alone(
         perform(domain, old, plan, [], ports.add, ports.names.remove)
     assert ports.names == {"vale0:there"}
     assert "br7" in configuration(domain)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_somebody_else_made_of_it_meanwhile_is_not_undone(
+    connection: libvirt.virConnect, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    domain = connection.lookupByName("web1")
+    old = configuration(domain)
+    theirs, define = old.replace("br0", "br7"), connection.defineXML
+
+    def refuse_while_somebody_defines(xml: str) -> NoReturn:
+        define(theirs)
+        define(xml)
+        raise AssertionError("it was taken")
+
+    def find_while_somebody_defines(*_: str) -> list[devices.Found]:
+        define(theirs)
+        return []
+
+    if taken:
+        monkeypatch.setattr(devices, "find_devices", find_while_somebody_defines)
+    else:
+        monkeypatch.setattr(connection, "defineXML", refuse_while_somebody_defines)
+    ports = Ports()
+    wanted = old.replace("br0", "br8") if taken else "<domain/>"
+    plan = Plan(xml=wanted, ports=[new_port("vale0:new")], notes=[])
+    device = PortDevice(name="vale0:new", via="vhost-user", path="/run/x.sock")
+    with pytest.raises(RingpassError, match="; the domain stays as somebody else has changed it"):
+        perform(domain, old, plan, [device], ports.add, ports.names.remove)
+    assert ports.names == {"vale0:there"}
+    assert configuration(domain) == theirs
 
 
 def test_a_domain_that_is_undefined_meanwhile_does_not_come_back(

@@ -26,9 +26,11 @@ def perform(
     """Make `domain`, whose configuration is `old`, what `plan` says, with its ports as `planned`.
 
     Whatever goes wrong, by the time that it is raised the ports that were added are removed and the
-    domain is what it was; if that fails, too, the error says what is left. Raises RingpassError.
+    domain is what it was; if that fails, too, the error says what is left. What somebody else makes
+    of the domain meanwhile is not touched. Raises RingpassError.
     """
     name = domain.name()
+    defined = ""
     left: list[str] = []
 
     def back(step: Callable[[str], object], argument: str, what: str) -> None:
@@ -37,6 +39,13 @@ def perform(
         except (RingpassError, libvirt.libvirtError):
             left.append(what)
 
+    def restore(old: str) -> None:
+        now = connection.configuration(domain)
+        if now == defined:
+            domain.connect().defineXML(old)
+        elif now != old:
+            left.append("the domain stays as somebody else has changed it meanwhile")
+
     try:
         with contextlib.ExitStack() as undo:
             for port in plan.ports:
@@ -44,11 +53,11 @@ def perform(
                     undo.callback(back, remove, port.name, f"port {port.name} stays")
             if plan.xml != old:
                 _check_unchanged(name, connection.configuration(domain), old)
-                redefine = domain.connect().defineXML
-                undo.callback(back, redefine, old, "the domain's configuration stays changed")
+                undo.callback(back, restore, old, "the domain's configuration may stay changed")
                 with connection.told(f"cannot convert the domain {name}", name):
-                    redefine(plan.xml)
-                _check(name, connection.configuration(domain), planned)
+                    domain.connect().defineXML(plan.xml)
+                defined = connection.configuration(domain)
+                _check(name, defined, planned)
             undo.pop_all()
     except RingpassError as error:
         error.why = "; ".join([error.why, *left])
