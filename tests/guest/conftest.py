@@ -31,7 +31,7 @@ def pytest_runtest_makereport(
     """Add the consoles of the guests and the daemon's log to the report of a failing test."""
     report = yield
     fixtures: dict[str, Any] = getattr(item, "funcargs", {})
-    if report.failed and report.when == "call":
+    if report.failed and report.when != "teardown":
         for lab in fixtures.values():
             if isinstance(lab, Lab):
                 report.sections += lab.evidence()

@@ -76,6 +76,8 @@ class Lab:
     ) -> Guest:
         """Return a guest of `kind`, qemu or uml, that has been started and not waited for."""
         make = Guest.qemu if kind == "qemu" else Guest.uml
+        # A guest that does not boot tells how far it came; from its shell on the kernel is silent.
+        machine["parameters"] = ("loglevel=7", *machine.get("parameters", ()))
         directory = self.daemon.runtime_dir / "vm" / name
         guest = make(self.image, nics, name=name, directory=directory, **machine)
         self.guests[name] = guest

@@ -299,7 +299,7 @@ def domain_xml(
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>{kernel}</kernel>
     <initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 {parameters}</cmdline>
+    <cmdline>console=ttyS0 quiet panic=-1 no_timer_check {parameters}</cmdline>
   </os>
   <features><acpi/></features>
   <on_crash>destroy</on_crash>

@@ -13,7 +13,7 @@ import pexpect
 
 from ringpass.errors import RingpassError
 from ringpass.image import Image
-from ringpass.vm import registry, terminal
+from ringpass.vm import registry, standstill, terminal
 from ringpass.vm.launch import Launch, qemu_guest, uml_guest
 from ringpass.vm.nic import Nic
 from ringpass.vm.qmp import Qmp
@@ -250,12 +250,20 @@ class Guest:
         if found == 1:
             raise self.failure(what, f"the guest ended ({self.ending()})")
         if found == 2:
-            raise self.failure(what, f"no end after {timeout:.0f} s")
+            raise self.failure(what, f"no end after {timeout:.0f} s. {self.standstill()}")
         if found == 3:
             raise self.failure(what, "the guest rebooted")
         before = self.console.before
         assert isinstance(before, str)
         return before
+
+    def standstill(self) -> str:
+        """Say what the guest does instead of answering."""
+        pid = registry.process(self.directory)
+        if pid is None:
+            return "its process has ended"
+        monitor = self.directory / registry.QMP if self.launch.record.kind == "qemu" else None
+        return standstill.describe(pid, monitor)
 
     def ending(self) -> str:
         """Say how the process ended, in the words of a shell."""
