@@ -32,6 +32,16 @@ def path(json: output.Json = False) -> None:
 
 
 @app.command()
+def prune(json: output.Json = False) -> None:
+    """Remove builds that newer ones have replaced; those that run stay."""
+    removed = qemu.prune()
+    if json:
+        output.print_json([str(path) for path in removed])
+    else:
+        output.say(f"removed {len(removed)} builds")
+
+
+@app.command()
 def patch(
     directory: Annotated[Path, typer.Argument(help="The sources of QEMU, unpacked.")],
     json: output.Json = False,

@@ -6,6 +6,7 @@ need, and no more, for a build of minutes. Nothing is installed; firmware is tha
 QEMU. The key of a build is a hash of all that goes into it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -85,10 +86,47 @@ def ensure(progress: Progress | None = None, *, cache: Path | None = None) -> Pa
         report("fetching the source package", 0.01)
     description = source.source("qemu", cache=cache)
     place = place_of(description, cache)
-    with locked(cache / "qemu" / "lock"):
-        if not (place / PROGRAM).exists():
-            build(description, place, report)
+    if not (place / PROGRAM).exists():
+        with locked(cache / "qemu" / "lock"):
+            # Somebody else may have built it while we waited for the lock.
+            if not (place / PROGRAM).exists():
+                build(description, place, report)
     return place / PROGRAM
+
+
+def prune(*, cache: Path | None = None) -> list[Path]:
+    """Remove builds that newer ones have replaced, and what is left of one that was broken off.
+
+    The build for this version of the patches stays, the one that was made last, and those that run.
+    Waits for a build that is under way. Returns what was removed.
+    """
+    cache = cache or paths.cache_dir()
+    description = source.cached("qemu", cache=cache)
+    with locked(cache / "qemu" / "lock"):
+        programs = sorted(
+            (cache / "qemu").glob(f"*/{PROGRAM}"), key=lambda path: path.stat().st_mtime
+        )
+        kept = {path.parent for path in programs[-1:]}
+        if description is not None:
+            kept.add(place_of(description, cache))
+        used = running()
+        kept |= {path.parent for path in programs if os.path.realpath(path) in used}
+        old = [path.parent for path in programs if path.parent not in kept]
+        old += (cache / "qemu").glob("partial")
+        for path in old:
+            shutil.rmtree(path)
+    return old
+
+
+def running() -> set[str]:
+    """Return the paths of the programs that run; those of other users as they were called."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            name = (process / "cmdline").read_bytes().partition(b"\0")[0]
+            found.add(os.path.realpath(os.fsdecode(name)))
+            found.add(os.path.realpath(process / "exe"))
+    return found
 
 
 def qtest(name: str, *, cache: Path | None = None) -> Path:
