@@ -7,7 +7,7 @@
 #include "zcopy.h"
 
 /* How long the control plane waits for locks that anybody who maps the region may hold. */
-enum { SEAL_NS = 10000000, SEAL_PAUSE_NS = 50000 };
+enum { SEAL_NS = 10000000, SEAL_PAUSE_NS = 50000, SEAL_AGAIN_NS = 1000000000 };
 
 /* The zero-copy monitors of a port, and of the other end of its pipe: one chain. */
 struct chain {
@@ -80,10 +80,23 @@ void rp_zcopy_join(rp_dataplane *dp, struct rp_port *parent)
 		point_parent(peer, c.n ? c.monitor[0] : NULL);
 }
 
+/*
+ * How long to wait for the locks of all rings together. Whoever holds them on purpose, in one ring
+ * after another, makes us wait as long once a second, not at each.
+ */
+static uint64_t seal_patience(struct rp_region *r, uint64_t now_ns)
+{
+	if (now_ns - r->sealing_since_ns > SEAL_AGAIN_NS) {
+		r->sealing_since_ns = now_ns;
+		r->seal_ns = 0;
+	}
+	return r->seal_ns < SEAL_NS ? SEAL_NS - r->seal_ns : 0;
+}
+
 void rp_zcopy_seal(const struct rp_port *m)
 {
 	const struct timespec pause = { .tv_nsec = SEAL_PAUSE_NS };
-	const uint64_t end_ns = rp_now_ns() + SEAL_NS; /* for all rings together */
+	const uint64_t now_ns = rp_now_ns(), end_ns = now_ns + seal_patience(m->region, now_ns);
 
 	/* Pairs with the fence in rp_zcopy_give(). Its processes may be stopped, or dead: not for long. */
 	rp_fence_full();
@@ -93,6 +106,7 @@ void rp_zcopy_seal(const struct rp_port *m)
 		while (!rp_zcopy_take_lock(csb, 1) && rp_now_ns() < end_ns)
 			nanosleep(&pause, NULL);
 	}
+	m->region->seal_ns += rp_now_ns() - now_ns;
 }
 
 void rp_zcopy_unseal(const struct rp_port *m)

@@ -16,14 +16,26 @@ bool rp_pool_taken(const struct rp_pool *p, uint32_t i)
 	return p->taken[i / WORD_BITS] >> i % WORD_BITS & 1;
 }
 
+/* Look at a word at a time. Return: the first free object from @i on; total or more: none */
+static uint32_t first_free(const struct rp_pool *p, uint32_t i)
+{
+	uint32_t at = i / WORD_BITS;
+	uint64_t free = ~p->taken[at] & UINT64_MAX << i % WORD_BITS;
+
+	while (!free && ++at < rp_pool_words(p->total))
+		free = ~p->taken[at];
+	return free ? at * WORD_BITS + (uint32_t)__builtin_ctzll(free) : p->total;
+}
+
 int64_t rp_pool_take(struct rp_pool *p)
 {
-	uint32_t i = p->next;
+	uint32_t i;
 
 	if (p->used == p->total)
 		return RP_POOL_NONE;
-	while (rp_pool_taken(p, i))
-		i = i + 1 == p->total ? 0 : i + 1;
+	i = first_free(p, p->next);
+	if (i >= p->total)
+		i = first_free(p, 0);
 	p->taken[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
 	p->used++;
 	p->next = i + 1 == p->total ? 0 : i + 1;

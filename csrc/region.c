@@ -99,12 +99,22 @@ static uint64_t place(struct rp_region *r)
 	return at;
 }
 
+/* See that there are pages: once, for nothing takes them away again. */
 static int commit(struct rp_region *r, uint64_t offset, uint64_t bytes, struct rp_err *err)
 {
-	if (fallocate(r->fd, 0, (off_t)offset, (off_t)bytes) == 0)
+	const uint32_t end = (uint32_t)((offset + bytes + PAGE - 1) / PAGE);
+	uint32_t page = (uint32_t)(offset / PAGE);
+
+	while (page < end && rp_pool_taken(&r->pages, page))
+		page++;
+	if (page == end)
 		return 0;
-	return rp_fail(err, errno, "no memory for %llu more bytes of region %.63s: %s",
-		       (unsigned long long)bytes, r->name, strerror(errno));
+	if (fallocate(r->fd, 0, (off_t)offset, (off_t)bytes) < 0)
+		return rp_fail(err, errno, "no memory for %llu more bytes of region %.63s: %s",
+			       (unsigned long long)bytes, r->name, strerror(errno));
+	while (page < end)
+		rp_pool_mark(&r->pages, page++);
+	return 0;
 }
 
 static int map(struct rp_region *r, struct rp_err *err)
@@ -244,7 +254,7 @@ static int resume(struct rp_region *r, int fd, int book_fd, struct rp_err *err)
 static struct rp_region *draw(const struct rp_region_config *cfg, struct rp_err *err)
 {
 	struct rp_region *r;
-	uint64_t need;
+	uint64_t need, *pages;
 
 	if (check(cfg, err) < 0)
 		return NULL;
@@ -279,12 +289,18 @@ static struct rp_region *draw(const struct rp_region_config *cfg, struct rp_err 
 					     NETMAP_BUF_RESERVED };
 	need = place(r);
 	r->bytes = cfg->bytes ? cfg->bytes : power_of_two(need);
-	if (r->bytes >= need && r->bytes % PAGE == 0)
+	r->pages.total = (uint32_t)(r->bytes / PAGE);
+	if (r->bytes < need || r->bytes % PAGE)
+		rp_fail(err, EINVAL,
+			"%llu bytes of memory for pools of %llu bytes: make them smaller, or "
+			"give a multiple of %d bytes that holds them",
+			(unsigned long long)r->bytes, (unsigned long long)need, PAGE);
+	else if ((pages = calloc(rp_pool_words(r->pages.total), sizeof(*pages))))
+		rp_pool_open(&r->pages, pages);
+	else
+		rp_fail(err, ENOMEM, "out of memory");
+	if (r->pages.taken)
 		return r;
-	rp_fail(err, EINVAL,
-		"%llu bytes of memory for pools of %llu bytes: make them smaller, or "
-		"give a multiple of %d bytes that holds them",
-		(unsigned long long)r->bytes, (unsigned long long)need, PAGE);
 	rp_region_free(r);
 	return NULL;
 }
@@ -334,6 +350,7 @@ void rp_region_free(struct rp_region *r)
 		close(r->fd);
 	rp_book_close(&r->book);
 	forget_old(r);
+	free(r->pages.taken);
 	free(r);
 }
 
@@ -353,6 +370,8 @@ static int replace_memory(struct rp_region *r, int fd, struct rp_err *err)
 			       strerror(errno));
 	close(r->fd);
 	r->fd = fd;
+	memset(r->pages.taken, 0, rp_pool_words(r->pages.total) * sizeof(*r->pages.taken));
+	rp_pool_open(&r->pages, r->pages.taken);
 	return 0;
 }
 
@@ -698,14 +717,17 @@ static uint32_t *link_of(const struct rp_region *r, uint32_t buf)
 
 uint32_t rp_region_add_extra(struct rp_region *r, uint32_t n, uint32_t *got)
 {
-	uint32_t head = 0;
+	enum { AHEAD = 64 };
+	uint32_t head = 0, ahead;
 
 	for (*got = 0; *got < n; (*got)++) {
 		int64_t buf = rp_pool_take(&r->bufs);
 
 		if (buf < 0)
 			break;
-		if (commit_bufs(r, (uint32_t)buf, 1, NULL) < 0) {
+		/* Those that come next along with it: a system call for each one is dear. */
+		ahead = r->bufs.total - (uint32_t)buf;
+		if (commit_bufs(r, (uint32_t)buf, ahead < AHEAD ? ahead : AHEAD, NULL) < 0) {
 			rp_pool_give(&r->bufs, (uint32_t)buf);
 			break;
 		}

@@ -8,6 +8,7 @@
  * user named its size), and sealed: its size is a promise that holds even if
  * the peer is hostile. Four pools lie in it; taking objects commits their
  * pages, so that a machine without memory says so here and not by a signal.
+ * They stay committed: who takes and gives back all day costs no more than that.
  *
  * Whoever maps a region can write all of it: it is one trust domain. What is taken
  * is noted in the region's book, which nobody else maps.
@@ -43,8 +44,11 @@ struct rp_region {
 	struct rp_pool ifs;
 	struct rp_pool rings;
 	struct rp_pool bufs;
+	struct rp_pool pages; /* that are committed, of the whole region: the backend's own note */
 	struct rp_pool old_ifs; /* resumed: of the earlier run, and not taken up yet */
 	struct rp_pool old_rings;
+	uint64_t sealing_since_ns; /* how long locks of monitors were waited for, from then on */
+	uint64_t seal_ns;
 	struct rp_view view; /* as all who map it see it */
 };
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi/rp_attach.h"
@@ -500,6 +501,36 @@ TEST(buffers_that_a_killed_program_had_in_its_hands_come_back)
 	EXPECT_OK(rp_region_pools(w.dp, rings.region, &after, &err), err);
 	EXPECT_EQ(after.buf_used, before.buf_used);
 	munmap(base, region.bytes);
+	world_close(&w);
+}
+
+TEST(whoever_asks_for_more_buffers_than_there_are_gets_all_and_their_pages_stay)
+{
+	struct rp_bind_config cfg = { .host_port = -1, .tx_n = 1, .rx_n = 1, .extra_bufs = 100000 };
+	struct rp_pools_info before, full, after;
+	struct rp_port_rings rings;
+	struct rp_bind_info info;
+	struct stat first, last;
+	struct rp_err err;
+	int binding;
+
+	world_open(&w);
+	cfg.port = add_vale("vale0:a");
+	EXPECT_OK(rp_port_rings(w.dp, cfg.port, &rings, &err), err);
+	EXPECT_OK(rp_region_pools(w.dp, rings.region, &before, &err), err);
+	for (int i = 0; i < 3; i++) {
+		binding = rp_binding_add(w.dp, &cfg, &info, &err);
+		EXPECT_OK(binding, err);
+		EXPECT_EQ(info.extra_bufs, before.buf_pool.objtotal - before.buf_used);
+		EXPECT_OK(rp_region_pools(w.dp, rings.region, &full, &err), err);
+		EXPECT_EQ(full.buf_used, full.buf_pool.objtotal);
+		EXPECT_EQ(fstat(full.fd, i ? &last : &first), 0);
+		EXPECT_OK(rp_binding_del(w.dp, binding, &err), err);
+		EXPECT_OK(rp_region_pools(w.dp, rings.region, &after, &err), err);
+		EXPECT_EQ(after.buf_used, before.buf_used);
+	}
+	EXPECT_EQ(last.st_blocks, first.st_blocks);
+	EXPECT(first.st_blocks * 512 >= (int64_t)full.buf_pool.objtotal * full.buf_pool.objsize);
 	world_close(&w);
 }
 

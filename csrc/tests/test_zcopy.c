@@ -2,6 +2,7 @@
 /* Zero-copy monitors: of ports of a switch and of pipes, of which there may be several. */
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "abi/rp_barrier.h"
@@ -421,6 +422,36 @@ TEST(locks_that_are_never_released_hold_up_the_control_plane_for_milliseconds)
 	EXPECT_OK(rp_monitor_detach(w.dp, m.port, &err), err);
 	EXPECT(now_ns() - start < MOST_NS);
 	ring_user_close(&m);
+	close_all(&a, 0);
+}
+
+/* How often this thread went to sleep. */
+static long sleeps(void)
+{
+	struct rusage usage;
+
+	EXPECT_EQ(getrusage(RUSAGE_THREAD, &usage), 0);
+	return usage.ru_nvcsw;
+}
+
+TEST(locks_of_one_monitor_after_another_hold_it_up_no_longer)
+{
+	enum { MONITORS = 8, MOST_SLEEPS = 300 }; /* 10 ms of at least 50 us each, and some more */
+	struct ring_user m[MONITORS];
+	struct rp_err err;
+	long before;
+
+	open_switch();
+	for (unsigned i = 0; i < MONITORS; i++) {
+		open_monitor(&m[i], a.port);
+		csb_at(&m[i], rings_of(&m[i]).rx[0].csb)->lock = 1;
+	}
+	before = sleeps();
+	for (unsigned i = 0; i < MONITORS; i++)
+		EXPECT_OK(rp_monitor_detach(w.dp, m[i].port, &err), err);
+	EXPECT(sleeps() - before < MOST_SLEEPS);
+	for (unsigned i = 0; i < MONITORS; i++)
+		ring_user_close(&m[i]);
 	close_all(&a, 0);
 }
 
