@@ -15,6 +15,10 @@ class History:
     """Front ends that were turned away because two others were there."""
     violations: int = 0
     """Sessions that we closed because of what the front end did."""
+    delays: int = 0
+    """Requests of guests that had to wait, as they cost too much before,"""
+    delayed_s: float = 0.0
+    """and for how many seconds altogether."""
     handovers: int = 0
     """How often a standby took the port over while its holder was connected."""
     pause_s: float = 0.0

@@ -19,7 +19,6 @@ from ringpass._dp import ffi
 from ringpass.netmap.abi import Request
 from ringpass.netmap.session import Operation
 from ringpass.passthrough.guest import Op
-from ringpass.passthrough.mailbox import MAX_DEBT_S, RATE, Pace
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netmap import control, message
@@ -256,22 +255,3 @@ def test_an_eventfd_that_is_full_or_blocking_stops_nobody(daemon: Daemon, victim
             os.set_blocking(fd, True)
         wait_for(lambda: driver.record.answered == driver.page.sent, "the answer")
         victims.exchange()
-
-
-def test_the_pace_is_a_burst_and_a_rate() -> None:
-    pace = Pace(4, 2.0, 0.1)
-    assert [pace.wait(100.0) for _ in range(6)] == [0, 0, 0, 0, 0.5, 1.0]
-    assert pace.wait(101.0) == 0.5
-    assert pace.wait(200.0) == 0
-    assert RATE > 0
-
-
-def test_who_asks_for_what_takes_long_waits_longer() -> None:
-    pace = Pace(4, 2.0, 0.1)
-    assert pace.wait(100.0) == 0
-    pace.charge(0.25)
-    assert pace.wait(100.0) == 1.5, "2.5 s, of which 1.5 s were saved and 0.5 s are this one's"
-    pace = Pace(1, 2.0, 0.1)
-    assert pace.wait(100.0) == 0
-    pace.charge(1000.0)
-    assert pace.wait(100.0) == MAX_DEBT_S + 0.5, "no driver loses its patience"

@@ -5,14 +5,14 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from ringpass.dataplane import DataPlane, GuestRequest, RegionId
 from ringpass.errors import RingpassError
-from ringpass.passthrough import mailbox
+from ringpass.history import History
+from ringpass.passthrough.account import Account, Turns
 from ringpass.passthrough.mailbox import Mailbox
 from tests.support.netmap import parse
 
@@ -43,14 +43,15 @@ class Plane:
 
 def served(
     trial: Callable[[Plane, Callable[[GuestRequest], Awaitable[None]]], Awaitable[None]],
-    answer: Callable[[GuestRequest], bytes],
+    answer: Callable[[GuestRequest], bytes | None],
 ) -> list[RingpassError]:
     """Run a trial with a mailbox; its second argument sends a request. Return the nonsense."""
     nonsense: list[RingpassError] = []
 
     async def run() -> None:
         plane, doorbell = Plane(), os.eventfd(0, os.EFD_NONBLOCK)
-        box = Mailbox(cast(DataPlane, plane), RegionId(0), 0, 0, answer, nonsense.append)
+        account = Account(Turns(), History())
+        box = Mailbox(cast(DataPlane, plane), RegionId(0), 0, 0, account, answer, nonsense.append)
         box.open(doorbell, -1)
 
         async def send(request: GuestRequest) -> None:
@@ -69,23 +70,36 @@ def served(
     return nonsense
 
 
-def test_a_request_that_took_long_delays_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
+def test_a_request_is_done_in_parts() -> None:
+    parts: list[int] = []
 
-    def slow(request: GuestRequest) -> bytes:
-        nonlocal now
-        now += 0.5 if request.op else 0.0
-        return b"done"
+    def in_three(request: GuestRequest) -> bytes | None:
+        parts.append(request.sent)
+        return b"done" if len(parts) == 3 else None
 
     async def trial(plane: Plane, send: Callable[[GuestRequest], Awaitable[None]]) -> None:
-        await send(GuestRequest(1, 0, 0, 0, b""))
-        await send(GuestRequest(2, 1, 0, 0, b""))
-        assert [sent for sent, _ in plane.answers] == [1, 2]
-        await send(GuestRequest(3, 0, 0, 0, b""))
-        assert [sent for sent, _ in plane.answers] == [1, 2], "others have their turn"
+        await send(GuestRequest(1, 1, 0, 0, b""))
+        assert plane.answers == [(1, b"done")]
 
-    monkeypatch.setattr(mailbox, "time", SimpleNamespace(monotonic=lambda: now))
-    assert served(trial, slow) == []
+    assert served(trial, in_three) == []
+    assert parts == [1, 1, 1]
+
+
+def test_a_request_may_be_another_one_before_it_is_done() -> None:
+    seen: list[int] = []
+
+    def answer(request: GuestRequest) -> bytes | None:
+        seen.append(request.op)
+        return b"done" if request.op == 2 else None
+
+    async def trial(plane: Plane, send: Callable[[GuestRequest], Awaitable[None]]) -> None:
+        await send(GuestRequest(1, 1, 0, 0, b""))
+        assert plane.answers == []
+        await send(GuestRequest(7, 2, 0, 0, b""))
+        assert plane.answers == [(7, b"done")]
+
+    assert served(trial, answer) == []
+    assert set(seen) == {1, 2}
 
 
 def test_nonsense_is_answered_once() -> None:

@@ -233,6 +233,7 @@ def _guest(port: PortStatus) -> list[tuple[str, object]]:
         ("device", guest.way),
         ("connected", moment(guest.since)),
         ("driver", driver),
+        ("delayed", f"{port.delays} requests, {port.delayed_s:.1f} s in all"),
         *(("open", _user(user)) for user in port.users),
     ]
 

@@ -51,6 +51,7 @@ from ringpass.observe.status import (
     WorkerStatus,
     traffic,
 )
+from ringpass.passthrough.account import Turns
 from ringpass.passthrough.peers import PeerIds
 from ringpass.passthrough.seat import saved_records, warn_of_unreadable
 from ringpass.sockets import Access
@@ -104,6 +105,7 @@ class Backend:
         self._switches = Switches(dataplane)
         self._ports: dict[str, LivePort] = {}
         self._peer_ids = PeerIds()
+        self._turns = Turns()
         self.domains = Domains()
         self._interfaces = Interfaces(dataplane, self._place)
         self.programs = Programs(
@@ -312,6 +314,8 @@ class Backend:
             sessions=control.history.sessions,
             refused=control.history.refused,
             violations=control.history.violations,
+            delays=control.history.delays,
+            delayed_s=control.history.delayed_s,
             handovers=control.history.handovers,
             pause_s=control.history.pause_s,
             last_error=control.history.last_error,
@@ -485,6 +489,7 @@ class Backend:
                 port,
                 seat,
                 self._peer_ids,
+                self._turns,
                 self._access(),
                 self._entries,
             )

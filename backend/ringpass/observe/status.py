@@ -189,6 +189,10 @@ class PortStatus(Struct, frozen=True):
     sessions: int = 0
     refused: int = 0
     violations: int = 0
+    delays: int = 0
+    """passthrough: requests that had to wait, as its guest had cost too much,"""
+    delayed_s: float = 0.0
+    """and for how many seconds altogether."""
     handovers: int = 0
     """How often a standby took the port over."""
     pause_s: float = 0.0

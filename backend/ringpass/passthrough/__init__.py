@@ -12,6 +12,7 @@ wires      which ring has which pair
 offloads   what a driver may leave to others
 blocks     communication blocks in memory of the guest
 guest      what a guest has open, and its driver's requests
+account    whose turn it is, and what a guest has cost
 mailbox    how these come and are answered
 seat       what is there for a QEMU that has the port, and what of it outlives the daemon
 port       the port: its record, its guest, what became of others

@@ -269,12 +269,23 @@ class Guest:
         while self._opens:
             self._end(self._opens.popitem()[1])
 
-    def answer(self, request: GuestRequest) -> bytes:
-        """Do what the driver asks for; return the answer."""
+    def answer(self, request: GuestRequest) -> bytes | None:
+        """Do what the driver asks for; return the answer. None: do it again, for there is more.
+
+        What ends all opens ends one each time, as others want to have their turn.
+        """
         try:
+            if self._opens and self._ends_all(request):
+                self._end(self._opens.popitem()[1])
+                return None
             return self._answer(request).data
         except RingpassError as error:
             return refused(error).data
+
+    def _ends_all(self, request: GuestRequest) -> bool:
+        return request.op == Op.HELLO or (
+            request.op == Op.RESET and request.generation == self.generation
+        )
 
     def _answer(self, request: GuestRequest) -> Answer:
         if request.op == Op.HELLO:
@@ -296,7 +307,7 @@ class Guest:
                 if (gone := self._opens.pop(request.open, None)) is not None:
                     self._end(gone)
             case Op.RESET:
-                self._end_all()
+                pass  # nothing is open any more
             case Op.OFFLOADS:
                 self._set_offloads(request)
             case _:

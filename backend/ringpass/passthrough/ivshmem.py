@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from ringpass.errors import RingpassError
 from ringpass.listener import Listener
-from ringpass.passthrough.transport import PAUSE_S, Place, Way
+from ringpass.passthrough.transport import Place, Way
 from ringpass.sockets import Access, credentials, hung_up
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class Server:
             self._port.note_refused(connection, error)
             refuse(connected)
             connection.close()
-            self._listener.resume(PAUSE_S)
+            self._listener.resume(self._port.pause)
             return
         pairs = seat.pairs
         words = introduction(seat.peer, self._port.memory, pairs.doorbells, pairs.vectors)
@@ -189,7 +189,7 @@ class Server:
 
     def _ended(self, connection: Connection, violation: RingpassError | None) -> None:
         self._port.ended(connection, violation)
-        self._listener.resume(PAUSE_S)
+        self._listener.resume(self._port.pause)
 
 
 def _spoke() -> RingpassError:

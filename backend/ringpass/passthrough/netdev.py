@@ -2,7 +2,8 @@
 """A connection of QEMU's `-netdev ringpass`: a request, its answer, and what is told unasked.
 
 QEMU sends one request at a time. One that sends more is answered in its own time: nothing is read
-while an answer waits to be sent, and requests cost what those of a guest's mailbox do.
+while a request waits for its turn or an answer to be sent, and requests cost what those of a
+guest's mailbox do.
 """
 
 import array
@@ -14,7 +15,7 @@ from collections.abc import Callable
 
 from ringpass import descriptors
 from ringpass.errors import RingpassError
-from ringpass.passthrough.mailbox import BURST, RATE, SHARE, Pace
+from ringpass.passthrough.account import Account, Claim
 from ringpass.passthrough.netdev_messages import (
     MAX_BYTES,
     Close,
@@ -40,6 +41,7 @@ _OPS: dict[type, Op] = {Hello: Op.HELLO, Open: Op.OPEN, Close: Op.CLOSE}
 class Connection:
     """A QEMU that is connected, in the event loop. The socket is the connection's.
 
+    `account` is who pays for its requests.
     `do` does a request; descriptors that it leaves there are closed. `describe` returns the body of
     CHANGED. `on_end` is called when the other end is gone, or is to be: then with what it did.
     """
@@ -49,6 +51,7 @@ class Connection:
     def __init__(
         self,
         connected: socket.socket,
+        account: Account,
         do: Callable[["Connection", Request], Done],
         describe: Callable[[], bytes],
         on_end: Callable[["Connection", RingpassError | None], None],
@@ -60,16 +63,24 @@ class Connection:
         self._do = do
         self._describe = describe
         self._on_end = on_end
-        self._pace = Pace(BURST, RATE, SHARE)
-        self._timer: asyncio.TimerHandle | None = None
+        self._claim = Claim(account, self._serve)
         self._waiting: Packet | None = None
-        """A request that came too soon after others."""
+        """A request that is to be done."""
         self._unsent: Message | None = None
         self._changed = False
         """Whether CHANGED is to be sent."""
         self._closed = False
         connected.setblocking(False)
         asyncio.get_running_loop().add_reader(connected, self._hear)
+
+    @property
+    def account(self) -> Account:
+        """Who pays for its requests."""
+        return self._claim.account
+
+    @account.setter
+    def account(self, account: Account) -> None:
+        self._claim.account = account
 
     def fileno(self) -> int:
         """Return the descriptor of its socket."""
@@ -89,8 +100,7 @@ class Connection:
         if self._closed:
             return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._claim.withdraw()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._socket)
         loop.remove_writer(self._socket)
@@ -109,24 +119,15 @@ class Connection:
             packet = None
         if packet is None:
             self._on_end(self, None)
-        elif pause := self._pace.wait(time.monotonic()):
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._socket)
-            self._waiting = packet
-            self._timer = loop.call_later(pause, self._resume)
         else:
-            self._serve(packet)
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._waiting = packet
+            self._claim.wait()
 
-    def _resume(self) -> None:
-        self._timer = None
+    def _serve(self) -> bool:
+        """Answer the request that waits, all of it."""
         packet, self._waiting = self._waiting, None
         assert packet is not None
-        asyncio.get_running_loop().add_reader(self._socket, self._hear)
-        self._serve(packet)
-
-    def _serve(self, packet: Packet) -> None:
-        """Answer a request. It is paid for by those to come."""
-        began = time.monotonic()
         nonsense: Nonsense | None = None
         try:
             self._unsent = self._answer(packet)
@@ -135,11 +136,10 @@ class Connection:
             self._send(refusal(error.op, error.number, error))
         finally:
             _close_all(packet.fds)
-        self._pace.charge(time.monotonic() - began)
+            self._flush()
         if nonsense is not None:
             self._on_end(self, nonsense)
-        else:
-            self._flush()
+        return False
 
     def _answer(self, packet: Packet) -> Message:
         """Return the answer to a request. Raises Nonsense."""
@@ -163,19 +163,14 @@ class Connection:
             message = self._unsent or answer(Op.CHANGED, 0, Done(self._describe()))
             if not self._send(message):
                 loop.remove_reader(self._socket)
-                loop.add_writer(self._socket, self._room)
+                loop.add_writer(self._socket, self._flush)
                 return
             if self._unsent is None:
                 self._changed = False
             self._unsent = None
-
-    def _room(self) -> None:
-        """Go on where there was no room."""
-        loop = asyncio.get_running_loop()
         loop.remove_writer(self._socket)
-        if self._timer is None:
+        if self._waiting is None:
             loop.add_reader(self._socket, self._hear)
-        self._flush()
 
     def _send(self, message: Message) -> bool:
         """Send a message; return whether there was room. Who is gone is noticed elsewhere."""

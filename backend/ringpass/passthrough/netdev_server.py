@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ringpass.errors import RingpassError
 from ringpass.listener import Listener
+from ringpass.passthrough.account import Account
 from ringpass.passthrough.guest import Guest
 from ringpass.passthrough.handback import Held
 from ringpass.passthrough.netdev import Connection
@@ -24,7 +25,7 @@ from ringpass.passthrough.netdev_messages import (
     PortInfo,
     Request,
 )
-from ringpass.passthrough.transport import PAUSE_S, Place, Taken, Transport
+from ringpass.passthrough.transport import Place, Taken, Transport
 from ringpass.sockets import Access
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ class Seated(Taken, Protocol):
 class NetdevPlace(Place, Protocol):
     """A port, for this server."""
 
+    account: Account
+    """Of who has the port."""
+
     @property
     def seat(self) -> Seated | None:
         """Who has the port."""
@@ -61,10 +65,14 @@ class NetdevPlace(Place, Protocol):
 
 
 class Server:
-    """The socket. A QEMU has the port from its hello on."""
+    """The socket. A QEMU has the port from its hello on.
 
-    def __init__(self, path: Path, access: Access, port: NetdevPlace) -> None:
+    `strangers` is the account of all who have not said it.
+    """
+
+    def __init__(self, path: Path, access: Access, port: NetdevPlace, strangers: Account) -> None:
         self._port = port
+        self._account = strangers
         self._listener = Listener(path, access, self._connected, socket.SOCK_SEQPACKET)
         self._strangers: dict[Connection, asyncio.TimerHandle] = {}
 
@@ -84,12 +92,15 @@ class Server:
 
     def resume(self, connected: socket.socket) -> Connection:
         """Return the connection of a QEMU that an earlier daemon left."""
-        return Connection(connected, self._do, self._describe, self._ended)
+        return self._connection(connected, self._port.account)
+
+    def _connection(self, connected: socket.socket, account: Account) -> Connection:
+        return Connection(connected, account, self._do, self._describe, self._ended)
 
     def _connected(self, connected: socket.socket) -> None:
         if len(self._strangers) >= MAX_STRANGERS:
             self._ended(next(iter(self._strangers)), None)  # QEMU says hello at once
-        connection = self.resume(connected)
+        connection = self._connection(connected, self._account)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(STRANGER_S, self._ended, connection, None)
         self._strangers[connection] = timer
@@ -98,7 +109,7 @@ class Server:
         self._greeted(connection)
         self._port.ended(connection, violation)
         connection.close()
-        self._listener.resume(PAUSE_S)
+        self._listener.resume(self._port.pause)
 
     def _greeted(self, connection: Connection) -> None:
         if timer := self._strangers.pop(connection, None):
@@ -135,6 +146,7 @@ class Server:
             self._port.note_refused(connection, error)
             raise _failed(error) from error
         self._greeted(connection)
+        connection.account = self._port.account
         if seat.not_kept is None:
             return Done(self._port.info(PortFlag.KEPT).pack())
         new = [self._port.memory, *seat.pairs.doorbells, *seat.pairs.vectors]

@@ -17,6 +17,7 @@ from ringpass.keeper.entries import Entries
 from ringpass.netmap.call import Device
 from ringpass.netmap.port import Port
 from ringpass.passthrough import ivshmem, netdev_server, peer
+from ringpass.passthrough.account import Account, Turns
 from ringpass.passthrough.guest import MAX_OPENS, Guest
 from ringpass.passthrough.handback import Held
 from ringpass.passthrough.mailbox import Mailbox
@@ -25,7 +26,7 @@ from ringpass.passthrough.offloads import offered
 from ringpass.passthrough.pairs import Pairs
 from ringpass.passthrough.peers import PeerIds
 from ringpass.passthrough.seat import Left, SavedSeat, Seat, memory_of, saved_seat, take_left
-from ringpass.passthrough.transport import Transport
+from ringpass.passthrough.transport import PAUSE_S, Transport
 from ringpass.passthrough.wires import Wires
 from ringpass.sockets import Access
 
@@ -50,6 +51,7 @@ class PassthroughPort:
         port: Port,
         record: int,
         ids: PeerIds,
+        turns: Turns,
         access: Access,
         entries: Entries,
     ) -> None:
@@ -58,6 +60,8 @@ class PassthroughPort:
         self.name = name
         self.path = Path(wanted.path)
         self.history = History()
+        self.account = Account(turns, self.history)
+        """Who pays for what its guest asks for, and for guests that come and go."""
         self.port = port
         self.seat: Seat | None = None
         self._device = device
@@ -68,7 +72,9 @@ class PassthroughPort:
         self._ids = ids
         self._entries = entries
         self._ivshmem = ivshmem.Server(self.path, access, self)
-        self._netdev = netdev_server.Server(self.netdev_path, access, self)
+        self._netdev = netdev_server.Server(
+            self.netdev_path, access, self, Account(turns, self.history)
+        )
         # Other than that of a daemon before this one, whose guest may hand its memory back.
         self._epoch = secrets.randbits(30)
         self._answered = 0
@@ -194,6 +200,10 @@ class PassthroughPort:
             self.ended(self.seat.transport, None)
         if self.seat is not None:
             raise _taken(self.name, self.seat.transport)
+        with self.account.charged():
+            return self._seat_new(transport, held)
+
+    def _seat_new(self, transport: Transport, held: Held | None) -> Seat:
         self._device.plane.renew_port(self.port.id)
         not_kept = self._take_back(held) if held is not None else ""
         if held is not None and not_kept is None:
@@ -242,7 +252,13 @@ class PassthroughPort:
             self._note_nonsense(violation)
         if self.seat is not None and self.seat.transport is transport:
             log.info("event=guest-gone port=%s pid=%d", self.name, transport.pid)
-            self._leave(self.seat)
+            with self.account.charged():
+                self._leave(self.seat)
+
+    @property
+    def pause(self) -> float:
+        """Seconds that no QEMU may come: those that came and went may have cost too much."""
+        return max(PAUSE_S, self.account.debt)
 
     def info(self, flags: int) -> PortInfo:
         """Return what QEMU's netdev is told of the port. `flags` are of `rp_netdev_port`."""
@@ -274,21 +290,30 @@ class PassthroughPort:
             guest = Guest(self._device, who, self.port, wires, self._offered, self._entries)
 
             mailbox = Mailbox(
-                plane, region.id, self.record, self._answered, self._do, self._note_nonsense
+                plane,
+                region.id,
+                self.record,
+                self._answered,
+                self.account,
+                self._do,
+                self._note_nonsense,
             )
             mailbox.open(pairs.doorbells[0], pairs.vectors[0])
             undo.callback(mailbox.close)
             undo.callback(guest.close)
             return Seat(number, transport, pairs, guest, wires, mailbox, undo.pop_all())
 
-    def _do(self, request: GuestRequest) -> bytes:
+    def _do(self, request: GuestRequest) -> bytes | None:
         """Do a request of the guest, and note what is so now before the guest knows."""
         seat = self.seat
         assert seat is not None
         answer = seat.guest.answer(request)
         if self._broken is not None:
             self.note_broken()  # the last to close a broken port leaves it whole
-        seat.write(self._saved(seat, request.sent, answer))
+        if answer is None:
+            seat.write(self._saved(seat, seat.mailbox.answered, b""))
+        else:
+            seat.write(self._saved(seat, request.sent, answer))
         return answer
 
     def _saved(self, seat: Seat, answered: int, answer: bytes) -> SavedSeat:

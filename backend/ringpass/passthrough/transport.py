@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 from ringpass.errors import RingpassError
 from ringpass.passthrough.pairs import Pairs
 
-#: Seconds that a socket lets no QEMU come after one that left, or was turned away.
+#: Seconds that a socket lets no QEMU come after one that left, or was turned away, at least.
 PAUSE_S = 0.01
 
 #: QEMU's ivshmem-doorbell device, or its netdev.
@@ -48,6 +48,10 @@ class Place(Protocol):
     @property
     def memory(self) -> int:
         """The descriptor of its region."""
+
+    @property
+    def pause(self) -> float:
+        """Seconds that its socket lets no QEMU come after one that left, or was turned away."""
 
     def seat_new(self, transport: Transport) -> Taken:
         """Let a QEMU have the port, with eventfds of its own and the port's memory as it is.
