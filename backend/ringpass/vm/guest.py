@@ -24,6 +24,12 @@ READY = "ringpass-guest-ready"
 CONSOLE_TAIL = 100
 """Lines of the console that a failure message carries."""
 
+BOOT_S = 240.0
+"""Seconds that a guest has to boot. It needs 5 s of CPU under TCG, and may have to share a core."""
+
+COMMAND_S = 60.0
+"""Seconds that a command in a guest has, unless its caller knows better."""
+
 MAX_LINE = 4000
 """Bytes of a line that a terminal in canonical mode takes; the kernel drops what is beyond 4095."""
 
@@ -74,7 +80,7 @@ class Pending:
         self.command = command
         self.serial = serial
 
-    def wait(self, timeout: float = 30.0) -> Result:
+    def wait(self, timeout: float = COMMAND_S) -> Result:
         """Return the result. Raises GuestError after `timeout` seconds, or if the guest ends."""
         what = f"running {self.command!r}"
         self.guest.expect(f"@@{self.serial}<\n", what, timeout)
@@ -138,7 +144,7 @@ class Guest:
         self.console.logfile_read = self.log
         self.console.delaybeforesend = None
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
+    def wait_ready(self, timeout: float = BOOT_S) -> None:
         """Wait until init has configured the guest, and take its shell."""
         self.expect(READY, "booting", timeout)
         # Quiet: what comes back from here on is output of commands and nothing else. The quotes
@@ -180,11 +186,11 @@ class Guest:
         self.send(line)
         return Pending(self, command, serial)
 
-    def run(self, command: str, timeout: float = 30.0) -> Result:
+    def run(self, command: str, timeout: float = COMMAND_S) -> Result:
         """Run a shell command in the guest's one shell, so `cd` and variables last."""
         return self.begin(command).wait(timeout)
 
-    def check(self, command: str, timeout: float = 30.0) -> str:
+    def check(self, command: str, timeout: float = COMMAND_S) -> str:
         """Run a command and return its output. Raises GuestError unless its status is 0."""
         result = self.run(command, timeout)
         if result.status != 0:
@@ -205,7 +211,7 @@ class Guest:
             f"base64 -d {shlex.quote(path)}.b64 >{shlex.quote(path)} && rm {shlex.quote(path)}.b64"
         )
 
-    def reboot(self, timeout: float = 60.0) -> None:
+    def reboot(self, timeout: float = BOOT_S) -> None:
         """Reboot at once, as if by the reset button, and wait for the shell."""
         self.send("reboot -f")
         self.wait_ready(timeout)
