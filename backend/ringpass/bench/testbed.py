@@ -21,7 +21,7 @@ from ringpass.image import Image
 from ringpass.observe.counters import FILE_NAME as COUNTERS
 from ringpass.observe.counters import Counters
 from ringpass.observe.status import PortStatus, Status
-from ringpass.vm.guest import Guest
+from ringpass.vm.guest import BOOT_S, Guest
 from ringpass.vm.nic import Device, Nic
 from ringpass.vm.qemu import STOCK, Emulator
 
@@ -84,7 +84,7 @@ class Testbed:
         tables["daemon"]["workers"] = [{"policy": policy}]
         self.client.call("apply", config=tables, source=CONFIG, dry_run=False)
 
-    def boot(self, guests: Sequence[Guest], timeout: float = 90.0) -> None:
+    def boot(self, guests: Sequence[Guest], timeout: float = BOOT_S) -> None:
         """Start `guests` at the same time and wait until each has a shell."""
         for guest in guests:
             self._guests.append(guest)
