@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import ringpass
 from ringpass import qemu
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 # Builds what has changed, once: the processes that run tests find nothing to build.
 assert ringpass.__version__
+
+
+# How long an example takes says more of what else the machine does.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

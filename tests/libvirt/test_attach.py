@@ -23,12 +23,12 @@ from ringpass.libvirt.devices import find_devices
 from ringpass.libvirt.ports import PortDevice, port_device
 from ringpass.observe.status import PortStatus
 from tests.support.daemon import RINGPASS, Daemon
+from tests.support.lab import BOOT_S
 from tests.support.libvirtd import DomainGuest, Libvirtd
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.guest
 
-BOOT_S = 120.0
 LIVE, CONFIG, BOTH = Sides(live=True), Sides(config=True), Sides(live=True, config=True)
 
 CONFIGURATION = """

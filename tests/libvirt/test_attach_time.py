@@ -14,7 +14,6 @@ from tests.support.libvirtd import Libvirtd
 
 pytestmark = pytest.mark.guest
 
-BOOT_S = 120.0
 ATTEMPTS = 3
 
 
@@ -27,7 +26,7 @@ def test_a_port_is_attached_within_a_second(
         options = ["--domain", "timed", "--connect", libvirtd.uri, "--runs", "30"]
         command = [str(RINGPASS), "bench", "control", "--case", "*/live", "--json", *options]
         for _ in range(ATTEMPTS):  # others use the machine as well
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
             assert done.returncode == 0, done.stderr
             rows = json.loads(done.stdout)["rows"]
             assert [(row["case"], row["runs"]) for row in rows] == [

@@ -96,7 +96,7 @@ def test_a_domain_has_the_rings_of_a_port_by_the_patched_qemu(
         guest.check("ip address add 10.0.0.7/24 dev rp0; ip link set rp0 up")
         before = frames_from(daemon, port.name)
         guest.run("ping -c 1 -W 1 10.0.0.8", timeout=30)
-        wait_until(lambda: frames_from(daemon, port.name) > before, "its frames come", 30)
+        wait_until(lambda: frames_from(daemon, port.name) > before, "its frames come")
 
 
 def test_a_domain_has_a_card_on_a_port_by_the_patched_qemu(
@@ -171,7 +171,7 @@ def test_a_converted_domain_runs_on_its_port(
     with libvirtd.guest("runs") as guest:
         assert mac in guest.check("cat /sys/class/net/eth0/address")
         guest.run("ping -c 1 -W 1 10.0.0.8", timeout=30)
-        wait_until(lambda: frames_from(daemon, "vale0:runs") > 0, "its frames come", 30)
+        wait_until(lambda: frames_from(daemon, "vale0:runs") > 0, "its frames come")
 
 
 def test_a_domain_that_runs_is_told_to_start_anew(

@@ -23,7 +23,6 @@ from tests.support.wait import wait_until
 pytestmark = pytest.mark.guest
 
 PORT = "vale0:vm1"
-WAIT_S = 60.0
 
 
 def config(libvirtd: Libvirtd) -> str:
@@ -77,16 +76,16 @@ def wait_owner(daemon: Daemon, **wanted: str) -> Any:
         domain = owner(daemon)
         return domain and all(domain[key] == value for key, value in wanted.items()) and domain
 
-    return wait_until(found, f"the port's domain is {wanted}", WAIT_S)
+    return wait_until(found, f"the port's domain is {wanted}")
 
 
 def wait_free(daemon: Daemon) -> None:
-    wait_until(lambda: owner(daemon) is None, "the port is free", WAIT_S)
+    wait_until(lambda: owner(daemon) is None, "the port is free")
 
     def waiting() -> bool:
         return bool(daemon.call("port.show", name=PORT)["state"] == "waiting")
 
-    wait_until(waiting, "QEMU has let go of it", WAIT_S)
+    wait_until(waiting, "QEMU has let go of it")
 
 
 def descriptors(daemon: Daemon) -> int:
@@ -126,18 +125,16 @@ def test_a_libvirtd_that_restarts_is_found_again(
     before = descriptors(daemon)
     libvirtd.stop(signal.SIGKILL)
     try:
-        wait_until(
-            lambda: not daemon.call("status")["libvirt"]["connected"], "the loss shows", WAIT_S
-        )
+        wait_until(lambda: not daemon.call("status")["libvirt"]["connected"], "the loss shows")
         status = daemon.call("status")
         assert any("libvirt" in problem for problem in status["problems"])
         # The domain goes on, and with it what is known of it.
         assert owner(daemon)["name"] == "vm1"
     finally:
         libvirtd.start()
-    wait_until(lambda: daemon.call("status")["libvirt"]["connected"], "it is followed", WAIT_S)
+    wait_until(lambda: daemon.call("status")["libvirt"]["connected"], "it is followed")
     assert daemon.call("status")["problems"] == []
-    assert descriptors(daemon) == before
+    wait_until(lambda: descriptors(daemon) == before, "no descriptor is left")
     libvirtd.connection.lookupByName("vm1").destroy()
     wait_free(daemon)
 
@@ -149,7 +146,7 @@ def test_a_domain_migrates_away_and_back(daemon: Daemon, domain: str, libvirtd: 
         # QEMU makes the socket, so it must be a directory of everybody's.
         way = f"/tmp/{other.place.name}-migration.sock"
         migrate(libvirtd, other, way)
-        wait_until(lambda: owner(daemon) is None, "the other libvirt has it", WAIT_S)
+        wait_until(lambda: owner(daemon) is None, "the other libvirt has it")
         assert "what='migrated away'" in daemon.log()
         migrate(other, libvirtd, way)
         wait_owner(daemon, name="vm1")
@@ -173,7 +170,7 @@ def test_a_libvirtd_that_hangs_holds_up_nothing(
         assert daemon.call("status")["ports"][0]["domain"]["name"] == "vm1"
         daemon.call("port.add", name="vale0:vm3")
         daemon.call("port.remove", name="vale0:vm3")
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 10
     libvirtd.connection.lookupByName("vm1").destroy()
     wait_free(daemon)
 
@@ -200,7 +197,7 @@ def test_a_daemon_without_libvirtd_works_and_says_so(runtime_dir: Path) -> None:
             (found,) = daemon.call("status")["problems"]
             return "/nowhere/libvirt-sock" in found.partition("not followed")[2] and found
 
-        wait_until(problem, "the problem is told", WAIT_S)
+        wait_until(problem, "the problem is told")
         assert owner(daemon) is None
 
 

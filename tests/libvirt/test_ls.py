@@ -47,7 +47,7 @@ def test_domains_are_shown_with_their_ports(
     strange = daemon.runtime_dir / "vale0.gone.sock"
     libvirtd.define(image, "off", devices=card(daemon.socket("vale0:vm2")) + card(strange))
     libvirtd.define(image, "other", devices=card(Path("/run/else/where.sock")))
-    wait_until(lambda: daemon.port("vale0:vm1").front_end, "QEMU has the port", 60)
+    wait_until(lambda: daemon.port("vale0:vm1").front_end, "QEMU has the port")
 
     off, running = daemon.ask("vm", "ls")
     assert (off["name"], off["kind"], off["state"]) == ("off", "libvirt", "shut off")

@@ -22,7 +22,7 @@ from ringpass.libvirt.problems import Problem
 from ringpass.observe.status import PortStatus
 from tests.support.daemon import Daemon
 from tests.support.libvirtd import Libvirtd
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.guest
 
@@ -36,8 +36,6 @@ kind = "passthrough"
 [port."vale0:out"]
 mode = "client"
 """
-
-WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,7 @@ def start(domain: libvirt.virDomain) -> None:
 def do(problem: Problem) -> None:
     """Do what the message says, up to what it says for good."""
     command = problem.fix.partition(";")[0]
-    subprocess.run(["sh", "-c", command], timeout=20, check=True)
+    subprocess.run(["sh", "-c", command], timeout=PATIENCE_S, check=True)
 
 
 def test_qemu_is_denied_until_the_command_is_run(
@@ -113,11 +111,11 @@ def test_a_start_that_waits_for_a_card_goes_on_when_the_command_is_run(
     try:
         # It tries again and again, and only its own log says why.
         denied = "Permission denied"
-        wait_until(lambda: log.exists() and denied in log.read_text(), "it is denied", WAIT_S)
+        wait_until(lambda: log.exists() and denied in log.read_text(), "it is denied")
         assert waiting.is_alive()
     finally:
         do(problem)
-        waiting.join(WAIT_S)
+        waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
     assert domain.isActive()
     assert daemon.call("port.show", name=port.name)["front_end"] is not None

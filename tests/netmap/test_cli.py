@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.daemon import RINGPASS
+from tests.support.wait import PATIENCE_S
 
 
 def ringpass(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -14,7 +15,7 @@ def ringpass(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
 

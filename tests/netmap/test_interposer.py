@@ -9,6 +9,7 @@ import pytest
 from tests.support.cbuild import run
 from tests.support.daemon import Daemon
 from tests.support.netmap_run import compiled, served
+from tests.support.wait import PATIENCE_S
 
 
 @pytest.fixture
@@ -27,4 +28,4 @@ def test_programs_find_netmaps_semantics(subject: str, daemon: Daemon, tmp_path:
 def test_programs_see_that_the_backend_died(daemon: Daemon, tmp_path: Path) -> None:
     run(served(compiled("orphans", tmp_path)), timeout=60)
     assert daemon.process is not None
-    assert daemon.process.wait(10) < 0
+    assert daemon.process.wait(PATIENCE_S) < 0

@@ -8,6 +8,7 @@ import pytest
 
 import ringpass
 from tests.support.networks import Network, Raw, frame
+from tests.support.wait import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use the host's interfaces")
 
@@ -24,7 +25,7 @@ def exchange(raw: Raw, name: str) -> tuple[list[bytes], list[bytes]]:
     with ringpass.Backend(worker=True) as backend, backend.open(name) as port:
         raw.send(*(frame(number) for number in range(10)))
         got: list[bytes] = []
-        while len(got) < 10 and port.wait_readable(20):
+        while len(got) < 10 and port.wait_readable(PATIENCE_S):
             got += iter(port.rx[0].get, None)
         for number in range(10, 20):
             assert port.tx[0].put(frame(number))

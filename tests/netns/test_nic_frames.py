@@ -107,11 +107,11 @@ def test_the_stack_neither_receives_nor_sends(
     here.ip(f"neigh flush dev {interface}")
     nic = table.nic(interface)
     with Raw(left, "eth0") as peer:
-        assert not here.reaches("10.0.0.2")
+        assert not here.reaches("10.0.0.2", 0.3)
         assert peer.silent(b"\x08\x06"), "the stack asked for an address"
-        assert not left.reaches("10.0.0.1")
+        assert not left.reaches("10.0.0.1", 0.3)
         here.do(nic.close)
-    wait_until(lambda: left.reaches("10.0.0.1"), "the stack has the interface again")
+    wait_until(lambda: left.reaches("10.0.0.1", 0.3), "the stack has the interface again")
 
 
 def test_each_queue_of_a_nic_is_a_ring_pair(

@@ -72,7 +72,7 @@ def test_the_stack_receives_what_is_for_it_and_not_what_is_for_others(
     )
     table.nic(interface, host=True)
     # The switch floods it to the stack's port; the address says that it is for somebody else.
-    assert not there.reaches("10.0.0.1")
+    assert not there.reaches("10.0.0.1", 0.3)
     there.ip("neigh del 10.0.0.1 dev eth0")
     assert there.reaches("10.0.0.1")
 

@@ -160,7 +160,7 @@ def test_an_attached_interface_can_be_polled_by_a_processor(
     assert here.reaches("10.0.0.2")
     attached.start_polling(ValePolling(mode=2, first_cpu=0, num_cpus=1))
     here.do(attached.close)
-    wait_until(lambda: here.reaches("10.0.0.2"), "the stack has the interface again")
+    wait_until(lambda: here.reaches("10.0.0.2", 0.3), "the stack has the interface again")
 
 
 def test_a_persistent_interface_is_of_the_host_and_of_a_program_or_a_switch(

@@ -260,7 +260,6 @@ def packets(draw: st.DrawFn) -> Packet:
 
 
 ANY = settings(
-    deadline=None,
     max_examples=200,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +12,11 @@ import pytest
 from ringpass.bench import ovs, vhost
 from ringpass.bench.measure import Options
 from ringpass.errors import RingpassError
+from tests.support.wait import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow
 
 RINGPASS = str(Path(sys.executable).with_name("ringpass"))
-PATIENCE_S = 60.0
 
 
 def processes(directory: Path) -> list[str]:
@@ -35,13 +33,6 @@ def processes(directory: Path) -> list[str]:
     return found
 
 
-def wait_until(what: str, happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happens():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_a_bench_that_was_ended(
     number: signal.Signals, runtime_dir: Path
@@ -52,11 +43,11 @@ def test_nothing_is_left_of_a_bench_that_was_ended(
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )
-    wait_until("all processes run", lambda: (place / "testpmd-ovs.pid").exists())
+    wait_until((place / "testpmd-ovs.pid").exists, "all processes run")
     assert processes(place)
     bench.send_signal(number)
     bench.wait(PATIENCE_S)
-    wait_until("all processes have ended", lambda: not processes(place))
+    wait_until(lambda: not processes(place), "all processes have ended")
     if number != signal.SIGKILL:
         assert not place.exists()
 

@@ -22,7 +22,7 @@ RINGPASS = str(Path(sys.executable).with_name("ringpass"))
 @pytest.fixture(scope="module")
 def rows() -> dict[str, Any]:
     command = [RINGPASS, "bench", "instructions", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return {row["case"]: row for row in json.loads(done.stdout)["rows"]}
 

@@ -24,7 +24,7 @@ PROCESS_SLACK = 4.0
 def rows(bench: str, *arguments: str) -> list[dict[str, Any]]:
     """Return the rows of a bench."""
     command = [RINGPASS, "bench", bench, "--json", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
     return found

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from ringpass.client import Client
 from ringpass.errors import DaemonUnreachable
+from tests.support.wait import PATIENCE_S
 
 RINGPASS = Path(sys.executable).with_name("ringpass")
 
@@ -24,7 +25,7 @@ class Daemon:
         self.config = runtime_dir / "test.toml"
         self.log_path = runtime_dir / "log"
         self.config.write_text(text)
-        self.client = Client(runtime_dir / "control.sock", timeout=10)
+        self.client = Client(runtime_dir / "control.sock", timeout=PATIENCE_S)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -42,14 +43,14 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
         if error is not None:
             sys.stderr.write(self.log())
 
-    def start(self, timeout: float = 30.0) -> None:
+    def start(self, timeout: float = PATIENCE_S) -> None:
         """Start the process; return when it answers."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -73,7 +74,7 @@ class Daemon:
         """End the process as a crash would."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         self.client.close()
 
     def call(self, method: str, **params: Any) -> Any:

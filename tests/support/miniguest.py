@@ -20,6 +20,7 @@ from ringpass.dataplane import MemorySlot
 from ringpass.vhostuser import messages as m
 from ringpass.vhostuser.messages import Feature, ProtocolFeature, Request
 from tests.support.vhost import RawFrontEnd, memfd
+from tests.support.wait import PATIENCE_S
 
 ENTRIES = 64
 BUFFER_BYTES = 2048
@@ -185,7 +186,7 @@ class MiniGuest:
         for _ in frames:
             wait_for(lambda: ring.take_used() is not None, "the frame to be taken")
 
-    def receive(self, timeout: float = 5.0) -> bytes:
+    def receive(self, timeout: float = PATIENCE_S) -> bytes:
         """Return the next frame, of any queue pair."""
         frames: list[bytes] = []
         wait_for(lambda: bool(self._collect(frames)), "a frame", timeout)
@@ -210,7 +211,7 @@ class MiniGuest:
         return False
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout: float = 5.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, timeout: float = PATIENCE_S) -> None:
     """Wait until `condition()` holds. Raises AssertionError when `timeout` seconds passed."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -58,9 +58,9 @@ class Neighbours:
                 there = frame(TWO, ONE, b"there %d" % self.rounds)
                 back = frame(ONE, TWO, b"back %d" % self.rounds + bytes(1400))
                 self._one.send(there)
-                assert self._two.receive(20) == there
+                assert self._two.receive() == there
                 self._two.send(back)
-                assert self._one.receive(20) == back
+                assert self._one.receive() == back
                 self.rounds += 1
         except BaseException as error:
             self._error = error

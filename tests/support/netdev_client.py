@@ -18,6 +18,7 @@ from ringpass.netmap import attach
 from tests.support.daemon import Daemon
 from tests.support.netmap import Ring
 from tests.support.passthrough import FakeDriver, FakeRing
+from tests.support.wait import PATIENCE_S
 
 HELLO, OPEN, CLOSE, CHANGED = 1, 2, 3, 4
 _HEAD = ffi.sizeof("struct rp_netdev_message")
@@ -102,7 +103,7 @@ class NetdevClient:
     def connect(self) -> None:
         """Connect, a second time too."""
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE_S)
         self.socket.connect(os.fspath(self._path))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 from ringpass.netmap import abi, attach
 from ringpass.netmap.abi import Body, Header, LegacyRequest, OptionHeader, Register, Request
 from ringpass.netmap.session import ANSWER, MAGIC, REQUEST, VERSION, Operation
+from tests.support.wait import PATIENCE_S
 
 LENGTHS = struct.Struct("<II")
 OPTION = struct.Struct("<I4x")
@@ -133,7 +134,7 @@ class Program:
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.connect(os.fspath(path))
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +157,7 @@ class Program:
         with ours:
             with theirs:
                 self.send(data, [theirs.fileno()])
-            ours.settimeout(10)
+            ours.settimeout(PATIENCE_S)
             return parse(*receive(ours))
 
     def control(

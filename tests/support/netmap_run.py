@@ -11,6 +11,7 @@ from tests.support.cbuild import ROOT, run
 from tests.support.daemon import RINGPASS
 from tests.support.netmap_programs import INCLUDE
 from tests.support.networks import Network
+from tests.support.wait import PATIENCE_S
 
 PROGRAMS = ROOT / "tests" / "netmap" / "programs"
 
@@ -53,7 +54,7 @@ def running(
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from tests.support.wait import PATIENCE_S
+
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
@@ -26,7 +28,6 @@ PACKET_ADD_MEMBERSHIP, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 1, 8, 23
 TP_STATUS_VLAN_VALID = 1 << 4
 #: Ethernet's type for experiments; the kernel has no use for it.
 EXPERIMENT = b"\x88\xb5"
-PATIENCE = 20.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Network:
 
     def do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns when it is called in this namespace."""
-        return self._thread.submit(function, *args, **kwargs).result(60)
+        return self._thread.submit(function, *args, **kwargs).result(2 * PATIENCE_S)
 
     def run(self, *command: str | Path, check: bool = True) -> str:
         """Run a program in this namespace; return what it prints."""
@@ -84,9 +85,9 @@ class Network:
         other.ip(f"link set {other_name} up")
         self.ip(f"link set {name} up")
 
-    def reaches(self, address: str) -> bool:
-        """Whether an address answers to a ping."""
-        return "1 received" in self.run("ping", "-c1", "-W0.3", address, check=False)
+    def reaches(self, address: str, within: float = PATIENCE_S) -> bool:
+        """Whether an address answers to a ping, within so many seconds."""
+        return "1 received" in self.run("ping", "-c1", f"-W{within:g}", address, check=False)
 
 
 class Raw:
@@ -120,7 +121,7 @@ class Raw:
     def receive(self, count: int, kind: bytes = EXPERIMENT) -> list[bytes]:
         """Return the next `count` frames of an Ethernet type; those that came in time, at least."""
         found: list[bytes] = []
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_S
         while len(found) < count:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._socket], [], [], left)[0]:
@@ -156,7 +157,7 @@ def echo_over_tcp(server: Network, address: str, client: Network, data: bytes) -
                 peer.sendall(part)
 
     def ask() -> bytes:
-        with socket.create_connection((address, listener.getsockname()[1]), PATIENCE) as one:
+        with socket.create_connection((address, listener.getsockname()[1]), PATIENCE_S) as one:
             sender = threading.Thread(target=_send_all, args=(one, data))
             sender.start()
             found = bytearray()
@@ -168,7 +169,7 @@ def echo_over_tcp(server: Network, address: str, client: Network, data: bytes) -
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     answer = client.do(ask)
-    thread.join(PATIENCE)
+    thread.join(PATIENCE_S)
     return answer
 
 

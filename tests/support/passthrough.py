@@ -11,6 +11,8 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -20,10 +22,12 @@ from ringpass.netmap.abi import Body, LegacyRequest, Register, Request, chars
 from ringpass.netmap.session import Operation
 from ringpass.passthrough.guest import Op
 from tests.support.daemon import Daemon
+from tests.support.miniguest import frame
 from tests.support.netmap import Answer, Ring, control, message, parse
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
 TX, RX = 1, 0
+RARP = b"\x80\x35"
 _DIRECTORY_BYTES = 4096
 _WORD = struct.Struct("<q")
 
@@ -37,7 +41,7 @@ class FakeQemu:
 
     def __init__(self, path: Path, vectors: int) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE_S)
         self.socket.connect(os.fspath(path))
         self.fds: list[int] = []
         self.doorbells: list[int] = []
@@ -178,7 +182,7 @@ class FakeDriver:
         """Write (0, `vector`) to the device's doorbell register."""
         os.eventfd_write(self.qemu.doorbells[vector], 1)
 
-    def wait(self, vector: int, timeout: float = 10.0) -> None:
+    def wait(self, vector: int, timeout: float = PATIENCE_S) -> None:
         """Wait for an interrupt."""
         fd = self.qemu.vectors[vector]
         assert select.select([fd], [], [], timeout)[0], f"no interrupt on vector {vector}"
@@ -201,18 +205,18 @@ class FakeRing:
     def send(self, *frames: bytes) -> None:
         """Put frames into a tx ring that the backend syncs, and kick."""
         head = self.csb.atok.head
-        for frame in frames:
+        for data in frames:
             # What others received already may not be given back yet.
             wait_until(partial(self._room, head), "room in the ring")
             slot = self.ring.slot[head]
-            ffi.memmove(self._buffer(slot), frame, len(frame))
-            slot.len, slot.flags = len(frame), 0
+            ffi.memmove(self._buffer(slot), data, len(data))
+            slot.len, slot.flags = len(data), 0
             head = (head + 1) % self.ring.num_slots
         self.csb.atok.cur = head
         self.csb.atok.head = head
         self._driver.doorbell(self.told.kick)
 
-    def receive(self, timeout: float = 10.0) -> list[bytes]:
+    def receive(self, timeout: float = PATIENCE_S) -> list[bytes]:
         """Wait for frames in an rx ring, and return all that are there."""
         self.csb.atok.appl_need_kick = 1
         if not self.pending():
@@ -245,9 +249,59 @@ def held(daemon: Daemon) -> tuple[int, list[str], int]:
     return fds, [port["name"] for port in status["ports"]], len(status["regions"])
 
 
+@contextmanager
+def nothing_left(daemon: Daemon) -> Iterator[None]:
+    """What is done meanwhile leaves nothing in the daemon."""
+    before = held(daemon)
+    yield
+
+    def given_back() -> bool:
+        now = held(daemon)
+        # What was here before may have been about to be closed.
+        return now[0] <= before[0] and now[1:] == before[1:]
+
+    wait_until(given_back, f"{before} again")
+
+
+@contextmanager
+def serving(place: Path, text: str) -> Iterator[Daemon]:
+    """Run a daemon in `place` that has had a guest at vale0:a.
+
+    What passes wake-ups on starts with the first guest, and stays.
+    """
+    with Daemon(place, text) as daemon:
+        qemu(daemon, "vale0:a").close()
+        wait_until(lambda: daemon.call("port.show", name="vale0:a")["guest"] is None, "its end")
+        yield daemon
+
+
 def qemu(daemon: Daemon, port: str) -> FakeQemu:
     """Return a QEMU that is connected to a port."""
     return FakeQemu(daemon.socket(port), daemon.call("port.show", name=port)["vectors"])
+
+
+def address(name: str) -> str:
+    """Return the MAC address of the guest at vale0:NAME, a letter up to f."""
+    return f"52:54:00:00:00:0{name}"
+
+
+def numbered(number: int, to: str = "b", sender: str = "a") -> bytes:
+    """Return a frame from one guest to another."""
+    return frame(address(to), address(sender), b"%d" % number)
+
+
+def receive(ring: FakeRing, wanted: list[bytes]) -> None:
+    """Wait for exactly these frames; who announces itself does not count."""
+    got: list[bytes] = []
+    while len(got) < len(wanted):
+        got += [each for each in ring.receive() if each[12:14] != RARP]
+    assert got == wanted
+
+
+def restart(daemon: Daemon) -> None:
+    """Kill the daemon and start it again."""
+    daemon.kill()
+    daemon.start()
 
 
 def booted(client: Machine, generation: int = 1) -> FakeDriver:

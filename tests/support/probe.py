@@ -11,7 +11,7 @@ from typing import Any
 from ringpass.observe.counters import FILE_NAME, Counters, RingCounters
 from ringpass.observe.status import FdbEntry, PortState, PortStatus
 from tests.support.daemon import RINGPASS, Daemon
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
 
 class ProbedDaemon(Daemon):
@@ -27,7 +27,7 @@ class ProbedDaemon(Daemon):
         assert self.process is not None
         self.client.close()
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(20) == 0, self.log()
+        assert self.process.wait(PATIENCE_S) == 0, self.log()
 
     def run(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
         """Run a command of `ringpass` for this daemon."""
@@ -35,7 +35,7 @@ class ProbedDaemon(Daemon):
             [RINGPASS, "--runtime-dir", self.runtime_dir, *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
 
@@ -54,7 +54,7 @@ class ProbedDaemon(Daemon):
         rows = self.client.ask(list[FdbEntry], "switch.fdb", name=switch)
         return {row.mac: row for row in rows}
 
-    def wait_port(self, name: str, *states: PortState, timeout: float = 20.0) -> PortStatus:
+    def wait_port(self, name: str, *states: PortState, timeout: float = PATIENCE_S) -> PortStatus:
         """Wait until a port is in one of `states`; return its status then."""
 
         what = f"{name} is {' or '.join(states)}"

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.wait import PATIENCE_S
+
 PROGRAM = "dpdk-testpmd"
 
 
@@ -62,7 +64,7 @@ class Testpmd:
             sys.stderr.write(f"{' '.join(self.argv)}\n{self.text()[-4000:]}\n")
         self.output.close()
 
-    def wait_started(self, timeout: float = 60.0) -> None:
+    def wait_started(self, timeout: float = PATIENCE_S) -> None:
         """Wait until it forwards. Raises AssertionError if it ends or takes too long."""
         assert self.process is not None
         deadline = time.monotonic() + timeout
@@ -75,7 +77,7 @@ class Testpmd:
         """End it in the middle of whatever it does."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
     def received(self) -> int:
         """Return how many frames it had received when it printed last."""

@@ -16,6 +16,7 @@ from ringpass.dataplane import MemorySlot, VringConfig
 from ringpass.errors import RingpassError
 from ringpass.vhostuser.connection import Fd, Message
 from ringpass.vhostuser.messages import Header, HeaderFlag, Payload
+from tests.support.wait import PATIENCE_S
 
 
 class CheckedPlane:
@@ -117,7 +118,7 @@ class RawFrontEnd:
     """A front end that says what the test wants, right or wrong. A context manager."""
 
     def __init__(self, connected: socket.socket) -> None:
-        connected.settimeout(10)
+        connected.settimeout(PATIENCE_S)
         self.socket = connected
 
     @classmethod
@@ -211,7 +212,11 @@ def memfd(size: int = mmap.PAGESIZE) -> int:
 
 
 def open_fds() -> int:
-    """Return how many descriptors this process has open, when those of peers are closed."""
+    """Return how many descriptors this process has open, when those of peers are closed.
+
+    What earlier tests left to the garbage collector may go at any time: a test that leaves nothing
+    has no more than before in the end, and perhaps fewer.
+    """
     while descriptors.pending():
         time.sleep(0.001)
     return len(list(Path("/proc/self/fd").iterdir()))

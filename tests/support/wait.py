@@ -7,8 +7,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_S = 60.0
+"""Seconds that another process or thread has for what it does at once, usually.
 
-def wait_until(condition: Callable[[], T], what: str, timeout: float = 10.0) -> T:
+Machines that build and test are slow, and shared: what takes longer than this is never done.
+"""
+
+
+def wait_until(condition: Callable[[], T | None], what: str, timeout: float = PATIENCE_S) -> T:
     """Return the first true value of `condition`; fail after `timeout` seconds, saying `what`."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ringpass.bench import BENCHES
+from tests.support.wait import PATIENCE_S, wait_until
 
 RINGPASS = str(Path(sys.executable).with_name("ringpass"))
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -102,10 +102,8 @@ def test_a_bench_that_leads_its_group_ends_with_its_child(
     assert len(child) == 1
     assert os.getsid(child[0]) == child[0]
     bench.send_signal(number)
-    assert bench.wait(20) == code
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{child[0]}").exists():
-        assert time.monotonic() < deadline
+    assert bench.wait(PATIENCE_S) == code
+    wait_until(lambda: not Path(f"/proc/{child[0]}").exists(), "the end of its child")
     bench.stderr.close()
 
 

@@ -194,7 +194,6 @@ def test_the_switch_is_a_learning_bridge() -> None:
         settings=settings(
             max_examples=60,
             stateful_step_count=40,
-            deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )

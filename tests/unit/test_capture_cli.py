@@ -21,6 +21,7 @@ import ringport
 from ringpass.capture import Writer
 from ringpass.cli import capture
 from ringpass.errors import ConfigError, RingpassError
+from tests.support.wait import PATIENCE_S
 
 FRAME = bytes.fromhex("02000000000202000000000188b5") + bytes(46)
 
@@ -29,6 +30,7 @@ PROGRAM = """
 import sys, threading, time
 import ringpass, ringport
 from ringpass.cli import capture
+from tests.support.wait import PATIENCE_S
 
 backend = ringpass.Backend()
 port = backend.open("vale0:a")
@@ -156,7 +158,7 @@ def test_a_reader_that_has_seen_enough() -> None:
         process.stdout.close()
         assert process.stderr is not None
         said = process.stderr.read()
-        assert process.wait(60) == 0, said
+        assert process.wait(PATIENCE_S) == 0, said
     assert said == b""
 
 

@@ -14,6 +14,7 @@ from ringpass.vhostuser.messages import Request
 from tests.support.daemon import Daemon
 from tests.support.miniguest import BUFFER_BYTES, ENTRIES, MiniGuest, frame, wait_for
 from tests.support.vhost import RawFrontEnd
+from tests.support.wait import PATIENCE_S
 
 A, B, C = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"
 VM1, VM2, VM3 = "vale0:vm1", "vale0:vm2", "vale0:vm3"
@@ -294,7 +295,7 @@ def test_ports_of_both_modes_find_their_front_ends(runtime_dir: Path) -> None:
         assert daemon.call("port.show", name=VM1)["state"] == "waiting"
         listening.bind(str(path))
         listening.listen()
-        listening.settimeout(5)
+        listening.settimeout(PATIENCE_S)
         for _ in range(2):
             connected, _address = listening.accept()
             with RawFrontEnd(connected) as front_end:

@@ -16,6 +16,7 @@ from ringpass.doctor.finding import Finding
 from ringpass.doctor.probe import Outcome, probe
 from ringpass.image import Image
 from ringpass.vm import uml
+from tests.support.wait import PATIENCE_S
 
 
 def image(directory: Path) -> Image:
@@ -31,23 +32,26 @@ def program(directory: Path, name: str, script: str) -> Path:
 
 def test_probe_sees_its_line_and_ends_the_guest(tmp_path: Path) -> None:
     script = program(tmp_path, "guest", f"sleep 60 & echo $! >{tmp_path}/pid; echo here; wait")
-    outcome = probe([str(script)], "here", 10)
+    outcome = probe([str(script)], "here", PATIENCE_S)
     assert outcome.seen
-    assert outcome.seconds < 5
+    assert outcome.seconds < PATIENCE_S
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 
 def test_probe_gives_up_at_its_deadline() -> None:
     start = time.monotonic()
-    outcome = probe(["sh", "-c", "echo almost; exec sleep 60"], "here", 0.5)
+    for deadline in (0.5, 5, 50):  # a busy machine may start nothing for a while
+        outcome = probe(["sh", "-c", "echo almost; exec sleep 600"], "here", deadline)
+        if outcome.last_line:
+            break
     assert not outcome.seen
     assert not outcome.ended
     assert outcome.last_line == "almost"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 2 * PATIENCE_S
 
 
 def test_probe_notices_an_early_end() -> None:
-    outcome = probe(["sh", "-c", "echo no; exit 1"], "here", 10)
+    outcome = probe(["sh", "-c", "echo no; exit 1"], "here", PATIENCE_S)
     assert (outcome.seen, outcome.ended, outcome.last_line) == (False, True, "no")
 
 
@@ -98,7 +102,7 @@ def test_kvm_is_judged_by_what_it_boots(
     (tmp_path / "kvm").touch()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(accelerator, "DEVICE", tmp_path / "kvm")
-    monkeypatch.setattr(accelerator, "DEADLINE", 2.0)
+    monkeypatch.setattr(accelerator, "DEADLINE", 1.0 if kind == "hangs" else PATIENCE_S)
     finding = accelerator.check_kvm(image(tmp_path))
     assert finding.status == status
     assert why in finding.why
@@ -248,7 +252,6 @@ def quick_findings() -> list[Finding]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_command_prints_every_check(runtime_dir: Path) -> None:
     assert runtime_dir.exists()
     done = subprocess.run(

@@ -11,7 +11,7 @@ from ringpass import paths
 from ringpass.errors import RingpassError
 from ringpass.image import debian, driver, recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 NEWER = "linux-image-6.12-cloud-amd64"
 """What Debian offers to those who want a newer kernel than the release's."""

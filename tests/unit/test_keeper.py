@@ -15,6 +15,7 @@ from ringpass.keeper.document import MAX_BYTES, Document
 from ringpass.keeper.entries import Entries
 from ringpass.keeper.link import OwnKeeper, Systemd, link
 from tests.support.miniguest import wait_for
+from tests.support.wait import PATIENCE_S
 
 CONNECTION = "connection"
 
@@ -164,7 +165,7 @@ def test_strangers_are_not_heard(tmp_path: Path) -> None:
         target=_ask_as_a_stranger, args=(os.fspath(path),)
     )
     asks.start()
-    asks.join(20)
+    asks.join(PATIENCE_S)
     assert asks.exitcode == 0
     assert held(tmp_path) == {"first": ["first"]}
 
@@ -229,7 +230,7 @@ def test_a_document_is_whole_whenever_its_writer_is_killed() -> None:
 def test_systemd_is_spoken_to_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.settimeout(10)
+        systemd.settimeout(PATIENCE_S)
         systemd.bind(os.fspath(path))
         environment = {"NOTIFY_SOCKET": os.fspath(path)}
         found = link(tmp_path, environment)

@@ -15,6 +15,7 @@ from ringpass.cli import main as cli
 from ringpass.errors import RingpassError
 from ringpass.libvirt import connection
 from ringpass.vm import reaper, registry
+from tests.support.wait import PATIENCE_S
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"qemu:///system?socket={tmp_path}/sock"
     for thread in threading.enumerate():
         if thread.name == "libvirt-open":
-            thread.join(10)  # its descriptor is not to go while another test counts
+            thread.join(PATIENCE_S)  # its descriptor is not to go while another test counts
     gc.collect()
 
 

@@ -18,7 +18,7 @@ from ringpass.daemon.libvirt import Domains
 from ringpass.libvirt.domains import Card, Domain
 from ringpass.libvirt.events import Follower
 from tests.support.daemon import Daemon
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
 DOMAIN = """
 <domain type='test'>
@@ -78,7 +78,7 @@ def notes(request: pytest.FixtureRequest) -> Iterator[Notes]:
         yield found
     finally:
         os.eventfd_write(stop, 1)
-        thread.join(10)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
         os.close(stop)
 
@@ -112,7 +112,7 @@ def test_a_daemon_knows_who_has_its_port(runtime_dir: Path) -> None:
         def domain() -> Any:
             return daemon.call("port.show", name="vale0:vm1")["domain"]
 
-        wait_until(domain, "the domain is known", 30)
+        wait_until(domain, "the domain is known")
         assert (domain()["name"], domain()["state"]) == ("vm1", "running")
         status = daemon.call("status")
         assert status["problems"] == []

@@ -17,6 +17,7 @@ from ringpass.errors import ExitCode, RingpassError
 from ringpass.libvirt import access, permissions, qemu_user
 from ringpass.libvirt.ports import PortDevice, Via
 from ringpass.libvirt.qemu_user import QemuUser
+from tests.support.wait import PATIENCE_S
 
 #: Users and groups that nobody has.
 UID, GID, OTHER = 61001, 61002, 61003
@@ -124,7 +125,7 @@ def kernel_allows(path: Path, user: QemuUser, wanted: int) -> bool:
         f" -a -{letter} {path}" for letter, bit in (("r", 4), ("w", 2), ("x", 1)) if wanted & bit
     )
     test = ["sh", "-c", f"test -e {path}{flags}"]
-    return subprocess.run([*command, *test], timeout=20, check=False).returncode == 0
+    return subprocess.run([*command, *test], timeout=PATIENCE_S, check=False).returncode == 0
 
 
 NO_ID = 0xFFFFFFFF
@@ -132,7 +133,7 @@ permission_bits = st.integers(0, 7)
 
 
 @as_root
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     mode=st.integers(0, 0o777),
     owner=st.sampled_from([UID, OTHER, 0]),
@@ -230,7 +231,7 @@ def test_the_mode_is_mentioned_if_the_group_has_none(listening: Path) -> None:
 @as_root
 def test_the_command_that_is_said_helps(listening: Path) -> None:
     (problem,) = permissions.check(capabilities(DAC), "", port(listening))
-    subprocess.run(["sh", "-c", problem.fix.partition(";")[0]], timeout=20, check=True)
+    subprocess.run(["sh", "-c", problem.fix.partition(";")[0]], timeout=PATIENCE_S, check=True)
     assert permissions.check(capabilities(DAC), "", port(listening)) == []
     assert kernel_allows(listening, QEMU, 6)
 
@@ -247,7 +248,7 @@ def test_a_directory_on_the_way_is_named(
     listening.parent.chmod(mode)
     (problem,) = permissions.check(capabilities(DAC), "", port(listening))
     assert f"may not search {listening.parent}:" in problem.why
-    subprocess.run(["sh", "-c", problem.fix.partition(";")[0]], timeout=20, check=True)
+    subprocess.run(["sh", "-c", problem.fix.partition(";")[0]], timeout=PATIENCE_S, check=True)
     assert permissions.check(capabilities(DAC), "", port(listening)) == []
     assert kernel_allows(listening, QEMU, 6)
 
@@ -306,7 +307,9 @@ def test_libvirt_tells_apparmor_of_sockets_of_devices() -> None:
         "</qemu:commandline></domain>"
     )
     argv = [str(AA_HELPER), "--create", "--dryrun", "--uuid", f"libvirt-{uuid}"]
-    done = subprocess.run(argv, input=xml, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        argv, input=xml, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     said = done.stdout + done.stderr
     assert re.findall(r'"(/run/x/.*)" rw,', said) == ["/run/x/a.sock", "/run/x/b.sock"]
 

@@ -15,7 +15,7 @@ PORTS = ["a", "b", "c", "d", "e"]
 MACS = [bytes([2, 0, 0, 0, 0, n]) for n in range(1, 7)] + [b"\xff" * 6, bytes(6), b"\1" + bytes(5)]
 
 ports = st.sampled_from(PORTS)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 @quick

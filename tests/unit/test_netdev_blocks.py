@@ -10,11 +10,18 @@ import pytest
 
 from ringpass._dp import lib
 from tests.support.daemon import Daemon
-from tests.support.miniguest import frame, wait_for
+from tests.support.miniguest import frame
 from tests.support.netdev_client import CLOSE, GuestMemory, NetdevClient, Refused, netdev
-from tests.support.passthrough import FakeDriver, FakeQemu, FakeRing, held, qemu
+from tests.support.passthrough import (
+    FakeDriver,
+    FakeQemu,
+    address,
+    nothing_left,
+    numbered,
+    receive,
+    serving,
+)
 
-MAC = {name: f"52:54:00:00:00:0{name}" for name in "ab"}
 CONFIG = """
 [switch.vale0]
 [port."vale0:a"]
@@ -27,24 +34,20 @@ mac = "52:54:00:00:00:0b"
 queues = 2
 slots = 64
 """
-RARP = b"\x80\x35"
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
-    with Daemon(tmp_path_factory.mktemp("b"), CONFIG) as daemon:
-        qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
-        wait_for(lambda: daemon.call("port.show", name="vale0:a")["guest"] is None, "its end")
+    with serving(tmp_path_factory.mktemp("b"), CONFIG) as daemon:
         yield daemon
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(daemon: Daemon) -> Iterator[None]:
     """What a test leaves in the daemon makes it fail."""
-    before = held(daemon)
-    yield
-    wait_for(lambda: held(daemon) == before, "everything given back")
+    with nothing_left(daemon):
+        yield
 
 
 @pytest.fixture
@@ -67,19 +70,6 @@ def memory() -> Iterator[GuestMemory]:
     memory = GuestMemory()
     yield memory
     memory.close()
-
-
-def numbered(number: int, to: str = "b", sender: str = "a") -> bytes:
-    """Return a frame from one guest to the other."""
-    return frame(MAC[to], MAC[sender], b"%d" % number)
-
-
-def receive(ring: FakeRing, wanted: list[bytes]) -> None:
-    """Wait for exactly these frames; who announces itself does not count."""
-    got: list[bytes] = []
-    while len(got) < len(wanted):
-        got += [each for each in ring.receive() if each[12:14] != RARP]
-    assert got == wanted
 
 
 def test_two_guests_exchange_frames(
@@ -177,7 +167,7 @@ def test_memory_that_is_truncated_under_a_receiver_harms_no_sender(
     rx = more.ring(other, more.open(other), 2)
     memory.open(one)
     memory.truncate()
-    more.ring(other, more.open(other), 0).send(frame("ff:ff:ff:ff:ff:ff", MAC["b"], b"x"))
+    more.ring(other, more.open(other), 0).send(frame("ff:ff:ff:ff:ff:ff", address("b"), b"x"))
     assert one.wait_for_change().link == 0
     assert daemon.call("port.show", name="vale0:b")["state"] == "up"
     assert not rx.pending()

@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from ringpass._dp import lib
-from tests.support.daemon import Daemon
-from tests.support.miniguest import frame, wait_for
+from tests.support.daemon import Daemon, keepers_of
 from tests.support.netdev_client import GuestMemory, NetdevClient, netdev
-from tests.support.passthrough import FakeDriver, FakeRing, booted, held, qemu
+from tests.support.passthrough import (
+    FakeDriver,
+    booted,
+    nothing_left,
+    numbered,
+    receive,
+    serving,
+)
 
-MAC = {name: f"52:54:00:00:00:0{name}" for name in "ab"}
 CONFIG = """
 [switch.vale0]
 [port."vale0:a"]
@@ -42,18 +47,15 @@ SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
-    with Daemon(tmp_path_factory.mktemp("h"), CONFIG) as daemon:
-        qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
-        wait_for(lambda: daemon.call("port.show", name="vale0:a")["guest"] is None, "its end")
+    with serving(tmp_path_factory.mktemp("h"), CONFIG) as daemon:
         yield daemon
 
 
 @pytest.fixture
 def _nothing_left(daemon: Daemon) -> Iterator[None]:
     """What a test leaves in the daemon makes it fail."""
-    before = held(daemon)
-    yield
-    wait_for(lambda: held(daemon) == before, "everything given back")
+    with nothing_left(daemon):
+        yield
 
 
 @pytest.fixture
@@ -73,24 +75,16 @@ def works(client: NetdevClient, daemon: Daemon) -> None:
             ("a", "b", tx, rx),
             ("b", "a", its.ring(there[0]), mine.ring(opened[1])),
         ):
-            sent = [frame(MAC[to], MAC[sender], b"%d" % number) for number in range(20)]
+            sent = [numbered(number, to, sender) for number in range(20)]
             ring.send(*sent)
-            assert receive(far, len(sent)) == sent
-
-
-def receive(ring: FakeRing, wanted: int) -> list[bytes]:
-    """Return so many frames, but for those of who announces itself."""
-    got: list[bytes] = []
-    while len(got) < wanted:
-        got += [each for each in ring.receive() if each[12:14] != b"\x80\x35"]
-    return got
+            receive(far, sent)
 
 
 def lose(daemon: Daemon) -> None:
     """Kill the daemon and its keeper, and start another one."""
-    lines = [line for line in daemon.log().splitlines() if "event=keeper-started" in line]
+    keeper = keepers_of(daemon)[-1]
     daemon.kill()
-    os.kill(int(lines[-1].rpartition("pid=")[2]), signal.SIGKILL)
+    os.kill(keeper, signal.SIGKILL)
     daemon.start()
 
 
@@ -125,9 +119,9 @@ def test_a_guest_goes_on_in_the_memory_that_it_has_mapped(tmp_path: Path) -> Non
         assert memory.ktoa[0].hwcur == 17
         with netdev(daemon, "vale0:b").hello() as other:
             rx = FakeDriver(other).ring(other.open().rings[1])
-            sent = frame(MAC["b"], MAC["a"], b"on")
+            sent = numbered(1)
             memory.ring(client, opened, 0).send(sent)
-            assert receive(rx, 1) == [sent]
+            receive(rx, [sent])
         # The next daemon has it from a keeper, as if it had always been its own.
         daemon.kill()
         daemon.start()

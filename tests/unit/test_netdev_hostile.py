@@ -35,7 +35,8 @@ from tests.support.netdev_client import (
     netdev,
     opening,
 )
-from tests.support.passthrough import FakeDriver, held
+from tests.support.passthrough import FakeDriver, nothing_left
+from tests.support.wait import PATIENCE_S
 
 CONFIG = """
 [switch.vale0]
@@ -110,13 +111,12 @@ def victims(daemon: Daemon) -> Iterator[Victims]:
 @pytest.fixture(autouse=True)
 def _nothing_left(daemon: Daemon, victims: Victims) -> Iterator[None]:
     """What a test leaves in the daemon makes it fail."""
-    before = held(daemon)
-    yield
-    victims.exchange()
-    with netdev(daemon, "vale0:a") as client:
-        wait_for(lambda: comes_in(client), "the port for the next one")
-        client.open()
-    wait_for(lambda: held(daemon) == before, "everything given back")
+    with nothing_left(daemon):
+        yield
+        victims.exchange()
+        with netdev(daemon, "vale0:a") as client:
+            wait_for(lambda: comes_in(client), "the port for the next one")
+            client.open()
 
 
 def comes_in(client: NetdevClient) -> bool:
@@ -206,10 +206,10 @@ def test_who_does_not_listen_is_answered_in_its_own_time(daemon: Daemon, victims
                 began = time.monotonic()
                 daemon.call("ping")
                 victims.exchange()
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < 10
                 time.sleep(0.01)
         assert sent > 1
-        client.socket.settimeout(10)
+        client.socket.settimeout(PATIENCE_S)
         numbers = [client.receive().head.number for _ in range(min(sent, 200))]
         assert numbers == list(range(2, 2 + len(numbers)))
 
@@ -337,7 +337,6 @@ class Actor:
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(said=st.lists(steps, max_size=12))

@@ -13,9 +13,19 @@ from ringpass._dp import ffi, lib
 from ringpass.passthrough import netdev_messages as messages
 from ringpass.passthrough import offloads
 from tests.support.daemon import Daemon
-from tests.support.miniguest import frame, wait_for
+from tests.support.miniguest import frame
 from tests.support.netdev_client import CLOSE, NetdevClient, Opened, Refused, netdev
-from tests.support.passthrough import RX, TX, FakeDriver, FakeRing, booted, held, qemu
+from tests.support.passthrough import (
+    RX,
+    TX,
+    FakeDriver,
+    FakeRing,
+    booted,
+    nothing_left,
+    qemu,
+    receive,
+    serving,
+)
 from tests.support.passthrough import Refused as IvshmemRefused
 
 MAC = "52:54:00:00:00:0a"
@@ -42,31 +52,20 @@ kind = "passthrough"
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
-    with Daemon(tmp_path_factory.mktemp("n"), CONFIG) as daemon:
-        qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
-        wait_for(lambda: daemon.call("port.show", name="vale0:a")["guest"] is None, "its end")
+    with serving(tmp_path_factory.mktemp("n"), CONFIG) as daemon:
         yield daemon
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(daemon: Daemon) -> Iterator[None]:
     """What a test leaves in the daemon makes it fail."""
-    before = held(daemon)
-    yield
-    wait_for(lambda: held(daemon) == before, "everything given back")
+    with nothing_left(daemon):
+        yield
 
 
 def ring(client: NetdevClient, opened: Opened, number: int) -> FakeRing:
     """Return a ring of an answer to OPEN, whose communication block is in the region."""
     return FakeDriver(client).ring(opened.rings[number])
-
-
-def receive(ring: FakeRing, wanted: list[bytes]) -> None:
-    """Wait for exactly these frames."""
-    got: list[bytes] = []
-    while len(got) < len(wanted):
-        got += ring.receive()
-    assert got == wanted
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Daemon
-from tests.support.miniguest import frame
 from tests.support.netdev_client import CLOSE, GuestMemory, netdev
-from tests.support.passthrough import FakeDriver, FakeRing, booted
+from tests.support.passthrough import FakeDriver, booted, numbered, receive, restart
 
 CONFIG = """
 [switch.vale0]
@@ -22,7 +21,6 @@ kind = "passthrough"
 mac = "52:54:00:00:00:0b"
 slots = 64
 """
-RARP = b"\x80\x35"
 
 
 @pytest.fixture
@@ -30,25 +28,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """Return a daemon that is to be killed."""
     with Daemon(tmp_path, CONFIG) as daemon:
         yield daemon
-
-
-def numbered(number: int) -> bytes:
-    """Return a frame from a to b."""
-    return frame("52:54:00:00:00:0b", "52:54:00:00:00:0a", b"%d" % number)
-
-
-def receive(ring: FakeRing, wanted: list[bytes]) -> None:
-    """Wait for exactly these frames; who announces itself does not count."""
-    got: list[bytes] = []
-    while len(got) < len(wanted):
-        got += [each for each in ring.receive(30) if each[12:14] != RARP]
-    assert got == wanted
-
-
-def restart(daemon: Daemon) -> None:
-    """Kill the daemon and start it again."""
-    daemon.kill()
-    daemon.start()
 
 
 def test_a_qemu_sees_nothing_of_a_restart(daemon: Daemon) -> None:

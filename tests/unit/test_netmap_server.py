@@ -27,6 +27,7 @@ from ringpass.sockets import Access
 from tests.support.daemon import RINGPASS, Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
 from tests.support.netmap import Program, control, message, parse, receive
+from tests.support.wait import PATIENCE_S
 
 CONFIG = """
 [switch.vale0]
@@ -124,7 +125,7 @@ def test_answers_go_where_their_request_says(path: Path) -> None:
             program.send(message(Operation.CTRL, info), [theirs.fileno()])
             theirs.close()
         for number, (ours, _) in reversed(list(enumerate(pairs))):
-            ours.settimeout(10)
+            ours.settimeout(PATIENCE_S)
             answer = parse(*receive(ours))
             ours.close()
             assert answer.header.name.rstrip(b"\0") == b"vale9:p%d" % number
@@ -167,7 +168,7 @@ def test_the_command_line_shows_who_has_what(daemon: Daemon, path: Path) -> None
             capture_output=True,
             text=True,
             check=True,
-            timeout=30,
+            timeout=PATIENCE_S,
         ).stdout
 
     with Program(path) as program, program.register("vale0:static", flags=0x800):
@@ -207,6 +208,7 @@ def test_a_program_and_a_guest_share_a_pipe(daemon: Daemon, path: Path) -> None:
             assert memory[where : where + length] == sent
 
 
+@pytest.mark.usefixtures("path")
 def test_two_guests_share_a_pipe(daemon: Daemon) -> None:
     ends = ("vale0:two{1", "vale0:two}1")
     for end in ends:

@@ -22,7 +22,15 @@ from ringpass.passthrough.guest import Op
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netmap import control, message
-from tests.support.passthrough import FakeDriver, FakeQemu, FakeRing, booted, held, qemu
+from tests.support.passthrough import (
+    FakeDriver,
+    FakeQemu,
+    FakeRing,
+    booted,
+    nothing_left,
+    qemu,
+    serving,
+)
 
 ONE, TWO = "52:54:00:00:00:01", "52:54:00:00:00:02"
 CONFIG = """
@@ -46,8 +54,7 @@ slots = 64
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
-    with Daemon(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
-        qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
+    with serving(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
         yield daemon
 
 
@@ -85,12 +92,13 @@ class Victims:
 @pytest.fixture
 def victims(daemon: Daemon) -> Iterator[Victims]:
     """Return those who suffer nothing."""
-    before = held(daemon), buffers(daemon)
-    victims = Victims(daemon)
-    yield victims
-    victims.exchange()
-    victims.close()
-    wait_for(lambda: (held(daemon), buffers(daemon)) == before, "everything given back")
+    before = buffers(daemon)
+    with nothing_left(daemon):
+        victims = Victims(daemon)
+        yield victims
+        victims.exchange()
+        victims.close()
+    wait_for(lambda: buffers(daemon) == before, "everything given back")
 
 
 def buffers(daemon: Daemon) -> dict[int, tuple[int, int]]:
@@ -223,7 +231,7 @@ def test_doorbells_in_a_storm_cost_their_share(daemon: Daemon, victims: Victims)
                 victims.exchange()
                 began = time.monotonic()
                 daemon.call("ping")
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 10
         finally:
             stop.set()
             thread.join()

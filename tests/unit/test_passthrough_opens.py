@@ -26,7 +26,7 @@ from ringpass.passthrough.guest import MAX_OPENS, Op
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netmap import Program, message, option
-from tests.support.passthrough import FakeDriver, FakeQemu, booted, held, qemu
+from tests.support.passthrough import FakeDriver, FakeQemu, booted, nothing_left, qemu, serving
 
 CONFIG = """
 [switch.vale0]
@@ -60,17 +60,15 @@ slots = 64
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
-    with Daemon(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
-        qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
+    with serving(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
         yield daemon
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(daemon: Daemon) -> Iterator[None]:
     """What a test leaves in the daemon makes it fail."""
-    before = held(daemon)
-    yield
-    wait_for(lambda: held(daemon) == before, "everything given back")
+    with nothing_left(daemon):
+        yield
 
 
 @pytest.fixture

@@ -9,8 +9,17 @@ import pytest
 from ringpass._dp import ffi
 from ringpass.passthrough.guest import Op
 from tests.support.daemon import Daemon
-from tests.support.miniguest import frame, wait_for
-from tests.support.passthrough import RX, TX, FakeDriver, Refused, booted, held, qemu
+from tests.support.miniguest import frame
+from tests.support.passthrough import (
+    RX,
+    TX,
+    FakeDriver,
+    Refused,
+    booted,
+    nothing_left,
+    qemu,
+    serving,
+)
 
 CONFIG = """
 [switch.vale0]
@@ -28,18 +37,15 @@ slots = 64
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
-    with Daemon(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
-        # What passes wake-ups on starts with the first guest, and stays.
-        qemu(daemon, "vale0:a").close()
+    with serving(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
         yield daemon
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(daemon: Daemon) -> Iterator[None]:
     """What a test leaves in the daemon makes it fail."""
-    before = held(daemon)
-    yield
-    wait_for(lambda: held(daemon) == before, "everything given back")
+    with nothing_left(daemon):
+        yield
 
 
 def test_a_qemu_gets_memory_and_two_peers(daemon: Daemon) -> None:

@@ -19,7 +19,16 @@ from ringpass.passthrough.guest import Op
 from tests.support.daemon import Daemon
 from tests.support.miniguest import frame, wait_for
 from tests.support.netmap import Program
-from tests.support.passthrough import FakeDriver, FakeQemu, Refused, booted, held, qemu
+from tests.support.passthrough import (
+    FakeDriver,
+    FakeQemu,
+    Refused,
+    booted,
+    nothing_left,
+    qemu,
+    serving,
+)
+from tests.support.wait import PATIENCE_S
 
 BASE = """
 [switch.vale0]
@@ -47,18 +56,16 @@ HEADER = 0x1803  # csum and tso4, both ways
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Return a daemon that the tests of this module share."""
-    with Daemon(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
-        qemu(daemon, "vale0:a").close()  # what passes wake-ups on starts with the first guest
+    with serving(tmp_path_factory.mktemp("p"), CONFIG) as daemon:
         yield daemon
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(daemon: Daemon) -> Iterator[None]:
     """What a test leaves in the daemon makes it fail."""
-    before = held(daemon)
-    yield
-    apply(daemon, CONFIG)
-    wait_for(lambda: held(daemon) == before, "everything given back")
+    with nothing_left(daemon):
+        yield
+        apply(daemon, CONFIG)
 
 
 def apply(daemon: Daemon, text: str) -> None:
@@ -211,7 +218,7 @@ def test_a_port_that_goes_leaves_its_guest_without(daemon: Daemon) -> None:
         assert driver.register("rp0{1", 1).error == 0
         apply(daemon, BASE)
         assert driver.record.peer == 0
-        assert select.select([client.socket], [], [], 5)[0]
+        assert select.select([client.socket], [], [], PATIENCE_S)[0]
         assert client.socket.recv(1) == b""
         apply(daemon, CONFIG)
         with qemu(daemon, "vale0:a") as again:

@@ -13,9 +13,16 @@ from ringpass.keeper.document import Document
 from ringpass.netmap.abi import Flag, PortHeader, PortInfo, Request
 from ringpass.passthrough.guest import Op
 from tests.support.daemon import Daemon, keepers_of
-from tests.support.miniguest import frame, wait_for
+from tests.support.miniguest import wait_for
 from tests.support.netmap import Ring
-from tests.support.passthrough import FakeDriver, FakeQemu, FakeRing
+from tests.support.passthrough import (
+    FakeDriver,
+    FakeQemu,
+    numbered,
+    qemu,
+    receive,
+    restart,
+)
 
 CONFIG = """
 [switch.vale0]
@@ -28,8 +35,6 @@ kind = "passthrough"
 mac = "52:54:00:00:00:0b"
 slots = 256
 """
-
-RARP = b"\x80\x35"
 
 
 @pytest.fixture
@@ -50,11 +55,6 @@ def runs(pid: int) -> bool:
         return False
 
 
-def connect(daemon: Daemon, port: str) -> FakeQemu:
-    """Return a QEMU that is connected to a port."""
-    return FakeQemu(daemon.socket(port), daemon.call("port.show", name=port)["vectors"])
-
-
 def booted(client: FakeQemu) -> tuple[FakeDriver, list[Ring]]:
     """Return a driver that registered its port, and its rings."""
     driver = FakeDriver(client)
@@ -64,27 +64,8 @@ def booted(client: FakeQemu) -> tuple[FakeDriver, list[Ring]]:
     return driver, answer.rings
 
 
-def numbered(number: int) -> bytes:
-    """Return a frame from a to b."""
-    return frame("52:54:00:00:00:0b", "52:54:00:00:00:0a", b"%d" % number)
-
-
-def receive(ring: FakeRing, wanted: list[bytes], timeout: float = 30.0) -> None:
-    """Wait until exactly the frames `wanted` came; who announces itself does not count."""
-    got: list[bytes] = []
-    while len(got) < len(wanted):
-        got += [each for each in ring.receive(timeout) if each[12:14] != RARP]
-    assert got == wanted
-
-
-def restart(daemon: Daemon) -> None:
-    """Kill the daemon and start it again."""
-    daemon.kill()
-    daemon.start()
-
-
 def test_frames_flow_on_through_the_same_memory_and_eventfds(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as one, connect(daemon, "vale0:b") as other:
+    with qemu(daemon, "vale0:a") as one, qemu(daemon, "vale0:b") as other:
         (sender, sent), (receiver, received) = booted(one), booted(other)
         tx, rx = sender.ring(sent[0]), receiver.ring(received[1])
         epoch = sender.record.epoch
@@ -109,7 +90,7 @@ def test_frames_flow_on_through_the_same_memory_and_eventfds(daemon: Daemon) -> 
 def test_a_restart_takes_little_time(
     daemon: Daemon, record_property: Callable[[str, object], None]
 ) -> None:
-    with connect(daemon, "vale0:a") as one, connect(daemon, "vale0:b") as other:
+    with qemu(daemon, "vale0:a") as one, qemu(daemon, "vale0:b") as other:
         (sender, sent), (receiver, received) = booted(one), booted(other)
         tx, rx = sender.ring(sent[0]), receiver.ring(received[1])
         daemon.kill()
@@ -124,7 +105,7 @@ def test_a_restart_takes_little_time(
 
 
 def test_pipes_and_extra_buffers_are_still_open(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as client:
+    with qemu(daemon, "vale0:a") as client:
         driver = FakeDriver(client)
         assert driver.hello().error == 0
         ends = [driver.register(f"rp0{end}", number) for number, end in enumerate(("{1", "}1"))]
@@ -144,7 +125,7 @@ def test_pipes_and_extra_buffers_are_still_open(daemon: Daemon) -> None:
 
 
 def test_requests_that_change_nothing_are_no_loss(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as client:
+    with qemu(daemon, "vale0:a") as client:
         driver, _ = booted(client)
         for _ in range(12):
             assert driver.control(Request.PORT_INFO_GET, "rp0", PortInfo(), number=1).error == 0
@@ -155,7 +136,7 @@ def test_requests_that_change_nothing_are_no_loss(daemon: Daemon) -> None:
 
 
 def test_frames_have_the_header_that_they_had(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as client:
+    with qemu(daemon, "vale0:a") as client:
         driver = FakeDriver(client)
         assert driver.hello().error == 0
         assert driver.register(flags=Flag.ACCEPT_VNET_HDR).error == 0
@@ -166,7 +147,7 @@ def test_frames_have_the_header_that_they_had(daemon: Daemon) -> None:
 
 
 def test_a_guest_with_a_monitor_opens_everything_again(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as client:
+    with qemu(daemon, "vale0:a") as client:
         driver, _ = booted(client)
         assert driver.register(number=1, flags=Flag.MONITOR_RX).error == 0
         epoch = driver.record.epoch
@@ -178,20 +159,20 @@ def test_a_guest_with_a_monitor_opens_everything_again(daemon: Daemon) -> None:
 
 
 def test_a_qemu_that_ends_meanwhile_leaves_its_place(daemon: Daemon) -> None:
-    first = connect(daemon, "vale0:a")
+    first = qemu(daemon, "vale0:a")
     booted(first)
     daemon.kill()
     first.close()
     daemon.start()
-    with connect(daemon, "vale0:a") as second:
+    with qemu(daemon, "vale0:a") as second:
         booted(second)
 
 
 def test_a_keeper_that_was_killed_is_replaced(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as one:
+    with qemu(daemon, "vale0:a") as one:
         driver, _ = booted(one)
         os.kill(keepers_of(daemon)[0], 9)
-        with connect(daemon, "vale0:b") as other:
+        with qemu(daemon, "vale0:b") as other:
             booted(other)
             restart(daemon)
             assert driver.close().error == 0
@@ -202,8 +183,8 @@ def test_what_was_asked_for_meanwhile_waits_until_all_are_there(tmp_path: Path) 
     shared = CONFIG.replace("slots = 256", 'slots = 256\nregion = "x"')
     with (
         Daemon(tmp_path, shared + "[region.x]\nslots = 256\nbuffers = 4096") as daemon,
-        connect(daemon, "vale0:a") as one,
-        connect(daemon, "vale0:b") as other,
+        qemu(daemon, "vale0:a") as one,
+        qemu(daemon, "vale0:b") as other,
     ):
         (sender, _), (receiver, received) = booted(one), booted(other)
         daemon.kill()
@@ -224,19 +205,19 @@ def test_a_new_port_leaves_a_guest_its_record(tmp_path: Path) -> None:
     port = '[port."vale0:{}"]\nkind = "passthrough"\nslots = 256\nregion = "x"\n'
     with (
         Daemon(tmp_path, region + port.format("b")) as daemon,
-        connect(daemon, "vale0:b") as client,
+        qemu(daemon, "vale0:b") as client,
     ):
         driver, _ = booted(client)
         daemon.kill()
         daemon.config.write_text(region + port.format("a") + port.format("b"))
         daemon.start()
         assert driver.close().error == 0
-        with connect(daemon, "vale0:a") as second:
+        with qemu(daemon, "vale0:a") as second:
             booted(second)
 
 
 def test_what_another_version_wrote_ends_no_start(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as client, connect(daemon, "vale0:b") as other:
+    with qemu(daemon, "vale0:a") as client, qemu(daemon, "vale0:b") as other:
         booted(client)
         driver, _ = booted(other)
         rewrite_document(daemon, b'"port":"vale0:a"', b'"epoch"', b'"era"')
@@ -245,7 +226,7 @@ def test_what_another_version_wrote_ends_no_start(daemon: Daemon) -> None:
         assert client.socket.recv(1) == b""
         assert "another version of ringpass" in daemon.log()
         assert driver.close().error == 0
-        with connect(daemon, "vale0:a") as second:
+        with qemu(daemon, "vale0:a") as second:
             booted(second)
 
 
@@ -263,7 +244,7 @@ def rewrite_document(daemon: Daemon, which: bytes, before: bytes, after: bytes) 
 
 @pytest.mark.parametrize("taken", ["netmap.sock", "control.sock"])
 def test_a_start_that_fails_changes_nothing(daemon: Daemon, taken: str) -> None:
-    with connect(daemon, "vale0:a") as one, connect(daemon, "vale0:b") as other:
+    with qemu(daemon, "vale0:a") as one, qemu(daemon, "vale0:b") as other:
         (sender, sent), (receiver, received) = booted(one), booted(other)
         tx, rx = sender.ring(sent[0]), receiver.ring(received[1])
         epoch = sender.record.epoch
@@ -283,19 +264,19 @@ def test_a_start_that_fails_changes_nothing(daemon: Daemon, taken: str) -> None:
 
 
 def test_another_configuration_puts_the_guest_out(daemon: Daemon) -> None:
-    with connect(daemon, "vale0:a") as client:
+    with qemu(daemon, "vale0:a") as client:
         booted(client)
         daemon.kill()
         daemon.config.write_text(CONFIG.replace("slots = 256", "slots = 512"))
         daemon.start()
         assert client.socket.recv(1) == b""
-        with connect(daemon, "vale0:a") as second:
+        with qemu(daemon, "vale0:a") as second:
             booted(second)
 
 
 def test_a_keeper_ends_when_daemon_and_guests_are_gone(tmp_path: Path) -> None:
     with Daemon(tmp_path, CONFIG) as daemon:
-        with connect(daemon, "vale0:a") as client:
+        with qemu(daemon, "vale0:a") as client:
             booted(client)
             (keeper,) = keepers_of(daemon)
             daemon.kill()

@@ -21,6 +21,8 @@ import ringport
 from ringport import Error, Port
 from ringport.transport.daemon import Daemon as DaemonPort
 from tests.support.daemon import RINGPASS, Daemon
+from tests.support.vhost import open_fds
+from tests.support.wait import PATIENCE_S
 
 FRAME = b"\xff" * 6 + bytes.fromhex("020000000001 88b5") + bytes(46)
 
@@ -54,7 +56,7 @@ def ringpass(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
 
 def result(process: "subprocess.Popen[str]") -> Any:
     """Return the JSON that the process ends with."""
-    said, talk = process.communicate(timeout=60)
+    said, talk = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, talk
     return json.loads(said)
 
@@ -77,7 +79,7 @@ def descriptors() -> set[int]:
 def receive(port: Port, frames: int) -> list[bytes]:
     got: list[bytes] = []
     while len(got) < frames:
-        assert port.wait_readable(20)
+        assert port.wait_readable(PATIENCE_S)
         got += iter(port.rx[0].get, None)
     return got
 
@@ -109,7 +111,7 @@ def test_a_wait_ends_when_a_frame_comes() -> None:
 
 def test_coroutines_wait_for_the_daemon() -> None:
     async def both(a: Port, b: Port) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             waiting = asyncio.create_task(b.readable())
             await asyncio.sleep(0.005)
             await a.writable()
@@ -157,18 +159,19 @@ def test_without_a_daemon_the_user_is_told_to_start_one(
 def test_a_daemon_that_goes_ends_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGPASS_RUNTIME_DIR", str(tmp_path))
     with Daemon(tmp_path, "") as mortal, ringport.open("vale0:a") as port:
-        threading.Timer(0.01, mortal.kill).start()
+        timer = threading.Timer(0.01, mortal.kill)
+        timer.start()
         with pytest.raises(Error, match="who served it is gone") as caught:
-            port.wait_readable(20)
+            port.wait_readable(PATIENCE_S)
+        timer.join()
         assert caught.value.errno == errno.EPIPE
 
 
 def test_nothing_is_left_behind() -> None:
-    def count() -> tuple[int, int]:
-        maps = Path("/proc/self/maps").read_text()
-        return len(list(Path("/proc/self/fd").iterdir())), maps.count("memfd:")
+    def mappings() -> int:
+        return Path("/proc/self/maps").read_text().count("memfd:")
 
-    before = count()
+    before, mapped = open_fds(), mappings()
     for _ in range(3):
         with ringport.open("vale5:a") as port:
             port.rx[0].batch()
@@ -176,7 +179,8 @@ def test_nothing_is_left_behind() -> None:
             port.wait_readable(0.001)
         with pytest.raises(Error):
             ringport.open("vale5:a@9999")
-    assert count() == before
+    assert open_fds() <= before
+    assert mappings() == mapped
 
 
 def test_no_descriptor_of_a_port_is_inherited() -> None:
@@ -205,9 +209,9 @@ def test_an_answer_with_descriptors_cut_off_is_refused(tmp_path: Path) -> None:
         server.start()
         with pytest.raises(Error, match="cut off") as caught:
             DaemonPort("vale0:a", path=path)
-        server.join(20)
+        server.join(PATIENCE_S)
     assert caught.value.errno == errno.EMFILE
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_pktgen_loses_nothing_in_a_pipe() -> None:
@@ -223,14 +227,13 @@ def test_pktgen_loses_nothing_in_a_pipe() -> None:
 
 
 def test_pktgen_pings_through_a_switch() -> None:
-    with (
-        ringpass("pktgen", "-i", "vale7:b", "-f", "pong", "-T", "50") as pong,
-        ringpass("pktgen", "-i", "vale7:a", "-f", "ping", "-n", "50", "--json", "-T", "0") as ping,
-    ):
+    options = ["-f", "ping", "-n", "50", "--json", "-T", "0"]
+    with ringpass("pktgen", "-i", "vale7:b", "-f", "pong", "-T", "50") as pong:
         said(pong, "Mpps")
-        found = result(ping)
+        with ringpass("pktgen", "-i", "vale7:a", *options) as ping:
+            found = result(ping)
         pong.send_signal(signal.SIGINT)
-        out, _ = pong.communicate(timeout=20)
+        out, _ = pong.communicate(timeout=PATIENCE_S)
     assert found["frames"] + found["lost"] == 50
     assert found["frames"] > 0
     assert 0 < found["rtt_us"]["min"] <= found["rtt_us"]["p99"]
@@ -276,7 +279,7 @@ def test_bridge_copies_between_switches() -> None:
 
 def test_a_command_tells_errors_in_three_lines() -> None:
     with ringpass("bridge", "vale0:a", "vale0") as process:
-        _, talk = process.communicate(timeout=20)
+        _, talk = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert [line.split(":")[0] for line in talk.splitlines()] == ["error", "why", "fix"]
 
@@ -295,18 +298,18 @@ def test_the_netmap_transport_works_on_what_serves_dev_netmap() -> None:
             assert not b.wait_readable(0.001)
             assert a.tx[0].put(frame)
             a.txsync()
-            assert b.wait_readable(20)
+            assert b.wait_readable(60)
             assert b.rx[0].get() == frame
             a.tx[0].put(frame)
             a.wait_writable(0)
-            assert b.wait_readable(20)
+            assert b.wait_readable(60)
         try:
             ringport.open("vale11:a@9999", via="netmap")
         except ringport.Error as error:
             print(error.errno, error)
     """
     with ringpass("netmap", "--", sys.executable, "-c", program, FRAME.hex()) as process:
-        out, talk = process.communicate(timeout=60)
+        out, talk = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, talk
     assert out.startswith(f"{errno.EINVAL} cannot open vale11:a@9999: ")
     assert not os.path.lexists("/dev/netmap")

@@ -17,6 +17,7 @@ from ringport import Port
 from ringport.bridge import Bridge
 from ringport.examples import bridge, counter, flood, generator, program, responder, sink
 from ringport.examples import filter as udp_filter
+from tests.support.wait import PATIENCE_S
 
 HOST = socket.inet_aton("10.0.0.9")
 ASKER = socket.inet_aton("10.0.0.1")
@@ -246,7 +247,7 @@ def test_a_flood_says_what_it_did(
         sums: dict[str, float] = {}
         taker.start()
         sent = flood.send(a, options)
-        taker.join(10)
+        taker.join(PATIENCE_S)
     assert sent["frames"] == sums["frames"] == 3000
     assert (sums["missing"], sums["late"]) == (0, 0)
     with pytest.raises(SystemExit):

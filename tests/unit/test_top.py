@@ -22,6 +22,7 @@ from ringpass.top.screen import Display
 from tests.support.daemon import RINGPASS
 from tests.support.probe import ProbedDaemon
 from tests.support.rings import RingUser
+from tests.support.wait import PATIENCE_S
 
 FRAME = bytes(60)
 
@@ -229,7 +230,7 @@ def terminal(sender: Sender) -> Iterator["pexpect.spawn[str]"]:
         env={**sized, "TERM": "xterm", "NO_COLOR": "1"},
         dimensions=(24, 120),
         encoding="utf-8",
-        timeout=10,
+        timeout=PATIENCE_S,
     )
     yield top
     top.close(force=True)

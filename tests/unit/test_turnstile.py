@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.turnstile import Turnstile
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
 INSTANT_S = 0.05
 """Enough for a thread to enter, were it not held back."""
@@ -25,7 +25,7 @@ class Visitor:
     def _visit(self, turnstile: Turnstile, alone: bool) -> None:
         with turnstile.entered(alone=alone):
             self.inside.set()
-            assert self.leave.wait(10)
+            assert self.leave.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -39,17 +39,17 @@ def test_others_are_together_and_one_alone_is_not(
 ) -> None:
     first = Visitor(executor, tmp_path, alone=False)
     second = Visitor(executor, tmp_path, alone=False)
-    assert first.inside.wait(10)
-    assert second.inside.wait(10)
+    assert first.inside.wait(PATIENCE_S)
+    assert second.inside.wait(PATIENCE_S)
     alone = Visitor(executor, tmp_path, alone=True)
     first.leave.set()
     assert not alone.inside.wait(INSTANT_S)
     second.leave.set()
-    assert alone.inside.wait(10)
+    assert alone.inside.wait(PATIENCE_S)
     late = Visitor(executor, tmp_path, alone=False)
     assert not late.inside.wait(INSTANT_S)
     alone.leave.set()
-    assert late.inside.wait(10)
+    assert late.inside.wait(PATIENCE_S)
     late.leave.set()
 
 
@@ -57,17 +57,17 @@ def test_nobody_passes_one_who_waits_to_be_alone(
     executor: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     first = Visitor(executor, tmp_path, alone=False)
-    assert first.inside.wait(10)
+    assert first.inside.wait(PATIENCE_S)
     alone = Visitor(executor, tmp_path, alone=True)
     wait_until(lambda: stands_in(tmp_path / "turnstile.lock"), "one waits in the turnstile")
     late = Visitor(executor, tmp_path, alone=False)
     assert not late.inside.wait(INSTANT_S)
     first.leave.set()
-    assert alone.inside.wait(10)
+    assert alone.inside.wait(PATIENCE_S)
     assert not late.inside.is_set()
     alone.leave.set()
     late.leave.set()
-    assert late.inside.wait(10)
+    assert late.inside.wait(PATIENCE_S)
 
 
 def stands_in(lock: Path) -> bool:

@@ -37,7 +37,7 @@ def pair() -> Iterator[Pair]:
     pair = Pair()
     yield pair
     pair.close()
-    assert open_fds() == before
+    assert open_fds() <= before
 
 
 def test_a_message_arrives_whole(pair: Pair) -> None:
@@ -165,7 +165,7 @@ MESSAGES = st.lists(
 CUTS = st.sets(st.integers(1, 300)) | st.just(frozenset(range(300)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MESSAGES, CUTS, st.none() | st.integers(0, 300))
 def test_any_cut_of_a_stream_yields_its_messages_and_their_descriptors(
     messages: list[tuple[int, bytes, int]], cuts: Set[int], stray_at: int | None
@@ -202,7 +202,7 @@ def test_any_cut_of_a_stream_yields_its_messages_and_their_descriptors(
         pair.close()
         for fd in files:
             os.close(fd)
-    assert open_fds() == before
+    assert open_fds() <= before
 
 
 def _collect(connection: Connection, got: list[tuple[int, bytes, list[int]]]) -> None:
@@ -212,7 +212,7 @@ def _collect(connection: Connection, got: list[tuple[int, bytes, list[int]]]) ->
             got.append((message.header.request, message.body, inodes))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=64), st.integers(0, 3)), max_size=8))
 def test_any_stream_is_messages_or_refused_and_leaks_nothing(
     parts: list[tuple[bytes, int]],
@@ -229,4 +229,4 @@ def test_any_stream_is_messages_or_refused_and_leaks_nothing(
         pass
     finally:
         pair.close()
-    assert open_fds() == before
+    assert open_fds() <= before

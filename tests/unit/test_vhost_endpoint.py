@@ -6,6 +6,7 @@ import grp
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ringpass.sockets import Access, bind, check_path
 from ringpass.vhostuser import endpoint
 from ringpass.vhostuser.endpoint import Connector
 from tests.support.vhost import open_fds
+from tests.support.wait import PATIENCE_S
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_a_group_that_does_not_exist_is_named_and_no_socket_is_left(path: Path) 
         bind(path, Access(0o660, "no-such-group"))
     assert "no-such-group" in caught.value.what
     assert not path.exists()
-    assert open_fds() == before
+    assert open_fds() <= before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -129,12 +131,12 @@ def test_a_listener_accepts_pauses_and_cleans_up(path: Path) -> None:
         listener.open()
         with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
             one.connect(str(path))
-            (await asyncio.wait_for(accepted.get(), 5)).close()
-            listener.resume(0.2)
+            (await asyncio.wait_for(accepted.get(), PATIENCE_S)).close()
+            paused = time.monotonic()
+            listener.resume(0.1)
             two.connect(str(path))
-            await asyncio.sleep(0.05)
-            assert accepted.empty(), "nobody is let in during the pause"
-            (await asyncio.wait_for(accepted.get(), 5)).close()
+            (await asyncio.wait_for(accepted.get(), PATIENCE_S)).close()
+            assert time.monotonic() - paused >= 0.1, "nobody is let in during the pause"
         listener.resume(10)
         listener.close()
         listener.close()
@@ -142,7 +144,7 @@ def test_a_listener_accepts_pauses_and_cleans_up(path: Path) -> None:
 
     before = open_fds()
     asyncio.run(scenario())
-    assert open_fds() == before
+    assert open_fds() <= before
 
 
 def test_a_connector_tries_until_somebody_listens_and_again(
@@ -159,7 +161,7 @@ def test_a_connector_tries_until_somebody_listens_and_again(
         for _ in range(2):
             with bind(path, Access()) as listening:
                 listening.listen()
-                (await asyncio.wait_for(connected.get(), 5)).close()
+                (await asyncio.wait_for(connected.get(), PATIENCE_S)).close()
             connector.resume(0)
             await asyncio.sleep(0.05)
         connector.close()
@@ -170,4 +172,4 @@ def test_a_connector_tries_until_somebody_listens_and_again(
 
     before = open_fds()
     asyncio.run(scenario())
-    assert open_fds() == before
+    assert open_fds() <= before

@@ -27,7 +27,7 @@ def driver() -> Iterator[Driver]:
     yield driver
     driver.session.close()
     assert log(driver) is None
-    assert open_fds() == before
+    assert open_fds() <= before
 
 
 def share_log(driver: Driver, area: m.LogArea = LOG) -> None:
@@ -106,7 +106,7 @@ def test_a_repaired_port_has_its_log_again(driver: Driver) -> None:
 def test_the_file_that_tells_of_pages_is_closed_unused(driver: Driver) -> None:
     before = open_fds()
     assert driver.ask(Request.SET_LOG_FD, b"", [os.eventfd(0)]) == 0
-    assert open_fds() == before
+    assert open_fds() <= before
     with pytest.raises(ProtocolError, match="missing"):
         driver.send(Request.SET_LOG_FD)
 

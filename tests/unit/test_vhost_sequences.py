@@ -329,7 +329,9 @@ class Conversation(RuleBasedStateMachine):
         if self.standby is not None:
             self.leave_as_successor(self.standby)
         assert self.port.front_end is None
-        assert (open_fds(), mappings()) == self.before
+        fds, mapped = self.before
+        assert open_fds() <= fds
+        assert mappings() == mapped
 
     def leave_as_successor(self, standby: MiniGuest) -> None:
         """Let the standby, who holds the port now if what it said can be, go as well."""
@@ -420,5 +422,5 @@ def test_any_conversation_leaves_the_ports_as_good_as_new(monkeypatch: pytest.Mo
     ):
         run_state_machine_as_test(
             type("Bound", (Conversation,), {"switch": switch, "neighbour": neighbour}),
-            settings=settings(max_examples=40, stateful_step_count=40, deadline=None),
+            settings=settings(max_examples=40, stateful_step_count=40),
         )

@@ -22,6 +22,7 @@ from ringpass.vhostuser.session import Session
 from tests.support.vhost import CheckedPlane, memfd, message, open_fds
 from tests.support.vhost_model import PAIRS, Message
 from tests.support.vhost_said import MESSAGES, descriptor
+from tests.support.wait import PATIENCE_S
 
 SERVED = Feature.CSUM | Feature.GUEST_CSUM | Feature.MRG_RXBUF | Feature.VERSION_1
 ALL = offered(SERVED, 1, ["csum"])
@@ -107,7 +108,7 @@ def driver() -> Iterator[Driver]:
     driver.session.close()
     assert driver.plane.rings == {}
     assert driver.plane.memory == []
-    assert open_fds() == before
+    assert open_fds() <= before
 
 
 # What real front ends say
@@ -447,7 +448,7 @@ def test_backend_channel_that_is_full_or_gone_holds_nobody_up(driver: Driver) ->
             theirs.send(bytes(4096), socket.MSG_DONTWAIT)
     teller = threading.Thread(target=driver.session.tell_link, daemon=True)
     teller.start()
-    teller.join(10)
+    teller.join(PATIENCE_S)
     assert not teller.is_alive()
     ours.close()
     driver.session.tell_link()
@@ -479,7 +480,7 @@ def test_a_refusal_of_the_data_plane_is_passed_on_and_leaks_nothing(
 # Anything at all, while the data plane refuses some of it
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(MESSAGES, st.booleans()), max_size=40),
     st.sets(st.sampled_from(["set_memory", "add_memory", "start_ring", "stop_ring", "set_call"])),
@@ -504,4 +505,4 @@ def test_whatever_the_data_plane_refuses_it_is_left_clean_and_no_descriptor_open
     driver.session.close()
     assert driver.plane.rings == {}
     assert driver.plane.memory == []
-    assert open_fds() == before
+    assert open_fds() <= before

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,16 +15,10 @@ import pytest
 from ringpass.vm import reaper as reaper_script
 from ringpass.vm import registry
 from ringpass.vm.launch import script
+from tests.support.wait import PATIENCE_S, wait_until
 
 # A guest with a process that leaves it, as those of User-mode Linux's guests are left.
 ORPHAN = "(setsid sleep 100 & echo $! >orphan); echo ready; "
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -36,16 +29,14 @@ def alive(pid: int) -> bool:
 
 
 def orphan_of(directory: Path) -> int:
-    wait_for(lambda: (directory / "orphan").exists() and (directory / "orphan").read_text())
-    return int((directory / "orphan").read_text())
+    pid = directory / "orphan"
+    wait_until(lambda: pid.exists() and pid.read_text(), "there is an orphan")
+    return int(pid.read_text())
 
 
 def guest_of(directory: Path) -> int:
     """Return the guest's process, which its reaper writes down a moment after it has started."""
-    wait_for(lambda: registry.process(directory))
-    guest = registry.process(directory)
-    assert guest is not None
-    return guest
+    return wait_until(lambda: registry.process(directory), "the guest's process is known")
 
 
 def reaper(directory: Path, command: str, parent: int = 0) -> subprocess.Popen[bytes]:
@@ -57,7 +48,7 @@ def reaper(directory: Path, command: str, parent: int = 0) -> subprocess.Popen[b
 @pytest.mark.parametrize(("command", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("true", 0)])
 def test_exit_code_is_the_guest_s(tmp_path: Path, command: str, code: int) -> None:
     with reaper(tmp_path, command) as process:
-        assert process.wait(10) == code
+        assert process.wait(PATIENCE_S) == code
 
 
 def test_guest_that_cannot_be_started(tmp_path: Path) -> None:
@@ -70,7 +61,7 @@ def test_guest_that_cannot_be_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["exit 0", "kill -9 $$"])
 def test_orphans_die_with_the_guest(tmp_path: Path, ending: str) -> None:
     with reaper(tmp_path, ORPHAN + ending) as process:
-        process.wait(10)
+        process.wait(PATIENCE_S)
     assert not alive(orphan_of(tmp_path))
 
 
@@ -80,7 +71,7 @@ def test_signal_ends_guest_and_orphans(tmp_path: Path, number: int) -> None:
         orphan = orphan_of(tmp_path)
         guest = guest_of(tmp_path)
         process.send_signal(number)
-        assert process.wait(10) == 128 + number
+        assert process.wait(PATIENCE_S) == 128 + number
     assert not alive(orphan)
     assert not alive(guest)
 
@@ -89,7 +80,7 @@ def test_killed_reaper_takes_the_guest_along(tmp_path: Path) -> None:
     with reaper(tmp_path, "exec sleep 100") as process:
         guest = guest_of(tmp_path)
         process.kill()
-    wait_for(lambda: not alive(guest))
+    wait_until(lambda: not alive(guest), "the guest has ended")
 
 
 def test_guest_ends_with_the_process_that_wanted_it(tmp_path: Path) -> None:
@@ -106,12 +97,12 @@ def test_guest_ends_with_the_process_that_wanted_it(tmp_path: Path) -> None:
         orphan = orphan_of(tmp_path)
         guest = guest_of(tmp_path)
         parent.kill()
-    wait_for(lambda: not alive(guest) and not alive(orphan))
+    wait_until(lambda: not (alive(guest) or alive(orphan)), "both have ended")
 
 
 def test_parent_that_died_before_is_noticed(tmp_path: Path) -> None:
     with reaper(tmp_path, "touch started", parent=1 << 22) as process:
-        assert process.wait(10) == 1
+        assert process.wait(PATIENCE_S) == 1
     assert not (tmp_path / "started").exists()
 
 
@@ -124,7 +115,7 @@ def test_ending_of_the_starting_thread_does_not_matter(tmp_path: Path) -> None:
     time.sleep(0.3)
     assert process.poll() is None
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE_S)
     process.stdout.close()
 
 
@@ -140,12 +131,26 @@ class Relay:
 
     def connect(self) -> socket.socket:
         console = socket.socket(socket.AF_UNIX)
-        console.settimeout(10)
+        console.settimeout(PATIENCE_S)
         console.connect(str(self.directory / registry.CONSOLE))
         return console
 
     def wait_log(self, text: str) -> None:
-        wait_for(lambda: self.log.exists() and text in self.log.read_text(errors="replace"))
+
+        def there() -> bool:
+            return self.log.exists() and text in self.log.read_text(errors="replace")
+
+        wait_until(there, f"{text!r} in the log")
+
+
+def read_line(console: socket.socket) -> bytes:
+    """Return what comes up to the end of a line."""
+    line = b""
+    while not line.endswith(b"\n"):
+        data = console.recv(1)
+        assert data, line
+        line += data
+    return line
 
 
 def test_relay_logs_what_the_guest_prints(tmp_path: Path) -> None:
@@ -153,24 +158,25 @@ def test_relay_logs_what_the_guest_prints(tmp_path: Path) -> None:
     relay.wait_log("two\n")
     assert relay.log.read_bytes() == b"one\ntwo\n"
     relay.process.terminate()
-    relay.process.wait(10)
+    relay.process.wait(PATIENCE_S)
 
 
 def test_relay_joins_any_number_of_consoles(tmp_path: Path) -> None:
-    relay = Relay(tmp_path, "stty -echo; echo ready; read x; echo got $x; read y")
+    relay = Relay(tmp_path, "stty -echo; echo ready; while read x; do echo got $x; done")
     relay.wait_log("ready")
     with relay.connect() as first, relay.connect() as second:
-        time.sleep(0.2)
-        first.sendall(b"hello\n")
-        assert second.recv(100) == b"got hello\n"
-        assert first.recv(100) == b"got hello\n"
+        # Who is answered is known, and so is who connected before.
+        second.sendall(b"one\n")
+        assert read_line(second) == read_line(first) == b"got one\n"
+        first.sendall(b"two\n")
+        assert read_line(second) == read_line(first) == b"got two\n"
     relay.process.terminate()
-    relay.process.wait(10)
+    relay.process.wait(PATIENCE_S)
 
 
 def test_relay_outlives_clients_and_slow_ones_hold_nothing_up(tmp_path: Path) -> None:
     relay = Relay(tmp_path, "read x; head -c 3000000 /dev/zero | tr '\\0' a; echo end; read y")
-    wait_for((relay.directory / registry.CONSOLE).exists)
+    wait_until((relay.directory / registry.CONSOLE).exists, "there is a console")
     with relay.connect() as slow:
         relay.connect().close()
         slow.sendall(b"\n")
@@ -179,12 +185,12 @@ def test_relay_outlives_clients_and_slow_ones_hold_nothing_up(tmp_path: Path) ->
         assert sum(file.stat().st_size for file in files) < 3 << 20
     assert relay.process.poll() is None
     relay.process.terminate()
-    relay.process.wait(10)
+    relay.process.wait(PATIENCE_S)
 
 
 def test_relay_leaves_nothing_when_the_guest_ends(tmp_path: Path) -> None:
     relay = Relay(tmp_path, ORPHAN + "exit 0")
-    assert relay.process.wait(10) == 0
+    assert relay.process.wait(PATIENCE_S) == 0
     assert not relay.directory.exists()
     assert not alive(orphan_of(tmp_path))
 
@@ -195,7 +201,7 @@ def test_relay_that_is_told_to_end_takes_the_guest_along(tmp_path: Path, number:
     relay.wait_log("ready")
     guest = guest_of(relay.directory)
     relay.process.send_signal(number)
-    relay.process.wait(10)
+    relay.process.wait(PATIENCE_S)
     assert not relay.directory.exists()
     assert not alive(guest)
     assert not alive(orphan_of(tmp_path))
@@ -212,7 +218,7 @@ def test_crash_kills_children_before_their_parent(tmp_path: Path) -> None:
         orphan = orphan_of(tmp_path)
         guest = guest_of(tmp_path)
         reaper_script.crash(guest)
-        process.wait(10)
+        process.wait(PATIENCE_S)
     assert not alive(orphan)
     assert not (tmp_path / "seen").exists()
 

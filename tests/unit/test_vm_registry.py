@@ -11,6 +11,7 @@ import pytest
 
 from ringpass.errors import NotFound
 from ringpass.vm import reaper, registry
+from tests.support.wait import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("runtime_dir")
 
@@ -90,18 +91,20 @@ def test_stopping_ends_the_process_and_removes_the_directory(
     monkeypatch.setattr(registry, "STOPPING", 0.2)
     place = add("vm1", process.pid)
     assert registry.stop("vm1")
-    assert process.wait(5) != 0
+    assert process.wait(PATIENCE_S) != 0
     assert not place.exists()
     assert not registry.stop("vm1")
 
 
 def test_process_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "STOPPING", 0.2)
-    with subprocess.Popen(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]) as process:
-        time.sleep(0.2)
+    deaf = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"]
+    with subprocess.Popen(deaf, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"deaf\n"
         add("vm1", process.pid)
         assert registry.stop("vm1")
-        assert process.wait(5) == -9
+        assert process.wait(PATIENCE_S) == -9
 
 
 def test_stale_guest_is_not_killed_by_its_old_pid() -> None:
