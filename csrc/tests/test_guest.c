@@ -112,7 +112,7 @@ static bool rings(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
-	return poll(&p, 1, 10000) == 1;
+	return poll(&p, 1, RP_TEST_PATIENCE_MS) == 1;
 }
 
 static void signal_fd(int fd)

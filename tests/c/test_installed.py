@@ -18,4 +18,4 @@ def programs() -> dict[str, Path]:
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_unit(programs: dict[str, Path], unit: str) -> None:
-    run([programs[unit]], timeout=120)
+    run([programs[unit]], timeout=600)

@@ -24,4 +24,4 @@ def programs() -> dict[str, Path]:
 @pytest.mark.parametrize("unit", UNITS)
 def test_unit_has_no_race(programs: dict[str, Path], unit: str) -> None:
     # setarch -R: the sanitizer's shadow memory has no place where addresses are randomized widely.
-    run(["setarch", "-R", programs[unit]], timeout=240)
+    run(["setarch", "-R", programs[unit]], timeout=600)
