@@ -24,7 +24,7 @@ WAYS = {"uml": [], "tcg": ["qemu-stream/udp", "vhost-vale/rtt-spin"]}
 
 def bench(*options: str) -> list[dict[str, Any]]:
     command = [RINGPASS, "bench", "g2g", "--json", "--runs", "1", "--seconds", "0.5", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["bench"] == "g2g"

@@ -17,7 +17,7 @@ from ringpass.image import Image
 from tests.support import traffic
 from tests.support.lab import Lab, Station
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PORTS = [f"vale0:vm{number}" for number in range(1, 5)]
 PAIRS = [("qemu1", "qemu2"), ("uml3", "uml4")]

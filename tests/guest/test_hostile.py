@@ -21,7 +21,7 @@ from tests.support.miniguest import DESC, ENTRIES, FEATURES, USER_ADDRESS, MiniG
 from tests.support.vhost import encode
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PORT = "vale0:vm1"
 MAC = "02:00:00:00:00:99"

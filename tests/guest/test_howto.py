@@ -14,7 +14,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 pytestmark = [
     pytest.mark.guest,
-    pytest.mark.timeout(420),
     pytest.mark.usefixtures("image", "patched_qemu"),
 ]
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ringpass import paths
 from ringpass.errors import RingpassError
 from ringpass.image import Image
 from ringpass.vm.guest import Guest, GuestError
+from tests.support.wait import wait_until
 
 KINDS = ("qemu", "uml")
 
@@ -36,7 +36,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def guest(kind: str, image: Image) -> Iterator[Guest]:
-    """Return a guest that the tests of this file share, and must leave as they found it."""
+    """Return a guest that tests share, and must leave as they found it; the last one stops it."""
     with tempfile.TemporaryDirectory(prefix="rp-") as directory:
         launch = {"qemu": Guest.qemu, "uml": Guest.uml}[kind]
         with launch(image, name="vm1", directory=Path(directory) / "vm") as guest:
@@ -62,15 +62,7 @@ def processes(word: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def wait_until_gone(word: str, seconds: float = 5.0) -> list[int]:
-    deadline = time.monotonic() + seconds
-    while (left := processes(word)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
-
-
 @pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_kernel_and_userland_are_those_of_the_manifest(
     guest: Guest, kind: str, image: Image
 ) -> None:
@@ -87,7 +79,6 @@ def test_kernel_and_userland_are_those_of_the_manifest(
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_every_module_of_the_recipe_loads(guest: Guest, kind: str, image: Image) -> None:
     kernel = json.loads(image.manifest.read_text())["recipe"]["kernel"][kind]
     for module in (*kernel["load"], *kernel["extra"]):
@@ -95,7 +86,6 @@ def test_every_module_of_the_recipe_loads(guest: Guest, kind: str, image: Image)
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_commands_return_status_and_output(guest: Guest) -> None:
     assert guest.run("echo one; echo two >&2; false").output == "one\ntwo\n"
     assert guest.run("exit_with() { return $1; }; exit_with 3").status == 3
@@ -111,7 +101,6 @@ def test_commands_return_status_and_output(guest: Guest) -> None:
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_files_reach_the_guest_whole(guest: Guest) -> None:
     content = bytes(range(256)) * 40
     guest.write_file("/tmp/with space", content)
@@ -121,7 +110,17 @@ def test_files_reach_the_guest_whole(guest: Guest) -> None:
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
+def test_stopping_leaves_no_process_and_no_file(guest: Guest) -> None:
+    """The last of the tests that share the guest."""
+    place = str(guest.directory)
+    assert processes(place)
+    guest.stop()
+    wait_until(lambda: not processes(place), "all its processes have ended")
+    assert not guest.directory.exists()
+    guest.stop()
+
+
+@pytest.mark.guest
 def test_reboot_gives_a_fresh_guest_and_one_that_nobody_asked_for_is_named(
     own_guest: Guest,
 ) -> None:
@@ -135,7 +134,6 @@ def test_reboot_gives_a_fresh_guest_and_one_that_nobody_asked_for_is_named(
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_guest_that_ends_is_told_from_one_that_is_slow(own_guest: Guest) -> None:
     own_guest.check("echo a remark")
     with pytest.raises(GuestError, match="no end after 1 s") as caught:
@@ -149,17 +147,6 @@ def test_guest_that_ends_is_told_from_one_that_is_slow(own_guest: Guest) -> None
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
-def test_stopping_leaves_no_process_and_no_file(own_guest: Guest, runtime_dir: Path) -> None:
-    assert processes(str(runtime_dir))
-    own_guest.stop()
-    assert not wait_until_gone(str(runtime_dir))
-    assert not own_guest.directory.exists()
-    own_guest.stop()
-
-
-@pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_killed_parent_leaves_no_process(kind: str, image: Image, runtime_dir: Path) -> None:
     script = (
         "import sys, time\n"
@@ -168,7 +155,7 @@ def test_killed_parent_leaves_no_process(kind: str, image: Image, runtime_dir: P
         "from ringpass.vm.guest import Guest\n"
         "guest = getattr(Guest, sys.argv[1])(ensure(), name='vm1')\n"
         "guest.start()\n"
-        "guest.wait_ready()\n"
+        "guest.wait_ready(240)\n"
         # UML has processes of its own for those of the guest: have some.
         "guest.check('sleep 100 & sleep 100 &')\n"
         "print('ready', flush=True)\n"
@@ -182,10 +169,7 @@ def test_killed_parent_leaves_no_process(kind: str, image: Image, runtime_dir: P
         children |= {pid for child in children for pid in descendants(child)}
         assert len(children) >= 2
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while (left := [pid for pid in children if is_alive(pid)]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left
+    wait_until(lambda: not any(map(is_alive, children)), "all have ended")
 
 
 def descendants(pid: int) -> set[int]:
@@ -205,7 +189,6 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_guest_that_cannot_start_says_why(image: Image) -> None:
     guest = Guest.qemu(image, name="vm1", extra=["-device", "no-such-device"])
     with pytest.raises(GuestError, match="the guest ended") as caught, guest:
@@ -215,7 +198,6 @@ def test_guest_that_cannot_start_says_why(image: Image) -> None:
 
 
 @pytest.mark.guest
-@pytest.mark.timeout(120)
 def test_two_guests_of_one_name_are_refused(image: Image) -> None:
     with (
         new_guest("uml", image) as guest,
@@ -227,7 +209,6 @@ def test_two_guests_of_one_name_are_refused(image: Image) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_image_of_the_tree_is_reproducible(image: Image, tmp_path: Path) -> None:
     """Built anew, in a cache of its own, it is what the cache has, byte for byte."""
     shutil.copytree(paths.cache_dir() / "debs", tmp_path / "debs", copy_function=os.link)

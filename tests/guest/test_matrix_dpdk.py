@@ -122,7 +122,7 @@ def echoer(daemon: Daemon, cell: Cell) -> Testpmd:
 
 def wait_up(daemon: Daemon, port: str) -> dict[str, Any]:
     """Wait until a port is up; return how it is."""
-    wait_for(lambda: daemon.call("port.show", name=port)["state"] == "up", f"{port} to be up", 60)
+    wait_for(lambda: daemon.call("port.show", name=port)["state"] == "up", f"{port} to be up")
     shown: dict[str, Any] = daemon.call("port.show", name=port)
     return shown
 
@@ -132,7 +132,7 @@ def echo(guest: MiniGuest, count: int = BURST, pair: int = 0) -> None:
     payloads = [os.urandom(46 + (number * 61 + pair) % 1400) for number in range(count)]
     guest.send_all([frame(DPDK, A, payload) for payload in payloads], pair)
     for payload in payloads:
-        assert guest.receive(30) == frame(A, DPDK, payload)
+        assert guest.receive() == frame(A, DPDK, payload)
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
@@ -175,7 +175,7 @@ def test_a_front_end_that_is_killed_in_the_middle_of_traffic_hurts_nobody(
             with Testpmd(path, FLOOD, mode="txonly", options=options, arguments=flood) as flooding:
                 flooding.wait_started()
                 before = echoing.received()
-                wait_for(partial(has_received, echoing, before + 10_000), "traffic", 60)
+                wait_for(partial(has_received, echoing, before + 10_000), "traffic")
                 converse(one, two)
                 flooding.kill()
                 converse(one, two)
@@ -206,9 +206,9 @@ def converse(one: MiniGuest, two: MiniGuest) -> None:
     for number in range(100):
         there, back = frame(B, A, b"there %d" % number), frame(A, B, b"back %d" % number)
         one.send(there)
-        assert two.receive(30) == there
+        assert two.receive() == there
         two.send(back)
-        assert one.receive(30) == back
+        assert one.receive() == back
 
 
 @pytest.mark.parametrize("cell", ["split_server", "packed_server"])

@@ -14,7 +14,7 @@ from tests.support import traffic
 from tests.support.lab import Lab, Station
 from tests.support.matrix import CSUM, EVERYTHING, TSO, Cell, Matrix, MatrixTests, ports
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PACKED = EVERYTHING | {"RING_PACKED"}
 NO_MRG_RXBUF = {"mrg_rxbuf": False}

@@ -19,7 +19,7 @@ from tests.support.matrix import EVERYTHING, Cell, Matrix, ports
 from tests.support.probe import ProbedDaemon
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PACKED = EVERYTHING | {"RING_PACKED"}
 TWO_QUEUES = {"queues": 2}
@@ -147,10 +147,10 @@ def test_memory_is_plugged_and_unplugged_under_traffic(matrix: Matrix) -> None:
         hotplug.plug_memory(qmp, guest, "kernel")
         wait_memory(matrix, station, before + hotplug.MODULE)
         used = FIRST_MODULE_FRAMES
-        wait_until(lambda: pages(guest, "Normal", "numa_hit") > used, "buffers in it", 30)
+        wait_until(lambda: pages(guest, "Normal", "numa_hit") > used, "buffers in it")
         hotplug.plug_memory(qmp, guest, "movable")
         wait_memory(matrix, station, before + 2 * hotplug.MODULE)
-        wait_until(lambda: pages(guest, "Movable", "managed") > 0, "the second one in use", 30)
+        wait_until(lambda: pages(guest, "Movable", "managed") > 0, "the second one in use")
         hotplug.unplug(qmp, "movable")
         wait_memory(matrix, station, before + hotplug.MODULE)
 
@@ -222,7 +222,7 @@ def test_guests_reach_a_restarted_daemon_by_themselves(
     end(lab.daemon)
     lab.daemon.start()
     for sender, _ in (one, other[::-1]):
-        wait_until(partial(has_sent, lab, sender), f"the flood of {sender.port} goes on", 30)
+        wait_until(partial(has_sent, lab, sender), f"the flood of {sender.port} goes on")
         faults.end_flood(sender)
     for name in NAMES:
         for station in matrix.pair(name):

@@ -14,7 +14,7 @@ from tests.support import faults, traffic
 from tests.support.lab import BOOT_S, Lab
 from tests.support.matrix import CSUM, EVERYTHING, TSO, Cell, Matrix, MatrixTests, ports
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PLAIN = EVERYTHING - {"MRG_RXBUF"} - CSUM - TSO
 MERGEABLE = PLAIN | {"MRG_RXBUF"}

@@ -13,7 +13,7 @@ from ringpass.image import Image
 from tests.support import traffic
 from tests.support.lab import Lab, Station
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PORTS: dict[str, dict[str, object]] = {
     "vale0:vm1": {"hold_us": 1_000_000},

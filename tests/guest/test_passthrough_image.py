@@ -21,7 +21,7 @@ from ringpass.vm.nic import Nic
 from ringpass.vm.qmp import Qmp
 from tests.support.lab import BOOT_S, Lab
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.guest
 
 COMMAND_S = 90.0
 """Seconds for a command: numpy alone takes ten to load in a guest that shares its processor."""

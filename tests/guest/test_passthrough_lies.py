@@ -35,7 +35,7 @@ from tests.support.lying_host import (
 )
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 
 class Foreign(Host):

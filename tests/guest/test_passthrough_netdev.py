@@ -3,7 +3,8 @@
 
 Two guests have one each, through ivshmem-doorbell of stock QEMU and through ptnet-pci of ours, on a
 switch with a third guest, whose card is a vhost-user one. They boot once, and their kernels must
-have nothing to complain of after any of the tests.
+have nothing to complain of after any of the tests. What they have open goes on when the daemon is
+killed and started again.
 """
 
 import mmap
@@ -19,10 +20,9 @@ from ringpass.vm.guest import Guest
 from ringpass.vm.qemu import Emulator
 from tests.support import traffic
 from tests.support.lab import BOOT_S, Lab, Station
-from tests.support.traffic import PATIENCE_S
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PATIENT: dict[str, object] = {"hold_us": 1_000_000}
 PORTS: dict[str, dict[str, object]] = {
@@ -255,3 +255,35 @@ def test_a_guest_that_reboots_has_its_port_again(guests: Guests) -> None:
     guests.poor.guest.reboot(BOOT_S)
     guests.poor.guest.check("dmesg -c")
     traffic.ping(guests.rich, guests.poor)
+
+
+PINGS = 50
+"""Five a second."""
+
+
+def test_ping_goes_on_though_the_daemon_was_killed_twice(lab: Lab, booted: Guests) -> None:
+    """The last test of this file: the third guest's User-mode Linux has no card afterwards."""
+    one, other = booted.rich, booted.poor
+    boots = [each.guest.check("cat /proc/sys/kernel/random/boot_id") for each in (one, other)]
+    one.guest.check(f"ping -c 2 {other.address}", PATIENCE_S)
+    one.guest.check("dmesg -c >/dev/null")
+    one.guest.check(
+        f"(ping -i 0.2 -c {PINGS} {other.address} >/tmp/pings; mv /tmp/pings /tmp/pinged) "
+        ">/dev/null 2>&1 &"
+    )
+    for _ in range(2):
+        lab.daemon.kill()
+        lab.daemon.start()
+        one.guest.check(f"ping -c 2 {other.address}", PATIENCE_S)
+        other.guest.check(f"ping -c 2 {one.address}", PATIENCE_S)
+    said = one.guest.check(
+        "until [ -e /tmp/pinged ]; do sleep 0.1; done; cat /tmp/pinged", PATIENCE_S
+    )
+    received = re.search(r"(\d+) packets received", said) or re.search(r"(\d+) received", said)
+    assert received is not None, said
+    # A daemon that starts lets what waits in the rings go: next to nothing is lost.
+    assert int(received[1]) >= PINGS - 2, said
+    for each, boot in zip((one, other), boots, strict=True):
+        assert each.guest.check("cat /proc/sys/kernel/random/boot_id") == boot
+        assert lab.daemon.port(each.port).state == "up"
+    assert not re.search(r"BUG|WARNING|Oops|hello", one.guest.check("dmesg -c"))

@@ -24,10 +24,9 @@ from tests.support import traffic
 from tests.support.daemon import keepers_of
 from tests.support.hotplug import tell, unplug
 from tests.support.lab import BOOT_S, Lab, Station
-from tests.support.traffic import PATIENCE_S
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PATIENT = {"kind": "passthrough", "hold_us": 1_000_000}
 PORTS: dict[str, dict[str, object]] = {

@@ -37,7 +37,6 @@ def test_interrupts_of_the_patched_qemu_are_msi_x(lab: Lab, patched_qemu: Path) 
     assert before.keys() == {"config", "input.0", "output.0"}
 
 
-@pytest.mark.timeout(180)
 def test_stock_qemu_crashes(lab: Lab) -> None:
     """The day this fails, the guard of the command line can go."""
     station = lab.station("qemu3", emulator=UNGUARDED)

@@ -19,10 +19,9 @@ from ringpass.vm.qemu import Emulator
 from ringpass.vm.qmp import Qmp, QmpError
 from tests.support import hotplug, traffic
 from tests.support.lab import BOOT_S, Lab, Station
-from tests.support.traffic import PATIENCE_S
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PATIENT: dict[str, object] = {"hold_us": 1_000_000}
 PORTS: dict[str, dict[str, object]] = {

@@ -14,9 +14,9 @@ from ringpass.vm.nic import Nic
 from ringpass.vm.qmp import QmpError
 from tests.support.hotplug import tell, unplug
 from tests.support.lab import BOOT_S, Lab
-from tests.support.traffic import PATIENCE_S
+from tests.support.wait import PATIENCE_S
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PORT = "vale0:vm1"
 

@@ -11,8 +11,10 @@ import pytest
 
 from ringpass.image import Image
 from ringpass.vm.guest import Guest
+from tests.support.traffic import IDLE_S
+from tests.support.wait import PATIENCE_S
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(180), pytest.mark.usefixtures("runtime_dir")]
+pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("runtime_dir")]
 
 VETH = "ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up"
 
@@ -52,12 +54,16 @@ def guest(image: Image) -> Iterator[Guest]:
         yield guest
 
 
-def sink(guest: Guest, options: str, send: str, interface: str = "v1") -> dict[str, Any]:
-    """Run rp-sink while `send` runs, and return what it reports."""
-    guest.check(f"rp-sink {options} --background /tmp/sink.json {interface}")
-    guest.check(send)
-    guest.check("until [ -e /tmp/sink.json ]; do sleep 0.1; done")
-    result: dict[str, Any] = json.loads(guest.check("cat /tmp/sink.json"))
+def sink(guest: Guest, options: str, send: str, count: int | None = None) -> dict[str, Any]:
+    """Run rp-sink while `send` runs, and return what it reports.
+
+    It ends when `count` frames have come; else when none has come for a second.
+    """
+    limit = "" if count is None else f"--count {count} --idle {IDLE_S}"
+    guest.check(f"rp-sink {options} {limit} --background /tmp/sink.json v1")
+    guest.check(send, PATIENCE_S)
+    wait = "until [ -e /tmp/sink.json ]; do sleep 0.05; done"
+    result: dict[str, Any] = json.loads(guest.check(f"{wait}; cat /tmp/sink.json", PATIENCE_S))
     return result
 
 
@@ -68,13 +74,15 @@ def forge(frames: list[tuple[int, int]]) -> str:
 @pytest.mark.parametrize("mode", ["--mode xdp", "--mode tc", "--check"])
 @pytest.mark.parametrize("size", [60, 1514])
 def test_every_frame_of_a_flood_is_counted(guest: Guest, mode: str, size: int) -> None:
-    report = sink(guest, mode, f"rp-flood v0 --count 20000 --rate 50000 --size {size} --vary")
+    flood = f"rp-flood v0 --count 20000 --rate 50000 --size {size} --vary"
+    report = sink(guest, mode, flood, 20000)
     assert report["mode"] in mode or mode == "--check"
     assert report["frames"] == 20000
     assert report["bytes"] == 20000 * size
     assert report["missing"] == report["late"] == 0
-    assert report["seconds"] == pytest.approx(20000 / 50000, rel=0.3)
-    assert report["pps"] == pytest.approx(50000, rel=0.3)
+    # A guest that waits for a processor is slower than it was told to be.
+    assert report["seconds"] > 0.7 * 20000 / 50000
+    assert report["pps"] == pytest.approx(20000 / report["seconds"], rel=0.05)
     if mode == "--check":
         assert report["duplicates"] == report["corrupt"] == report["overrun"] == 0
 
@@ -91,20 +99,20 @@ def test_flood_reports_what_it_sent(guest: Guest) -> None:
 @pytest.mark.parametrize("mode", ["--mode xdp", "--mode tc", "--check"])
 def test_gaps_and_late_frames_are_found(guest: Guest, mode: str) -> None:
     order = [*range(10), *range(15, 20), 12, 13, *range(20, 30)]
-    report = sink(guest, mode, forge([(seq, -1) for seq in order]))
+    report = sink(guest, mode, forge([(seq, -1) for seq in order]), len(order))
     assert report["frames"] == len(order)
     assert report["missing"] == 5
     assert report["late"] == 2
 
 
 def test_first_frame_may_have_any_number(guest: Guest) -> None:
-    report = sink(guest, "", forge([(seq, -1) for seq in range(1000, 1010)]))
+    report = sink(guest, "", forge([(seq, -1) for seq in range(1000, 1010)]), 10)
     assert (report["frames"], report["missing"], report["late"]) == (10, 0, 0)
 
 
 def test_duplicates_are_told_from_late_frames(guest: Guest) -> None:
     order = [0, 1, 2, 5, 2, 3, 4, 4, 6]
-    report = sink(guest, "--check", forge([(seq, -1) for seq in order]))
+    report = sink(guest, "--check", forge([(seq, -1) for seq in order]), len(order))
     assert report["late"] == 4  # 2 again, 3, 4, 4 again
     assert report["duplicates"] == 2
     assert report["corrupt"] == 0
@@ -112,13 +120,13 @@ def test_duplicates_are_told_from_late_frames(guest: Guest) -> None:
 
 @pytest.mark.parametrize("damage", [24, 25, 28, 29, 30, 64, 99])
 def test_one_wrong_bit_is_corrupt(guest: Guest, damage: int) -> None:
-    report = sink(guest, "--check", forge([(0, -1), (1, damage), (2, -1)]))
+    report = sink(guest, "--check", forge([(0, -1), (1, damage), (2, -1)]), 3)
     assert report["frames"] == 3
     assert report["corrupt"] == 1
 
 
 def test_wrong_sequence_number_is_corrupt_in_frames_that_vary(guest: Guest) -> None:
-    report = sink(guest, "--check", forge([(0, -1), (1, 21), (2, -1)]))
+    report = sink(guest, "--check", forge([(0, -1), (1, 21), (2, -1)]), 3)
     assert report["corrupt"] == 1
 
 

@@ -14,7 +14,7 @@ from tests.support import faults, traffic
 from tests.support.lab import Lab, Station
 from tests.support.traffic_tests import TrafficTests
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 PORTS = {f"vale0:vm{number}": {"hold_us": 1_000_000} for number in range(1, 5)}
 

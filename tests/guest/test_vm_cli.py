@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from ringpass.image import Image
+from ringpass.vm import registry
 from ringpass.vm.qemu import Emulator
 from tests.support.daemon import RINGPASS
 from tests.support.probe import ProbedDaemon
-from tests.support.wait import wait_until
+from tests.support.wait import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 RUN = ("vm", "run", "vale0:vm1", "--uml")
 
@@ -53,12 +54,15 @@ def shared() -> Iterator[ProbedDaemon]:
 
 
 @pytest.fixture
-def daemon(shared: ProbedDaemon, image: Image) -> Iterator[ProbedDaemon]:
+def daemon(
+    shared: ProbedDaemon, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProbedDaemon]:
     """Return a daemon whose ports have no guest; those of the test are ended after it."""
     assert image
+    monkeypatch.setenv("RINGPASS_RUNTIME_DIR", str(shared.runtime_dir))
     yield shared
-    for guest in shared.ask("vm", "ls"):
-        shared.run("vm", "stop", guest["name"])
+    for running in registry.list_running():
+        shared.run("vm", "stop", running.guest.name)
     for port in ("vale0:vm1", "vale0:vm2", "vale0:vm3", "vale0:pass"):
         shared.wait_port(port, "waiting")
 
@@ -66,7 +70,7 @@ def daemon(shared: ProbedDaemon, image: Image) -> Iterator[ProbedDaemon]:
 def talk(path: str, line: str, answer: str) -> str:
     """Type a line into a console, and return what it says up to `answer`."""
     with socket.socket(socket.AF_UNIX) as console:
-        console.settimeout(30)
+        console.settimeout(PATIENCE_S)
         console.connect(path)
         console.sendall(f"{line}\n".encode())
         text = ""
@@ -126,7 +130,7 @@ def test_guest_ends_from_inside(daemon: ProbedDaemon) -> None:
     with socket.socket(socket.AF_UNIX) as console:
         console.connect(guest["console"])
         console.sendall(b"poweroff -f\n")
-        wait_until(lambda: daemon.ask("vm", "ls") == [], "the guest to be gone", 40)
+        wait_until(lambda: registry.list_running() == [], "the guest to be gone")
     assert not Path(guest["console"]).parent.exists()
 
 
@@ -158,12 +162,12 @@ def test_foreground_is_the_console_and_gives_the_terminal_back(daemon: ProbedDae
         run_command(daemon), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     ) as process:
         text = b""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while b"ringpass-guest-ready" not in text and time.monotonic() < deadline:
             if select.select([ours], [], [], 1)[0]:
                 text += os.read(ours, 65536)
         os.write(ours, b"poweroff -f\n")
-        assert process.wait(20) == 0, text.decode()
+        assert process.wait(PATIENCE_S) == 0, text.decode()
     assert subprocess.check_output(["stty", "-a"], stdin=theirs) == settings
     assert daemon.ask("vm", "ls") == []
     os.close(ours)
@@ -178,12 +182,12 @@ def test_foreground_guest_ends_with_its_command(
         run_command(daemon), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as process:
         try:
-            daemon.wait_port("vale0:vm1", "up", "connected", timeout=60)
+            daemon.wait_port("vale0:vm1", "up", "connected")
         finally:
             process.send_signal(number)
-        process.wait(20)
+        process.wait(PATIENCE_S)
     daemon.wait_port("vale0:vm1", "waiting")
-    assert daemon.ask("vm", "ls") == []
+    assert registry.list_running() == []
 
 
 def test_guest_that_does_not_become_ready_is_removed(daemon: ProbedDaemon) -> None:
@@ -212,7 +216,7 @@ def test_what_cannot_run_is_refused(
     done = daemon.run("vm", "run", "--detach", *arguments)
     assert done.returncode == code
     assert words in done.stderr
-    assert daemon.ask("vm", "ls") == []
+    assert registry.list_running() == []
 
 
 def test_json_of_a_foreground_guest_is_refused(daemon: ProbedDaemon) -> None:
@@ -243,7 +247,13 @@ def test_qemu_takes_the_arguments(daemon: ProbedDaemon, image: Image) -> None:
     rest = ["-nodefaults", "-display", "none", "-append", "quiet"]
     with subprocess.Popen(["qemu-system-x86_64", *argv, *kernel, *rest]) as process:
         try:
-            assert daemon.wait_port("vale0:vm1", "up", timeout=60).front_end is not None
+            assert (
+                daemon.wait_port(
+                    "vale0:vm1",
+                    "up",
+                ).front_end
+                is not None
+            )
         finally:
             process.kill()
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ringpass.vm import reaper
 from tests.support import traffic
 from tests.support.lab import Lab, Station
+from tests.support.wait import wait_until
 
 
 def kill_front_end(lab: Lab, station: Station) -> None:
@@ -63,12 +64,21 @@ def stopped(pid: int) -> Iterator[None]:
 
 def flood_stopped_guest(lab: Lab, sender: Station, receiver: Station) -> None:
     """Send to a guest that stands still: each frame must arrive later, once, or be counted."""
-    before = lab.daemon.port(receiver.port).rx.drops.get("full", 0)
-    traffic.start_sink(receiver, "--seconds 60 --idle 2")
+    before = lab.daemon.port(receiver.port).rx
+    traffic.start_sink(receiver, "--seconds 3600 --idle 3600")
     with stopped(receiver.guest.pid):
         sent = traffic.send_flood(sender, receiver.mac, count=2000)
-    received = traffic.end_sink(receiver)
-    lost = lab.daemon.port(receiver.port).rx.drops.get("full", 0) - before
-    assert lost > 0
-    assert sent.frames == received.frames + lost
+
+    def lost() -> int:
+        rx = lab.daemon.port(receiver.port).rx
+        return rx.drops.get("full", 0) - before.drops.get("full", 0)
+
+    def told() -> bool:
+        given = lab.daemon.port(receiver.port).rx.frames - before.frames
+        return given + lost() >= sent.frames
+
+    wait_until(told, "each frame is given to the guest, or counted")
+    received = traffic.stop_sink(receiver)
+    assert lost() > 0
+    assert sent.frames == received.frames + lost()
     assert received.duplicates == received.corrupt == received.late == 0

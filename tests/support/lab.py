@@ -14,8 +14,8 @@ from ringpass.vm.nic import Nic
 from ringpass.vm.qemu import STOCK, Emulator
 from tests.support.probe import ProbedDaemon, configuration
 
-BOOT_S = 120.0
-"""Seconds that a guest has to boot. Two to four are usual on a machine that does nothing else."""
+BOOT_S = 240.0
+"""Seconds that a guest has to boot: five of a processor, which many others may want."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from tests.support.lab import Station
+from tests.support.wait import PATIENCE_S
 
 SCRIPTS = Path(__file__).parents[1] / "guest" / "scripts"
 
-PATIENCE_S = 60.0
-"""Seconds that a command in a guest may take: guests are slow, and share two processors."""
-
-IDLE_S = 3.0
+IDLE_S = 15.0
 """Seconds without a frame after which a flood is over, though not all has come."""
 
 SEGMENT = 65535
@@ -138,8 +136,7 @@ class Stream:
         report = self.sender.guest.check(
             "kill $flood; wait $flood; cat /tmp/flood.json", PATIENCE_S
         )
-        self.receiver.guest.check("sleep 0.5; killall rp-sink", PATIENCE_S)
-        return Flood(msgspec.json.decode(report, type=Sent), end_sink(self.receiver))
+        return Flood(msgspec.json.decode(report, type=Sent), stop_sink(self.receiver))
 
 
 def start_sink(receiver: Station, limits: str) -> None:
@@ -155,13 +152,32 @@ def end_sink(receiver: Station) -> Received:
     return msgspec.json.decode(report, type=Received)
 
 
-def exchange_tcp(server: Station, client: Station, *, size: int = 4_000_000) -> None:
-    """Send `size` bytes over TCP each way at once; the ends compare them with what was sent."""
+def stop_sink(receiver: Station) -> Received:
+    """Return what was received, once the guest has taken what is in its rings by now."""
+    receiver.guest.check("sleep 0.5; killall rp-sink", PATIENCE_S)
+    return end_sink(receiver)
+
+
+def exchange_tcp(
+    server: Station, client: Station, *, size: int = 4_000_000, segments: bool = False
+) -> None:
+    """Send `size` bytes over TCP each way at once; the ends compare them with what was sent.
+
+    With `segments` one of SEGMENT bytes crosses each way, too, as `send_segment` sends it.
+    """
     listening = "until grep -q ':1389 .* 0A ' /proc/net/tcp; do sleep 0.05; done"
-    script = install("tcp_exchange.py", server, client)
+    install("segment.py", server, client)
+    # The guests' Python takes longest of all to start: without what it does not need.
+    script = f"python3 -ES {install('tcp_exchange.py', server, client)}"
     arguments = f"{server.address} {size}"
-    server.guest.check(f"python3 {script} serve {arguments} >/tmp/tcp 2>&1 & tcp=$!; {listening}")
-    client.guest.check(f"python3 {script} connect {arguments}", PATIENCE_S)
+    serve, connect = (
+        f"{station.interface} {other.mac} {SEGMENT}" if segments else ""
+        for station, other in ((server, client), (client, server))
+    )
+    server.guest.check(
+        f"{script} serve {arguments} {serve} >/tmp/tcp 2>&1 & tcp=$!; {listening}", PATIENCE_S
+    )
+    client.guest.check(f"{script} connect {arguments} {connect}", PATIENCE_S)
     server.guest.check("wait $tcp || { cat /tmp/tcp; false; }", PATIENCE_S)
 
 
@@ -170,12 +186,12 @@ def send_segment(sender: Station, receiver: Station, *, size: int = SEGMENT) -> 
     script = install("segment.py", sender, receiver)
     listening = "until grep -qs listening /tmp/segment; do sleep 0.05; done"
     receiver.guest.check(
-        f"rm -f /tmp/segment; python3 {script} receive {receiver.interface} {size} "
+        f"rm -f /tmp/segment; python3 -ES {script} receive {receiver.interface} {size} "
         f">/tmp/segment 2>&1 & segment=$!; {listening}",
         PATIENCE_S,
     )
     sender.guest.check(
-        f"python3 {script} send {sender.interface} {receiver.mac} {size} 1", PATIENCE_S
+        f"python3 -ES {script} send {sender.interface} {receiver.mac} {size} 1", PATIENCE_S
     )
     receiver.guest.check("wait $segment || { cat /tmp/segment; false; }", PATIENCE_S)
 

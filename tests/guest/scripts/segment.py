@@ -30,14 +30,12 @@ def main() -> None:
     if sys.argv[1] == "send":
         interface, mac, size, count = sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
         with packet_socket(interface) as sock:
-            own = sock.getsockname()[4]
-            data = vnet() + frame(bytes.fromhex(mac.replace(":", "")), own, size)
             for _ in range(count):
-                sock.send(data)
+                send(sock, mac, size)
     else:
         interface, size = sys.argv[2], int(sys.argv[3])
         with packet_socket(interface) as sock:
-            sock.settimeout(30)
+            sock.settimeout(60)
             sys.stdout.write("listening\n")
             sys.stdout.flush()
             receive(sock, size)
@@ -48,6 +46,11 @@ def packet_socket(interface: str) -> socket.socket:
     sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
     sock.bind((interface, ETH_P_IP))
     return sock
+
+
+def send(sock: socket.socket, mac: str, size: int) -> None:
+    own = sock.getsockname()[4]
+    sock.send(vnet() + frame(bytes.fromhex(mac.replace(":", "")), own, size))
 
 
 def receive(sock: socket.socket, size: int) -> None:
