@@ -11,7 +11,7 @@ import pytest
 
 from ringpass.image import Image
 from tests.support import traffic
-from tests.support.lab import Lab, Station
+from tests.support.lab import BOOT_S, Lab, Station
 from tests.support.matrix import CSUM, EVERYTHING, TSO, Cell, Matrix, MatrixTests, ports
 
 pytestmark = pytest.mark.guest
@@ -95,7 +95,7 @@ def test_both_queues_of_a_pair_carry_frames(lab: Lab, matrix: Matrix, name: str)
         assert [ring.running for ring in rings] == [True] * 4
     traffic.introduce(receiver, sender)
     before = frames_by_ring(lab, sender, receiver)
-    traffic.start_sink(receiver, "--seconds 60 --idle 3 --count 4000")
+    traffic.start_sink(receiver, f"--idle {traffic.IDLE_S} --count 4000")
     flood = f"rp-flood {sender.interface} --vary --dst {receiver.mac} --count 2000"
     output = sender.guest.check(
         f"taskset 1 {flood} --stream 1 >/tmp/first & taskset 2 {flood} --stream 2 && wait; "
@@ -119,6 +119,6 @@ def frames_by_ring(lab: Lab, *stations: Station) -> dict[tuple[str, bool, int], 
 def test_more_queues_than_the_port_has_are_refused(lab: Lab) -> None:
     """QEMU asks how many there are, tells its user, and tries again for ever."""
     guest = lab.guest("qemu", "greedy", [lab.nic(LACKING, queues=3)])
-    guest.expect("you are asking more queues than supported: 2", "being refused", 20)
+    guest.expect("you are asking more queues than supported: 2", "being refused", BOOT_S)
     guest.kill()
     assert lab.daemon.wait_port(LACKING, "waiting").violations == 0

@@ -112,7 +112,7 @@ def test_card_is_plugged_in_and_out_under_traffic(
                 hotplug.unplug_nic(qmp, number)
             assert lab.daemon.wait_port(station.port, "waiting").violations == 0
         faults.end_flood(second)
-    assert lab.daemon.descriptors() == descriptors
+    wait_until(lambda: lab.daemon.descriptors() == descriptors, f"{descriptors} descriptors")
 
 
 def test_guest_that_reboots_comes_back(
@@ -208,7 +208,7 @@ def test_killed_front_end_leaves_its_ports_to_the_next(
         matrix.up()
         for name in NAMES:
             matrix.exchange(name)
-    assert lab.daemon.descriptors() == descriptors
+    wait_until(lambda: lab.daemon.descriptors() == descriptors, f"{descriptors} descriptors")
 
 
 @pytest.mark.parametrize("end", [ProbedDaemon.stop, ProbedDaemon.kill], ids=["stop", "crash"])

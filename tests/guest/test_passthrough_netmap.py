@@ -16,6 +16,7 @@ from ringpass.vm.nic import Nic
 from tests.support import guest_programs
 from tests.support.lab import BOOT_S, Lab
 from tests.support.netmap_run import compiled, received, running, served
+from tests.support.traffic import IDLE_S
 
 pytestmark = pytest.mark.guest
 
@@ -71,9 +72,9 @@ def report(guest: Guest, command: str) -> dict[str, Any]:
 
 def counted(guest: Guest, receiver: str, sender: str, count: int) -> dict[str, Any]:
     """Send frames from one port to another in the guest; return what the receiver counted."""
-    options = f"--receive --count {count} --seconds 20 --background /tmp/counted"
+    options = f"--receive --count {count} --idle {IDLE_S} --background /tmp/counted"
     guest.check(f"rp-nmflood {options} '{receiver}'")
-    sent = report(guest, f"rp-nmflood --count {count} --seconds 20 '{sender}'")
+    sent = report(guest, f"rp-nmflood --count {count} --seconds {PATIENCE_S} '{sender}'")
     assert sent["frames"] == count
     return report(guest, "until [ -e /tmp/counted ]; do sleep 0.05; done; cat /tmp/counted")
 
@@ -164,7 +165,9 @@ def test_a_killed_program_leaves_its_port(guest: Guest) -> None:
     for port in ("netmap:rp0", "netmap:rp0{3"):
         guest.check(f"rp-nmflood --receive --background /tmp/none '{port}'; killall -9 rp-nmflood")
         guest.check("while pidof rp-nmflood; do sleep 0.05; done")
-        assert report(guest, f"rp-nmflood --count 10 --seconds 5 '{port}'")["frames"] == 10
+        assert (
+            report(guest, f"rp-nmflood --count 10 --seconds {PATIENCE_S} '{port}'")["frames"] == 10
+        )
 
 
 def test_ringport_opens_pipes_in_the_guest(guest: Guest) -> None:

@@ -108,7 +108,7 @@ def test_frames_of_a_foreign_driver_arrive(guests: Guests, header: str) -> None:
 def test_a_foreign_driver_receives(guests: Guests, header: str) -> None:
     bare, ours = guests
     report(bare, f"rp-ptnet {header} --count 1 send")  # the switch learns where it is
-    begin(bare, f"{header} --count {COUNT} receive")
+    begin(bare, f"{header} --count {COUNT} --idle {traffic.IDLE_S} receive")
     traffic.send_flood(ours, bare.mac, count=COUNT)
     came = end(bare)
     assert came["header"] == HEADERS[header]
@@ -165,9 +165,10 @@ def test_our_driver_takes_the_device_afterwards(guests: Guests) -> None:
 def test_programs_open_pipes_and_monitors(guests: Guests) -> None:
     ours = guests.ours
     for receiver, sender in (("netmap:rp0}1", "netmap:rp0{1"), ("netmap:rp0/t", "netmap:rp0")):
-        options = "--receive --count 200 --seconds 20 --background /tmp/counted"
+        limits = f"--count 200 --seconds {PATIENCE_S}"
+        options = f"--receive {limits} --idle {traffic.IDLE_S} --background /tmp/counted"
         ours.guest.check(f"rp-nmflood {options} '{receiver}'")
-        ours.guest.check(f"rp-nmflood --count 200 --seconds 20 '{sender}'", PATIENCE_S)
+        ours.guest.check(f"rp-nmflood {limits} '{sender}'", PATIENCE_S)
         came = report(ours, "until [ -e /tmp/counted ]; do sleep 0.05; done; cat /tmp/counted")
         assert (came["frames"], came["missing"], came["others"]) == (200, 0, 0), receiver
 

@@ -11,8 +11,9 @@ import pytest
 
 from ringpass.image import Image
 from tests.support import faults, traffic
-from tests.support.lab import Lab, Station
+from tests.support.lab import BOOT_S, Lab, Station
 from tests.support.traffic_tests import TrafficTests
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.guest
 
@@ -61,7 +62,7 @@ def test_guest_that_reboots_comes_back(
     first, second = pair
     before = lab.daemon.port(first.port)
     with traffic.Stream(*neighbours):
-        first.guest.reboot(60)
+        first.guest.reboot(BOOT_S)
         traffic.ping(first, second)
         traffic.flood(second, first).assert_whole()
     after = lab.daemon.port(first.port)
@@ -96,7 +97,7 @@ def test_killed_front_end_leaves_its_port_to_the_next(
         assert lab.daemon.descriptors() < before
         faults.end_flood(second)
         traffic.ping(*lab.up("uml1", "uml2"))
-    assert lab.daemon.descriptors() == before
+    wait_until(lambda: lab.daemon.descriptors() == before, f"{before} descriptors")
 
 
 def test_guest_reaches_a_restarted_daemon_when_it_reboots(
@@ -108,6 +109,6 @@ def test_guest_reaches_a_restarted_daemon_when_it_reboots(
     lab.daemon.start()
     assert lab.daemon.port(first.port).state == "waiting"
     for station in pair:
-        station.guest.reboot(60)
+        station.guest.reboot(BOOT_S)
     traffic.ping(first, second)
     traffic.flood(first, second).assert_whole()

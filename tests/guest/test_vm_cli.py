@@ -187,7 +187,7 @@ def test_foreground_guest_ends_with_its_command(
             process.send_signal(number)
         process.wait(PATIENCE_S)
     daemon.wait_port("vale0:vm1", "waiting")
-    assert registry.list_running() == []
+    wait_until(lambda: registry.list_running() == [], "the guest has ended")
 
 
 def test_guest_that_does_not_become_ready_is_removed(daemon: ProbedDaemon) -> None:
