@@ -14,7 +14,7 @@ import pytest
 from ringpass.errors import NotFound
 from ringpass.image import Image
 from tests.support import traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.wait import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.guest
@@ -109,7 +109,7 @@ def test_second_guest_at_a_port_waits_a_third_is_refused_and_the_first_goes_on(
     before = lab.daemon.port(second.port)
     with traffic.Stream(first, second):
         rival = lab.guest("uml", "rival", [lab.nic(second.port)])
-        rival.wait_ready(BOOT_S)
+        rival.wait_ready()
         with socket.socket(socket.AF_UNIX) as third:
             third.connect(before.path)
             third.settimeout(PATIENCE_S)

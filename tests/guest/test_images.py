@@ -155,7 +155,7 @@ def test_killed_parent_leaves_no_process(kind: str, image: Image, runtime_dir: P
         "from ringpass.vm.guest import Guest\n"
         "guest = getattr(Guest, sys.argv[1])(ensure(), name='vm1')\n"
         "guest.start()\n"
-        "guest.wait_ready(240)\n"
+        "guest.wait_ready()\n"
         # UML has processes of its own for those of the guest: have some.
         "guest.check('sleep 100 & sleep 100 &')\n"
         "print('ready', flush=True)\n"

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from ringpass.image import Image
+from ringpass.vm.guest import BOOT_S
 from tests.support import traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.matrix import CSUM, EVERYTHING, TSO, Cell, Matrix, MatrixTests, ports
 
 pytestmark = pytest.mark.guest

@@ -14,7 +14,7 @@ import pytest
 from ringpass.image import Image
 from ringpass.vm.guest import Guest
 from tests.support import faults, hotplug, traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.matrix import EVERYTHING, Cell, Matrix, ports
 from tests.support.probe import ProbedDaemon
 from tests.support.wait import wait_until
@@ -125,7 +125,7 @@ def test_guest_that_reboots_comes_back(
     guest = matrix.pair(NAMES[0])[0].guest
     before = lab.daemon.port("vale0:a").sessions
     with traffic.Stream(*neighbours):
-        guest.reboot(BOOT_S)
+        guest.reboot()
         for name in NAMES:
             matrix.exchange(name)
     assert lab.daemon.port("vale0:a").sessions == before

@@ -11,7 +11,7 @@ import pytest
 from ringpass.errors import ConfigError
 from ringpass.image import Image
 from tests.support import faults, traffic
-from tests.support.lab import BOOT_S, Lab
+from tests.support.lab import Lab
 from tests.support.matrix import CSUM, EVERYTHING, TSO, Cell, Matrix, MatrixTests, ports
 
 pytestmark = pytest.mark.guest
@@ -85,7 +85,7 @@ def test_more_than_one_queue_pair_is_refused(lab: Lab) -> None:
         lab.guest("uml", "refused", [lab.nic(TWO_QUEUES, queues=2)])
     assert "the port has 2 queue pairs" in refused.value.why
     guest = lab.guest("uml", "greedy", [lab.nic(TWO_QUEUES)])
-    guest.wait_ready(BOOT_S)
+    guest.wait_ready()
     assert guest.run("test -e /sys/class/net/eth0").status != 0
     guest.kill()
     assert lab.daemon.wait_port(TWO_QUEUES, "waiting").violations == 0
@@ -104,6 +104,6 @@ def test_driver_that_is_unbound_and_bound_brings_its_interface_back(
 
 def test_guest_that_reboots_comes_back(matrix: Matrix) -> None:
     """With every card, packed rings from their beginning."""
-    matrix.pair(NAMES[0])[0].guest.reboot(BOOT_S)
+    matrix.pair(NAMES[0])[0].guest.reboot()
     for name in NAMES:
         matrix.exchange(name, count=300)

@@ -15,7 +15,7 @@ from ringpass.vm import migration, registry
 from ringpass.vm.guest import Guest
 from ringpass.vm.nic import Nic
 from tests.support import traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.wait import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.guest
@@ -103,7 +103,7 @@ def test_guest_migrates_under_traffic(
     card = lab.nic("vale0:vm1", address="10.0.0.1/24", **options)
     source = lab.guest("qemu", f"{name}-here", [card], extra=extra)
     here = Station(source, "vale0:vm1", card.mac, "10.0.0.1")
-    source.wait_ready(BOOT_S)
+    source.wait_ready()
     there_extra = [*extra, "-S"] if waits else extra
     destination = stand_by(lab, card, f"{name}-there", extra=there_extra)
     there = replace(here, guest=destination)
@@ -175,7 +175,7 @@ def test_guest_stays_where_it_is_if_it_cannot_migrate(lab: Lab) -> None:
     card = lab.nic("vale0:vm3", address="10.0.0.3/24")
     source = lab.guest("qemu", "stays", [card])
     station = Station(source, "vale0:vm3", card.mac, "10.0.0.3")
-    source.wait_ready(BOOT_S)
+    source.wait_ready()
     destination = stand_by(lab, card, "not-there")
     with source.qmp() as qmp, traffic.Stream(peer, station, rate=RATE):
         migration.begin(qmp, destination.directory, mib_s=8)

@@ -19,7 +19,7 @@ from ringpass.vm import registry
 from ringpass.vm.guest import Guest
 from ringpass.vm.nic import Nic
 from ringpass.vm.qmp import Qmp
-from tests.support.lab import BOOT_S, Lab
+from tests.support.lab import Lab
 
 pytestmark = pytest.mark.guest
 
@@ -70,7 +70,7 @@ def lab(image: Image) -> Iterator[Lab]:
             )
             lab.guest("qemu", name, [nic], memory=384)
         for guest in lab.guests.values():
-            guest.wait_ready(BOOT_S)
+            guest.wait_ready()
         yield lab
 
 

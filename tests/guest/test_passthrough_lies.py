@@ -20,7 +20,6 @@ from ringpass.passthrough.guest import Op
 from ringpass.passthrough.pairs import drain
 from ringpass.vm.guest import Guest
 from ringpass.vm.nic import Nic
-from tests.support.lab import BOOT_S
 from tests.support.lying_host import (
     GUESTS_AT,
     NO_PEER,
@@ -273,7 +272,7 @@ def world(image: Image) -> Iterator[World]:
         with Hosts(hosts):
             guest.start()
             try:
-                guest.wait_ready(BOOT_S)
+                guest.wait_ready()
                 yield World(guest, hosts)
             finally:
                 guest.kill()
@@ -309,12 +308,12 @@ def test_rings_that_are_refused(world: World, kind: type[Host]) -> None:
 def test_rings_that_break(world: World, kind: type[Host]) -> None:
     interface, host = world.interface(kind), world.host(kind)
     world.guest.check(f"ip link set {interface} up")
-    wait_until(lambda: kind.says in world.said(kind), kind.says, BOOT_S)
+    wait_until(lambda: kind.says in world.said(kind), kind.says)
     assert world.read(kind, "carrier") == 0
     calls, errors = world.calls(kind), world.read(kind, "statistics/rx_errors")
     host.csb(1).ktoa.hwtail = 9
     host.call(RX_VECTOR)
-    wait_until(lambda: world.calls(kind) > calls, "interrupt", BOOT_S)
+    wait_until(lambda: world.calls(kind) > calls, "interrupt")
     assert world.read(kind, "statistics/rx_errors") == errors, "it goes on taking frames"
     world.guest.check(f"ip link set {interface} down")
 
@@ -332,9 +331,9 @@ def test_it_tries_again_but_not_all_the_time(world: World) -> None:
         host = world.host(kind)
         host.at("rp_guest", GUESTS_AT).epoch = 2
         host.call(0)
-        wait_until(partial(refused, host), "refused", BOOT_S)
+        wait_until(partial(refused, host), "refused")
     for kind in RELUCTANT:
-        wait_until(partial(world.read, kind, "carrier"), "carrier", BOOT_S)
+        wait_until(partial(world.read, kind, "carrier"), "carrier")
         world.guest.check(f"ip link set {world.interface(kind)} down")
     assert time.monotonic() - begun > 2
     assert world.said(Busy).count("cannot register") == 1
@@ -344,7 +343,7 @@ def test_frames_that_cannot_be(world: World) -> None:
     interface = world.interface(BadSlots)
     errors = f"cat /sys/class/net/{interface}/statistics/rx_errors"
     world.guest.check(f"ip link set {interface} up")
-    wait_until(lambda: int(world.guest.check(errors)) == BadSlots.frames, "errors", BOOT_S)
+    wait_until(lambda: int(world.guest.check(errors)) == BadSlots.frames, "errors")
     assert world.guest.check(f"cat /sys/class/net/{interface}/carrier").strip() == "1"
     world.guest.check(f"ip link set {interface} down")
 
@@ -357,5 +356,5 @@ def test_an_honest_host_is_believed(world: World) -> None:
 
 
 def test_the_driver_leaves_all_of_them(world: World) -> None:
-    world.guest.check("rmmod ringpass", BOOT_S)
+    world.guest.check("rmmod ringpass")
     assert "ringpass" not in world.guest.check("cat /proc/interrupts")

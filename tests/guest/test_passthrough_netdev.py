@@ -19,7 +19,7 @@ from ringpass.image import Image
 from ringpass.vm.guest import Guest
 from ringpass.vm.qemu import Emulator
 from tests.support import traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.wait import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.guest
@@ -58,7 +58,7 @@ def lab(image: Image) -> Iterator[Lab]:
 def booted(lab: Lab, patched: Emulator) -> Guests:
     guests = Guests(lab.passed(1, smp=2), lab.passed(2, patched), lab.station("uml3"))
     for station in guests:
-        station.guest.wait_ready(BOOT_S)
+        station.guest.wait_ready()
     for station in guests[:2]:
         station.guest.check("dmesg -c")
     return guests
@@ -252,7 +252,7 @@ def test_it_sleeps_and_wakes_up_with_the_guest(guests: Guests, who: str) -> None
 
 
 def test_a_guest_that_reboots_has_its_port_again(guests: Guests) -> None:
-    guests.poor.guest.reboot(BOOT_S)
+    guests.poor.guest.reboot()
     guests.poor.guest.check("dmesg -c")
     traffic.ping(guests.rich, guests.poor)
 

@@ -14,7 +14,7 @@ from ringpass.image import Image
 from ringpass.vm.guest import Guest
 from ringpass.vm.nic import Nic
 from tests.support import guest_programs
-from tests.support.lab import BOOT_S, Lab
+from tests.support.lab import Lab
 from tests.support.netmap_run import compiled, received, running, served
 from tests.support.traffic import IDLE_S
 
@@ -48,7 +48,7 @@ def booted(lab: Lab) -> Guest:
     status = [lab.daemon.port(name) for name in (PORT, OTHER)]
     nics = [Nic(socket=Path(port.path), vectors=port.vectors) for port in status]
     guest = lab.guest("qemu", "g1", nics, smp=2)
-    guest.wait_ready(BOOT_S)
+    guest.wait_ready()
     # With one device any name will do, so the other one is there for its own test only.
     guest.check(f"basename $(readlink -f /sys/class/net/rp1/device) >{DEVICE_FILE}")
     guest.check(f"cat {DEVICE_FILE} >{DRIVER}/unbind")

@@ -23,7 +23,7 @@ from ringpass.vm.qemu import Emulator
 from tests.support import traffic
 from tests.support.daemon import keepers_of
 from tests.support.hotplug import tell, unplug
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.wait import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.guest
@@ -57,7 +57,7 @@ def lab(image: Image) -> Iterator[Lab]:
 def booted(lab: Lab, patched: Emulator) -> Guests:
     guests = Guests(lab.passed(1, patched), lab.passed(2, patched))
     for station in guests:
-        station.guest.wait_ready(BOOT_S)
+        station.guest.wait_ready()
     # The switch learns where it is: what goes to all ports waits for none.
     guests.ours.guest.run(f"ping -c 1 -W 1 {guests.bare.address}")
     guests.bare.guest.check("rmmod ringpass")

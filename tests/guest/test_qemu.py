@@ -9,7 +9,7 @@ import pytest
 
 from ringpass.image import Image
 from tests.support import traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.traffic_tests import TrafficTests
 
 pytestmark = pytest.mark.guest
@@ -53,7 +53,7 @@ def test_memory_that_is_not_shared_is_named_as_the_reason(
     guest.launch = replace(guest.launch, argv=command.split("\0"))
     with traffic.Stream(*neighbours):
         guest.start()
-        guest.wait_ready(BOOT_S)
+        guest.wait_ready()
         shown = lab.daemon.run("port", "show", station.port).stdout
         assert "is not shared; start QEMU with memory-backend-memfd,share=on" in shown
         problems = lab.daemon.ask("status")["problems"]

@@ -11,7 +11,7 @@ from ringpass.image import Image
 from ringpass.vm.guest import GuestError
 from ringpass.vm.qemu import Emulator
 from tests.support import traffic
-from tests.support.lab import BOOT_S, Lab
+from tests.support.lab import Lab
 
 pytestmark = pytest.mark.guest
 
@@ -29,7 +29,7 @@ def test_interrupts_of_the_patched_qemu_are_msi_x(lab: Lab, patched_qemu: Path) 
     emulator = Emulator(program=str(patched_qemu), patched=True)
     first, second = lab.station("qemu1", emulator=emulator), lab.station("uml2")
     for station in (first, second):
-        station.guest.wait_ready(BOOT_S)
+        station.guest.wait_ready()
     before = interrupts(first.guest.check("cat /proc/interrupts"))
     traffic.ping(second, first, count=20)
     after = interrupts(first.guest.check("cat /proc/interrupts"))
@@ -41,7 +41,7 @@ def test_stock_qemu_crashes(lab: Lab) -> None:
     """The day this fails, the guard of the command line can go."""
     station = lab.station("qemu3", emulator=UNGUARDED)
     with pytest.raises(GuestError, match="exit code 139"):  # 128 + SIGSEGV
-        station.guest.wait_ready(BOOT_S)
+        station.guest.wait_ready()
 
 
 def interrupts(table: str) -> dict[str, int]:

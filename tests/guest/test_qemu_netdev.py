@@ -18,7 +18,7 @@ from ringpass.vm.nic import Nic
 from ringpass.vm.qemu import Emulator
 from ringpass.vm.qmp import Qmp, QmpError
 from tests.support import hotplug, traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.wait import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.guest
@@ -71,7 +71,7 @@ def world(image: Image, patched_qemu: Path) -> Iterator[World]:
     with Lab(image, PORTS) as lab:
         one, other = (station(lab, number, emulator, queues=number) for number in (1, 2))
         for each in (one, other):
-            each.guest.wait_ready(BOOT_S)
+            each.guest.wait_ready()
         yield World(lab, one, other)
 
 

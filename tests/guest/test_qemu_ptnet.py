@@ -13,7 +13,7 @@ from ringpass.vm.guest import Guest
 from ringpass.vm.nic import Nic
 from ringpass.vm.qmp import QmpError
 from tests.support.hotplug import tell, unplug
-from tests.support.lab import BOOT_S, Lab
+from tests.support.lab import Lab
 from tests.support.wait import PATIENCE_S
 
 pytestmark = pytest.mark.guest
@@ -65,7 +65,7 @@ def guest(lab: Lab, card: Nic, patched_qemu: Path) -> Guest:
             *("-device", "pcie-root-port,id=port1,chassis=1,pref64-reserve=128M"),
         ),
     )
-    guest.wait_ready(BOOT_S)
+    guest.wait_ready()
     plug(guest, card, 0)
     return guest
 
@@ -126,6 +126,6 @@ def test_both_functions_come_and_go_together(guest: Guest, card: Nic) -> None:
 
 def test_a_reset_closes_what_was_open(guest: Guest) -> None:
     guest.check("rp-ptnet --background /tmp/report --seconds 60 receive", PATIENCE_S)
-    guest.reboot(BOOT_S)
+    guest.reboot()
     guest.check("rmmod ringpass")
     assert_works(guest)

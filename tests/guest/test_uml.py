@@ -11,7 +11,7 @@ import pytest
 
 from ringpass.image import Image
 from tests.support import faults, traffic
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 from tests.support.traffic_tests import TrafficTests
 from tests.support.wait import wait_until
 
@@ -62,7 +62,7 @@ def test_guest_that_reboots_comes_back(
     first, second = pair
     before = lab.daemon.port(first.port)
     with traffic.Stream(*neighbours):
-        first.guest.reboot(BOOT_S)
+        first.guest.reboot()
         traffic.ping(first, second)
         traffic.flood(second, first).assert_whole()
     after = lab.daemon.port(first.port)
@@ -109,6 +109,6 @@ def test_guest_reaches_a_restarted_daemon_when_it_reboots(
     lab.daemon.start()
     assert lab.daemon.port(first.port).state == "waiting"
     for station in pair:
-        station.guest.reboot(BOOT_S)
+        station.guest.reboot()
     traffic.ping(first, second)
     traffic.flood(first, second).assert_whole()

@@ -23,7 +23,6 @@ from ringpass.libvirt.devices import find_devices
 from ringpass.libvirt.ports import PortDevice, port_device
 from ringpass.observe.status import PortStatus
 from tests.support.daemon import RINGPASS, Daemon
-from tests.support.lab import BOOT_S
 from tests.support.libvirtd import DomainGuest, Libvirtd
 from tests.support.wait import wait_until
 
@@ -125,9 +124,9 @@ def test_a_running_guest_gets_and_loses_a_card(place: Place, guest: DomainGuest)
     def interface() -> str:
         return guest.run(f"grep -l {mac} /sys/class/net/*/address").output
 
-    wait_until(interface, "the guest sees the card", BOOT_S)
+    wait_until(interface, "the guest sees the card")
     guest.check(f"ip link set {Path(interface().strip()).parent.name} up")
-    wait_until(lambda: place.port("vale0:vm1").state == "up", "its rings run", BOOT_S)
+    wait_until(lambda: place.port("vale0:vm1").state == "up", "its rings run")
     assert json.loads(place.run("vm", "attach", "booted", "vale0:vm1", "--json").stdout) == {
         "domain": "booted",
         "port": "vale0:vm1",
@@ -140,7 +139,7 @@ def test_a_running_guest_gets_and_loses_a_card(place: Place, guest: DomainGuest)
     done = place.run("vm", "detach", "booted", "vale0:vm1")
     assert done.returncode == 0, done.stderr
     assert place.has("booted", "vale0:vm1") == (False, False)
-    wait_until(lambda: place.port("vale0:vm1").state == "waiting", "the port is free", BOOT_S)
+    wait_until(lambda: place.port("vale0:vm1").state == "waiting", "the port is free")
     done = place.run("vm", "detach", "booted", "vale0:vm1")
     assert done.returncode == 0
     assert "unchanged" in done.stderr
@@ -151,7 +150,7 @@ def test_a_running_guest_gets_and_loses_a_mapped_port(place: Place, guest: Domai
     assert (outcome.live, outcome.config) == ("attached", "left alone")
     assert place.has("booted", "vale0:pt1") == (True, False)
     cards = "grep -l 0x1110 /sys/bus/pci/devices/*/device"
-    wait_until(lambda: guest.run(cards).output, "the guest sees the device", BOOT_S)
+    wait_until(lambda: guest.run(cards).output, "the guest sees the device")
     assert place.port("vale0:pt1").guest is not None
     opened = connect(place.libvirtd.uri)
     path = place.port("vale0:pt1").path
@@ -184,7 +183,7 @@ def test_what_needs_a_restart_is_configured_and_not_plugged_in(
     domain.destroy()
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     assert clean.has("vm1", "vale0:vm1") == (True, True)
-    wait_until(lambda: clean.port("vale0:vm1").front_end, "QEMU has the port", BOOT_S)
+    wait_until(lambda: clean.port("vale0:vm1").front_end, "QEMU has the port")
 
 
 def test_a_domain_that_is_off_is_configured(clean: Place) -> None:
@@ -215,7 +214,7 @@ def test_a_port_that_another_guest_has_is_refused(clean: Place) -> None:
     clean.paused("vm1")
     clean.paused("vm2")
     clean.attach("vm1", "vale0:vm2", LIVE)
-    wait_until(lambda: clean.port("vale0:vm2").front_end, "QEMU has the port", BOOT_S)
+    wait_until(lambda: clean.port("vale0:vm2").front_end, "QEMU has the port")
     done = clean.run("vm", "attach", "vm2", "vale0:vm2")
     assert done.returncode == ExitCode.FAILED
     assert "a port has one guest" in done.stderr
@@ -271,7 +270,7 @@ def test_a_port_by_the_netdev_of_the_patched_qemu(clean: Place, patched_qemu: Pa
         status = clean.port("vale0:pt1")
         return bool(status.domain and status.domain.name == "vm1" and status.guest)
 
-    wait_until(known, "the daemon knows the domain and its QEMU", BOOT_S)
+    wait_until(known, "the daemon knows the domain and its QEMU")
     again = clean.attach("vm1", "vale0:pt1", device=device, patched=program)
     assert (again.live, again.config) == ("unchanged", "unchanged")
     opened, path = connect(clean.libvirtd.uri), clean.port("vale0:pt1").path

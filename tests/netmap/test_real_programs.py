@@ -153,7 +153,7 @@ def test_qemus_netdev_netmap_connects_a_guest(
     start = place.net.do if place.net is not None else lambda function: function()
     try:
         start(guest.start)
-        guest.wait_ready(120)
+        guest.wait_ready()
         guest.check("ip addr add 10.9.0.2/24 dev eth0; ip link set eth0 up")
         guest.write_file("/tmp/echo.py", (ECHO % DATAGRAMS).encode())
         guest.check("(python3 /tmp/echo.py > /tmp/echo.log 2>&1 &)")

@@ -14,9 +14,6 @@ from ringpass.vm.nic import Nic
 from ringpass.vm.qemu import STOCK, Emulator
 from tests.support.probe import ProbedDaemon, configuration
 
-BOOT_S = 240.0
-"""Seconds that a guest has to boot: five of a processor, which many others may want."""
-
 
 @dataclass(frozen=True)
 class Station:
@@ -124,7 +121,7 @@ class Lab:
         for name in missing:
             self.stations[name] = self.station(name)
         for name in missing:
-            self.stations[name].guest.wait_ready(BOOT_S)
+            self.stations[name].guest.wait_ready()
         return [self.stations[name] for name in names]
 
     def works(self, name: str) -> bool:

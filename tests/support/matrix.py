@@ -13,7 +13,7 @@ from ringpass.observe.counters import FILE_NAME, Counters
 from ringpass.observe.status import FrontEndStatus
 from tests.support import traffic
 from tests.support.account import Account
-from tests.support.lab import BOOT_S, Lab, Station
+from tests.support.lab import Lab, Station
 
 RING_FEATURES = frozenset({"MRG_RXBUF", "INDIRECT_DESC", "EVENT_IDX"})
 CSUM = frozenset({"CSUM", "GUEST_CSUM"})
@@ -77,7 +77,7 @@ class Matrix:
             # By its first card the lab will tell whether the guest works.
             self.lab.stations[name] = self.stations[names[name]][0]
         for name in missing:
-            self.lab.guests[name].wait_ready(BOOT_S)
+            self.lab.guests[name].wait_ready()
 
     def start(self, name: str, letter: str) -> list[Station]:
         """Start a guest; return its cards."""
