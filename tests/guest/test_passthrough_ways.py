@@ -22,7 +22,7 @@ from ringpass.bench.machine import two_cpus
 from ringpass.bench.tools import NETMAP, NUMPY, PACKET, Tool
 from ringpass.vm.qemu import Emulator
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
 
 COUNT = 20000
 
@@ -69,8 +69,9 @@ def test_numpy_programs_flood_each_other(pair: Pair) -> None:
 
 
 def test_a_chain_of_bridges_hands_on_all_frames(pair: Pair) -> None:
-    done = CHAIN.flood(pair, counted(NUMPY), 60, 0.5)
-    assert (done.sent, done.received, done.missing) == (COUNT, COUNT, 0)
+    done = CHAIN.flood(pair, NUMPY, 60, 0.5)
+    assert done.sent > COUNT
+    assert (done.received, done.missing) == (done.sent, 0)
 
 
 @pytest.mark.parametrize("name", WAYS)
