@@ -28,39 +28,66 @@ static inline uint64_t length(uint64_t what)
 	return what >> 32 & UINT16_MAX;
 }
 
-/* What a run of slots was. */
+/* What was moved. */
 struct moved {
 	uint64_t bytes;
-	uint64_t frames;
-	uint32_t complete; /* slots up to the end of the last complete frame */
+	uint64_t any; /* bits that some slot has in its first word */
 };
 
 /*
- * Copy @n slots that do not wrap around. The receiver's slots are written and never
- * read: a load would wait for its core, a store does not.
+ * Copy @n slots that do not wrap around. The receiver's slots are written and never read: a
+ * load would wait for its core, a store does not. Nor may another store come between those:
+ * processors fetch the lines that a run of stores needs at the same time, but not a mixture's.
+ * So this loop has few variables, all in registers.
  */
-static void hand_over(const struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
-		      uint32_t before, struct moved *m)
+static inline void hand_over(const struct netmap_slot *from, struct netmap_slot *to, uint32_t n,
+			     struct moved *m)
 {
+	uint64_t bytes = 0, any = 0;
+
 	for (uint32_t i = 0; i < n; i++) {
 		struct halves h;
 
 		memcpy(&h, &from[i], sizeof(h));
 		h.what &= ~CHANGED;
 		memcpy(&to[i], &h, sizeof(h));
-		m->bytes += length(h.what);
-		if (!(h.what & MORE)) {
-			m->frames++;
-			m->complete = before + i + 1;
-		}
+		bytes += length(h.what);
+		any |= h.what;
 	}
+	m->bytes += bytes;
+	m->any |= any;
 }
 
-static void count(struct rp_csb *csb, const struct moved *m)
+/* Frames that end in @n slots from @at on; *@complete: the slots up to the end of the last one. */
+static uint32_t frames_in(const struct rp_csb_ring *r, uint32_t at, uint32_t n, uint32_t *complete)
 {
-	rp_store(&csb->frames, csb->frames + m->frames);
-	rp_store(&csb->bytes, csb->bytes + m->bytes);
+	uint32_t frames = 0;
+
+	*complete = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!(rp_load(&r->ring->slot[rp_slot_add(at, i, r->slots)].flags) & NS_MOREFRAG)) {
+			frames++;
+			*complete = i + 1;
+		}
+	}
+	return frames;
+}
+
+static void count(struct rp_csb *csb, uint32_t frames, uint64_t bytes)
+{
+	rp_store(&csb->frames, csb->frames + frames);
+	rp_store(&csb->bytes, csb->bytes + bytes);
 	rp_store(&csb->batches, csb->batches + 1);
+}
+
+/*
+ * Must a sender of @n slots, with @room behind them, look what the receiver gave back? That word
+ * changes with each batch that is taken, and comes from another core: it costs as much as all else
+ * here. Who waits for room looks, so nobody waits for what is there already.
+ */
+static bool must_look(const struct rp_pipe *p, uint32_t n, uint32_t room)
+{
+	return n == 0 || room < p->tx.slots / 2 || rp_load(&p->tx.csb->atok.appl_need_kick);
 }
 
 int rp_pipe_txsync(const struct rp_pipe *p)
@@ -68,28 +95,35 @@ int rp_pipe_txsync(const struct rp_pipe *p)
 	const uint32_t slots = p->tx.slots;
 	struct nm_csb_ktoa *mine = &p->tx.csb->ktoa;
 	struct moved m = { 0 };
-	uint32_t released = rp_load_acquire(&p->rx.csb->atok.head);
-	uint32_t visible = rp_load(&p->rx.csb->ktoa.hwtail);
 	uint32_t hwcur = rp_load(&mine->hwcur), head = rp_load_acquire(&p->tx.ring->head);
-	uint32_t free_end, n, first;
+	uint32_t free_end = rp_load(&mine->hwtail), released, n;
 
-	if (released >= slots || visible >= slots || hwcur >= slots)
-		return -1;
-	free_end = rp_slot_prev(released, slots);
-	if (!rp_slot_within(head, hwcur, free_end, slots))
+	if (hwcur >= slots || head >= slots)
 		return -1;
 	n = rp_slot_distance(hwcur, head, slots);
-	if (n) {
-		first = slots - hwcur < n ? slots - hwcur : n;
-		hand_over(&p->tx.ring->slot[hwcur], &p->rx.ring->slot[hwcur], first, 0, &m);
-		hand_over(p->tx.ring->slot, p->rx.ring->slot, n - first, first, &m);
-		rp_store(&mine->hwcur, head);
-		if (m.complete)
-			rp_store_release(&p->rx.csb->ktoa.hwtail,
-					 rp_slot_add(hwcur, m.complete, slots));
-		count(p->tx.csb, &m);
+	if (free_end >= slots || !rp_slot_within(head, hwcur, free_end, slots) ||
+	    must_look(p, n, rp_slot_distance(head, free_end, slots))) {
+		released = rp_load_acquire(&p->rx.csb->atok.head);
+		if (released >= slots)
+			return -1;
+		free_end = rp_slot_prev(released, slots);
+		if (!rp_slot_within(head, hwcur, free_end, slots))
+			return -1;
+		rp_store(&mine->hwtail, free_end);
 	}
-	rp_store(&mine->hwtail, free_end);
+	if (n) {
+		uint32_t first = slots - hwcur < n ? slots - hwcur : n, frames = n, complete = n;
+
+		hand_over(&p->tx.ring->slot[hwcur], &p->rx.ring->slot[hwcur], first, &m);
+		hand_over(p->tx.ring->slot, p->rx.ring->slot, n - first, &m);
+		if (m.any & MORE)
+			frames = frames_in(&p->tx, hwcur, n, &complete);
+		rp_store(&mine->hwcur, head);
+		if (complete)
+			rp_store_release(&p->rx.csb->ktoa.hwtail,
+					 rp_slot_add(hwcur, complete, slots));
+		count(p->tx.csb, frames, m.bytes);
+	}
 	rp_store(&p->tx.ring->tail, free_end);
 	return (int)n;
 }

@@ -39,7 +39,9 @@ bool rp_pipe_open(struct rp_pipe *p, const struct rp_view *v, uint32_t csb);
 /**
  * rp_pipe_txsync() - give the sender's frames to the receiver, and free slots to the sender
  *
- * Only complete frames become visible. tail of the sender's ring moves.
+ * Only complete frames become visible. tail of the sender's ring moves, but not always as far
+ * as it could: what the receiver gave back is looked at when there is nothing to send, when half
+ * the ring or less is known to be free, and when the sender is about to wait.
  * Return: slots moved, or -1 when the user's head, or the receiver's, lies where
  * it may not be
  */

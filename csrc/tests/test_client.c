@@ -297,6 +297,46 @@ TEST(a_pipe_moves_buffers_and_holds_back_who_sends_too_much)
 	world_close(&w);
 }
 
+/* One frame there, and its slot back. */
+static void pass(struct user *a, struct user *b, uint32_t number)
+{
+	EXPECT(put(a, number));
+	EXPECT_EQ(rp_client_sync(a->c, TX), 0);
+	EXPECT_EQ(rp_client_sync(b->c, RX), 0);
+	EXPECT_EQ(get(b), (int)number);
+	EXPECT_EQ(rp_client_sync(b->c, RX), 0);
+}
+
+TEST(a_sender_sees_what_was_given_back_before_it_needs_it)
+{
+	struct user a, b;
+	uint32_t tail;
+	int pa, pb;
+
+	world_open(&w);
+	add_pipe(&pa, &pb);
+	open_user(&a, pa, pb);
+	open_user(&b, pb, pa);
+	tail = a.ring[TX]->tail;
+	pass(&a, &b, 0);
+	pass(&a, &b, 1);
+	EXPECT_EQ(a.ring[TX]->tail, tail); /* it has plenty */
+	EXPECT_EQ(rp_client_sync(a.c, TX), 0);
+	EXPECT_EQ(a.ring[TX]->tail, (tail + 2) % 64); /* nothing else to do */
+	pass(&a, &b, 2);
+	rp_client_arm(a.c, TX);
+	pass(&a, &b, 3);
+	EXPECT_EQ(a.ring[TX]->tail, (tail + 3) % 64); /* it is about to wait */
+	rp_client_disarm(a.c, TX);
+	for (uint32_t i = 0; i < 3 * 64; i++) {
+		pass(&a, &b, i);
+		EXPECT((a.ring[TX]->tail - a.ring[TX]->head) % 64 >= 31);
+	}
+	close_user(&a);
+	close_user(&b);
+	world_close(&w);
+}
+
 TEST(a_buffer_that_the_receiver_puts_into_a_slot_is_the_senders_later)
 {
 	struct user a, b;

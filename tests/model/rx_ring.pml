@@ -9,7 +9,8 @@
  *                          csrc/pipe.c          rp_pipe_rxsync(): publishes head
  *
  * The ends of a pipe call each other, each only if the other's appl_need_kick is set.
- * A worker is never called: it naps while a receiver is full, and looks again. Claim:
+ * A worker is never called: it naps while a receiver is full, and looks again. What was
+ * given back a sender may know late, until it is about to sleep. Claim:
  * all frames arrive in order, and nobody waits for one who sleeps. In the end the
  * sender is done and the receiver sleeps.
  */
@@ -27,13 +28,14 @@
 
 active proctype sender()
 {
-	byte hwtail, sent;
+	byte hwtail, sent, released;
 
 	do
-	:: sent < FRAMES && next(hwtail) != memory[HEAD] ->
+	:: released != memory[HEAD] -> released = memory[HEAD]
+	:: sent < FRAMES && next(hwtail) != released ->
 		/* A batch into some of the free slots, which the receiver sees at once. */
 		do
-		:: sent < FRAMES && next(hwtail) != memory[HEAD] ->
+		:: sent < FRAMES && next(hwtail) != released ->
 			store(SENDER, SLOT + hwtail, sent);
 			hwtail = next(hwtail);
 			sent++
@@ -48,13 +50,13 @@ active proctype sender()
 		fi
 	:: sent == FRAMES -> break
 #ifndef WORKER
-	:: next(hwtail) == memory[HEAD] ->
+	:: next(hwtail) == released ->
 		/* rp_client_arm(): drain, arm; then a look, poll(), rp_client_disarm() */
 		event[SENDER] = false;
 		store(SENDER, SENDER_NEED_CALL, true);
 		sender_arm_fence;
 		if
-		:: sender_rechecks && next(hwtail) != memory[HEAD]
+		:: sender_rechecks && next(hwtail) != memory[HEAD] -> released = memory[HEAD]
 		:: else -> event[SENDER]
 		fi;
 		store(SENDER, SENDER_NEED_CALL, false)
