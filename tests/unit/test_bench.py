@@ -9,6 +9,7 @@ import pytest
 from ringpass.bench.machine import describe_machine
 from ringpass.bench.measure import Options, in_turn
 from ringpass.bench.report import NO_GOAL, Goal, Row, new_report, row
+from ringpass.errors import ConfigError
 
 #: What the rows of every benchmark have, whatever else they have.
 FIELDS = {"case", "size", "cores", "ns", "mpps", "ref", "ref_ns", "ratio", "goal", "met"}
@@ -145,3 +146,29 @@ def test_things_are_measured_in_turn_after_a_warm_up() -> None:
 )
 def test_options_select_by_case_size_and_cores(options: Options, wanted: bool) -> None:
     assert options.want("vale/batch-32", 60, 2) is wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "why", "fix"),
+    [
+        (Options(1, 1, cases=["vale/batch-33"]), "--case vale/batch-33", "vale/batch-32, "),
+        (Options(1, 1, sizes=[61, 62]), "--size 61 or 62", "60"),
+        (Options(1, 1, cores=[3]), "--cores 3", "2, 1"),
+        (Options(1, 1, ways=["valle"]), "--via valle", "vhost-vale"),
+        (Options(1, 1, cases=["idle"], cores=[2]), "together", "select less"),
+    ],
+)
+def test_a_selection_of_nothing_is_an_error(options: Options, why: str, fix: str) -> None:
+    assert not options.want("vale/batch-32", 60, 2, "vhost-vale")
+    assert not options.want("idle", 60, 1, "pipe")
+    with pytest.raises(ConfigError) as error:
+        options.check_wanted()
+    assert why in error.value.why
+    assert fix in error.value.fix
+
+
+def test_a_selection_of_something_is_none() -> None:
+    options = Options(1, 1, ways=["vale"])
+    assert not options.want("idle", 60, 1, "pipe")
+    assert options.want("vale/batch-32", 60, 2, "vhost-vale")
+    options.check_wanted()

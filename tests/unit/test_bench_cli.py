@@ -66,6 +66,12 @@ def test_switch_prints_a_table_of_what_was_selected() -> None:
     assert "reference: memcpy" in done.stderr
 
 
+def test_a_bench_of_no_case_is_a_wrong_argument() -> None:
+    done = ringpass("bench", "instructions", "--case", "nosuch/*", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no case has --case nosuch/*" in done.stderr
+
+
 def test_one_core_cases_run_on_one_core() -> None:
     one = ["taskset", "-c", str(CORES[0]), RINGPASS, "bench", "switch", *SHORT, "--json"]
     done = subprocess.run(

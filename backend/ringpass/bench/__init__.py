@@ -98,6 +98,11 @@ BENCHES = (
 
 
 def run(bench: Bench, options: Options, talk: Callable[[str], None]) -> Report:
-    """Measure `bench`; what is going on is told to `talk`. Raises RingpassError."""
+    """Measure `bench`; what is going on is told to `talk`.
+
+    Raises RingpassError, of ConfigError if `options` select nothing.
+    """
     measure = importlib.import_module(bench.module).measure
-    return new_report(bench.name, measure(options, talk))
+    rows = measure(options, talk)
+    options.check_wanted()
+    return new_report(bench.name, rows)

@@ -89,10 +89,6 @@ class Case(NamedTuple):
         """What cases that are measured in turn have in common."""
         return self.metric, self.size, self.streams, self.policy
 
-    def passes(self, ways: Sequence[str]) -> bool:
-        """Tell whether frames go one of `ways`: `vhost-vale` whole, or a word of it."""
-        return not ways or any(way in (self.via, *self.via.split("-")) for way in ways)
-
 
 def common(label: str, flood_goal: Goal, tcp_goal: Goal) -> list[Case]:
     """Return what is measured between guests of every kind."""
