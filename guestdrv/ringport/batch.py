@@ -25,6 +25,8 @@ Words64: TypeAlias = npt.NDArray[np.uint64]
 Index: TypeAlias = npt.NDArray[np.intp]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 SlotArray: TypeAlias = npt.NDArray[np.void]
+#: Bytes that numpy gathers and scatters as a whole, whatever they mean.
+Column: TypeAlias = npt.NDArray[np.void]
 
 #: A slot as numpy sees it.
 SLOT = np.dtype([("buf_idx", "<u4"), ("len", "<u2"), ("flags", "<u2"), ("ptr", "<u8")])
@@ -41,6 +43,10 @@ class Arrays:
 
     def __init__(self, ring: "Ring", slots: memoryview) -> None:
         self.slots: SlotArray = np.frombuffer(slots, SLOT)
+        self.parts: dict[str, npt.NDArray[Any]] = {
+            name: self.slots[name] for name in SLOT.names or ()
+        }
+        """What slots consist of, each by its name."""
         self.words: Words64 = np.frombuffer(slots, "<u8")[::2]
         """The first eight bytes of each slot."""
         self.ptr: Words64 = np.frombuffer(slots, "<u8")[1::2]
@@ -48,7 +54,8 @@ class Arrays:
         self.buffers: Words8 = self.bytes.reshape(ring.num_bufs, ring.buf_size)
         self.order: Index = np.resize(np.arange(ring.num_slots), 2 * ring.num_slots)
         """Slot numbers, twice: any batch is a slice of it."""
-        self.columns: dict[tuple[int, str], npt.NDArray[Any]] = {}
+        self.columns: dict[tuple[int, int], Column] = {}
+        """So many bytes at some offset of each buffer."""
 
     def batch(self, ring: "Ring", start: int, count: int) -> "Batch":
         """Return `count` slots from the slot `start` on."""
@@ -163,11 +170,7 @@ class Batch:
         kind = np.dtype(dtype)
         if self.ring.offset_mask:
             return self._scattered(offset, kind.itemsize)[0].view(kind)[:, 0]
-        column, buf_idx = self._column(offset, kind), self.buf_idx
-        try:
-            return column[buf_idx]
-        except IndexError:
-            raise self._no_buffer(buf_idx) from None
+        return self._gather(self._column(offset, kind.itemsize)).view(kind)
 
     def set_field(
         self, offset: int, values: npt.ArrayLike, dtype: npt.DTypeLike = np.uint8
@@ -180,7 +183,8 @@ class Batch:
             places = self._scattered(offset, kind.itemsize)[1]
             self._arrays.bytes[places] = wanted.view(np.uint8).reshape(self._count, kind.itemsize)
         else:
-            self._column(offset, kind)[self._checked_buf_idx()] = values
+            wanted = np.asarray(values, kind)
+            self._scatter(self._column(offset, kind.itemsize), wanted)
 
     def rows(self, start: int = 0, stop: int | None = None) -> Words8:
         """Return a copy of the bytes `start` to `stop` of each slot's data, (n, stop - start).
@@ -190,20 +194,21 @@ class Batch:
         if stop is None:
             stop = max(int(self.lengths.max(initial=0)), start)
         self._check_extent(start, stop - start)
-        if self.ring.offset_mask:
+        if self.ring.offset_mask or start == stop:
             return self._scattered(start, stop - start)[0]
-        rows: Words8 = self._arrays.buffers[self._checked_buf_idx(), start:stop]
-        return rows
+        rows = self._gather(self._new_column(start, stop - start))
+        return rows.view(np.uint8).reshape(self._count, stop - start)
 
     def set_rows(self, values: npt.ArrayLike, start: int = 0) -> None:
         """Write the rows of `values`, (n, width) or (width,) for all, at byte `start`."""
         rows = np.asarray(values, np.uint8)
         stop = start + rows.shape[-1]
         self._check_extent(start, stop - start)
-        if self.ring.offset_mask:
+        if self.ring.offset_mask or start == stop:
             self._arrays.bytes[self._scattered(start, stop - start)[1]] = rows
         else:
-            self._arrays.buffers[self._checked_buf_idx(), start:stop] = rows
+            column = self._new_column(start, stop - start)
+            self._scatter(column, np.ascontiguousarray(rows).view(column.dtype)[..., 0])
 
     def advance(self, slots: int | None = None) -> None:
         """Advance the ring over the batch, or over its first `slots` slots."""
@@ -243,8 +248,8 @@ class Batch:
         if len(chosen):
             # Whole cache lines, as far as both buffers go.
             width = min((most + 63) // 64 * 64, to.buf_size, self.ring.buf_size)
-            rows = self._arrays.buffers[self._checked_buf_idx()[chosen], :width]
-            target.set_rows(rows)
+            rows = self._gather(self._new_column(0, width), chosen)
+            target._scatter(target._new_column(0, width), rows)  # noqa: SLF001
             target.lengths = lengths[chosen]
             target.flags = self.flags[chosen] & abi.NS_MOREFRAG
         target.advance()
@@ -349,23 +354,44 @@ class Batch:
 
     def _read(self, name: str) -> npt.NDArray[Any]:
         end = self._start + self._count
-        slots, last = self._arrays.slots[name], self.ring.num_slots
+        values, last = self._arrays.parts[name], self.ring.num_slots
         if end <= last:
-            return slots[self._start : end].copy()
-        return np.concatenate((slots[self._start :], slots[: end - last]))
+            return values[self._start : end].copy()
+        return np.concatenate((values[self._start :], values[: end - last]))
 
     def _write(self, name: str, values: npt.ArrayLike) -> None:
-        self._arrays.slots[name][self.index] = values
+        end = self._start + self._count
+        if end <= self.ring.num_slots:  # a slice is cheaper than a vector of indexes
+            self._arrays.parts[name][self._start : end] = values
+        else:
+            self._arrays.parts[name][self.index] = values
 
-    def _checked_buf_idx(self) -> Words32:
-        """Return the buffer indexes, all of which exist."""
-        buf_idx = self.buf_idx
-        if self._count and int(buf_idx.max()) >= self.ring.num_bufs:
-            raise self._no_buffer(buf_idx)
-        return buf_idx
+    def _gather(self, column: Column, chosen: Index | None = None) -> Column:
+        """Return what `column` has for each slot's buffer, or for those of the slots `chosen`."""
+        buffers = self._buffers()
+        try:
+            found: Column = column[buffers if chosen is None else buffers[chosen]]
+        except IndexError:
+            raise self._no_buffer(buffers) from None
+        return found
 
-    def _no_buffer(self, buf_idx: Words32) -> Error:
-        return self.ring.no_buffer(int(buf_idx.max()))
+    def _scatter(self, column: Column, values: npt.NDArray[Any]) -> None:
+        """Write `values`, (n,) or one for all, to where `_gather` reads."""
+        buffers = self._buffers()
+        try:
+            column[buffers] = values.view(column.dtype)
+        except IndexError:  # nothing has been written
+            raise self._no_buffer(buffers) from None
+
+    def _buffers(self) -> Index:
+        """Return the buffer indexes, as numpy wants them; whether these exist is not known."""
+        end = self._start + self._count
+        if end <= self.ring.num_slots:
+            return self._arrays.parts["buf_idx"][self._start : end].astype(np.intp)
+        return self.buf_idx.astype(np.intp)
+
+    def _no_buffer(self, buffers: Index) -> Error:
+        return self.ring.no_buffer(int(buffers.max()))
 
     def _check_extent(self, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.ring.buf_size:
@@ -375,17 +401,19 @@ class Batch:
                 f"its buffer has {self.ring.buf_size} bytes",
             )
 
-    def _column(self, offset: int, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return what is at `offset` of all buffers, as a view."""
-        columns, key = self._arrays.columns, (offset, kind.str)
+    def _column(self, offset: int, size: int) -> Column:
+        """Return the bytes at `offset` of all buffers, `size` of each, as a view."""
+        columns, key = self._arrays.columns, (offset, size)
         found = columns.get(key)
         if found is None:
-            self._check_extent(offset, kind.itemsize)
-            ring = self.ring
-            found = columns[key] = np.ndarray(
-                ring.num_bufs, kind, ring.buffer_memory, offset, (ring.buf_size,)
-            )
+            found = columns[key] = self._new_column(offset, size)
         return found
+
+    def _new_column(self, offset: int, size: int) -> Column:
+        self._check_extent(offset, size)
+        ring = self.ring
+        kind = np.dtype((np.void, size))
+        return np.ndarray(ring.num_bufs, kind, ring.buffer_memory, offset, (ring.buf_size,))
 
     def _scattered(self, offset: int, size: int) -> tuple[Words8, Index]:
         """Return `size` bytes at `offset` behind each slot's own offset, and their places."""
@@ -393,7 +421,10 @@ class Batch:
         inside = (self.ptr & np.uint64(ring.offset_mask)).astype(np.intp) + offset
         if self._count:
             self._check_extent(int(inside.max()), size)
-        at = self._checked_buf_idx().astype(np.intp) * ring.buf_size + inside
+        buffers = self._buffers()
+        if self._count and int(buffers.max()) >= ring.num_bufs:
+            raise self._no_buffer(buffers)
+        at = buffers * ring.buf_size + inside
         places = at[:, np.newaxis] + np.arange(size)
         return self._arrays.bytes[places], places
 

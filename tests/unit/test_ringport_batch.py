@@ -78,6 +78,32 @@ def test_what_is_assigned_is_in_the_slots(slots: int, start: int) -> None:
             assert bytes(slot.data) == b"\7" * 4 + i.to_bytes(4, "big") + b"\xab\xcd" + b"\7" * 22
 
 
+@given(slots=SIZES, start=st.integers(0, 20), count=st.integers(1, 20))
+def test_a_field_may_have_fields_of_its_own(slots: int, start: int, count: int) -> None:
+    kind = np.dtype([("number", ">u2"), ("filling", "u1", (3,))])
+    with filled(FakeRegion([(False, slots)]), start, numbered(count)) as port:
+        (ring,) = port.rx
+        batch = ring.batch()
+        found = batch.field(0, kind)
+        assert found["number"].tolist() == list(range(len(batch)))
+        assert found["filling"].tolist() == [[i] * 3 for i in range(len(batch))]
+        found["filling"] = 99  # a copy, so the frames stay as they are
+        found["number"] += 1
+        batch.set_field(4, found, kind)
+        assert [bytes(slot.data[:10]) for slot in ring] == [
+            frame[:4] + (i + 1).to_bytes(2) + b"ccc" + frame[9:10]
+            for i, frame in enumerate(numbered(len(batch)))
+        ]
+
+
+def test_no_bytes_are_a_field_too() -> None:
+    with filled(FakeRegion([(False, 8)]), 6, numbered(4)) as port:
+        batch = port.rx[0].batch()
+        assert batch.rows(5, 5).shape == (4, 0)
+        batch.set_rows(np.empty((4, 0), np.uint8), 5)
+        assert [bytes(row) for row in batch.rows()] == numbered(4)
+
+
 def test_parts_are_the_slots_themselves() -> None:
     with filled(FakeRegion([(False, 8)]), 6, numbered(5)) as port:
         batch = port.rx[0].batch()
@@ -246,6 +272,7 @@ def test_a_hostile_index_is_refused(use: str) -> None:
         with pytest.raises(Error, match="index 2147483648 is not within") as caught:
             getattr(batch, use)(*arguments[use])
         assert caught.value.errno == errno.EFAULT
+        assert bytes(port.rx[0][0].data) == numbered(1)[0]  # not even the frames before it
 
 
 def test_what_is_outside_a_buffer_is_refused() -> None:

@@ -238,6 +238,57 @@ def test_a_flood_is_counted_by_its_receiver(backend: ringpass.Backend) -> None:
         assert receiver.expected - receiver.frames == 10
 
 
+def test_a_flood_fills_buffers_that_its_ring_got_anew(backend: ringpass.Backend) -> None:
+    with backend.open("vale0:p{1@conf:slots=16") as a, backend.open("vale0:p}1") as b:
+        sender, receiver = flood.Sender(a, 64, ASKER_MAC, b"\xff" * 6), flood.Receiver(b)
+        for _ in range(6):
+            sender.step()
+            receiver.step()
+        (rx,) = b.rx
+        sender.step()
+        b.rxsync()
+        rx[0].swap(rx[1])
+        for slot in rx[:2]:
+            slot.buffer[:64] = b"x" * 64
+        rx.advance(len(rx))
+        b.rxsync()
+        receiver.expected = before = sender.sent
+        for _ in range(12):
+            sender.step()
+            b.rxsync()
+            for slot in rx:
+                assert (slot.len, bytes(slot.data[:14])) == (64, sender.frame[:14].tobytes())
+            receiver.step()
+        assert sender.sent > before + 2 * a.tx[0].num_slots
+        assert (receiver.expected, receiver.late) == (sender.sent, 0)
+
+
+@pytest.mark.parametrize(
+    ("batches", "missing", "late"),
+    [
+        ([[0, 1, 2], [3, 4]], 0, 0),
+        ([[0, 1, 3], [6]], 3, 0),
+        ([[0, 2, 1], [3]], 0, 1),
+        ([[5], [0, 1, 2, 3, 4], [6]], 0, 1),
+        ([[0, 1], [1, 2]], 0, 1),
+    ],
+)
+def test_a_receiver_goes_by_the_numbers(
+    backend: ringpass.Backend, batches: list[list[int]], missing: int, late: int
+) -> None:
+    with backend.open("vale0:p{1") as a, backend.open("vale0:p}1") as b:
+        receiver = flood.Receiver(b)
+        head = bytes(12) + flood.ETHERTYPE.to_bytes(2)
+        for numbers in batches:
+            for number in numbers:
+                a.tx[0].put((head + number.to_bytes(8)).ljust(60, b"\0"))
+            a.txsync()
+            assert receiver.step() == len(numbers)
+        assert receiver.frames == sum(map(len, batches))
+        assert receiver.late == late
+        assert receiver.expected - receiver.frames == missing - (batches == [[0, 1], [1, 2]])
+
+
 def test_a_flood_says_what_it_did(
     backend: ringpass.Backend, capsys: pytest.CaptureFixture[str]
 ) -> None:
