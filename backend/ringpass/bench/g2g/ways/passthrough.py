@@ -4,10 +4,13 @@
 from ringpass.bench.g2g.link import Card, Link
 from ringpass.bench.g2g.ways.vhost import HOLD
 
+#: Rings that hold what comes while the scheduler has not yet let the other side run: a guest that
+#: is woken on a busy processor waits for a time slice of a millisecond or more.
+SLOTS = "slots = 4096"
 #: A port's settings.
-PASSTHROUGH = f'kind = "passthrough"\n{HOLD}'
+PASSTHROUGH = f'kind = "passthrough"\n{SLOTS}\n{HOLD}'
 #: Those of the ends of pipes: who sends waits for room.
-PIPE_END = 'kind = "passthrough"'
+PIPE_END = f'kind = "passthrough"\n{SLOTS}'
 
 
 def port(name: str, settings: str = PASSTHROUGH) -> str:
