@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ringport
-from ringpass.errors import ConfigError, Denied, NotFound, RingpassError
+from ringpass.errors import ConfigError, DaemonUnreachable, Denied, NotFound, RingpassError
+from ringport.errors import Unreachable
 
 _CLASSES: dict[int, type[RingpassError]] = {
     errno.EACCES: Denied,
@@ -20,7 +21,7 @@ _CLASSES: dict[int, type[RingpassError]] = {
 def opened(name: str, *, extra_bufs: int = 0) -> Iterator[ringport.Port]:
     """Open the port `name` for the block.
 
-    What goes wrong with it there, too, is a RingpassError: of NotFound, Denied, ConfigError.
+    What goes wrong with it there, too, is a RingpassError, as `translated` has it.
     """
     try:
         with ringport.open(name, extra_bufs=extra_bufs) as port:
@@ -30,7 +31,11 @@ def opened(name: str, *, extra_bufs: int = 0) -> Iterator[ringport.Port]:
 
 
 def translated(error: ringport.Error) -> RingpassError:
-    """Return `error` as one that the command line tells."""
-    bad_name = isinstance(error, ringport.BadPortSpec)
-    kind = ConfigError if bad_name else _CLASSES.get(error.errno or 0, RingpassError)
+    """Return `error` as one that the command line tells, of the class that has its exit code."""
+    if isinstance(error, ringport.BadPortSpec):
+        kind: type[RingpassError] = ConfigError
+    elif isinstance(error, Unreachable):
+        kind = DaemonUnreachable
+    else:
+        kind = _CLASSES.get(error.errno or 0, RingpassError)
     return kind(error.what, error.why, error.fix, errno=error.errno or 0)

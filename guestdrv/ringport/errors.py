@@ -19,3 +19,7 @@ class Error(OSError):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" + (f" ({self.fix})" if self.fix else "")
+
+
+class Unreachable(Error):
+    """Nobody is there to ask for the port."""

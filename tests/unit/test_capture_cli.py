@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`ringpass capture`, on ports of a backend in its own process: files, pipes, signals, tshark."""
 
+import errno
 import io
 import json
 import shutil
@@ -20,7 +21,7 @@ import ringpass
 import ringport
 from ringpass.capture import Writer
 from ringpass.cli import capture
-from ringpass.errors import ConfigError, RingpassError
+from ringpass.errors import ConfigError, Denied, NotFound, RingpassError
 from tests.support.wait import PATIENCE_S
 
 FRAME = bytes.fromhex("02000000000202000000000188b5") + bytes(46)
@@ -124,6 +125,24 @@ def test_the_monitor_goes_with_the_command(backend: ringpass.Backend, tmp_path: 
 def test_arguments_that_contradict_each_other(argv: list[str]) -> None:
     with pytest.raises(ConfigError):
         run(*argv)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EACCES, Denied), (errno.EPERM, Denied), (errno.ENXIO, NotFound)]
+)
+def test_a_refused_port_has_the_exit_code_of_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, kind: type[RingpassError]
+) -> None:
+    def refuse(name: str) -> None:
+        raise ringport.Error(number, f"cannot open {name}")
+
+    monkeypatch.setattr(ringport, "open", refuse)
+    frames = tmp_path / "frames.pcapng"
+    with frames.open("wb") as stream:
+        Writer(stream, "vale0:a", 1000)
+    for way in (("-w", tmp_path / "x"), ("--replay", frames)):
+        with pytest.raises(kind, match="cannot open vale0:a"):
+            run("vale0:a", *way)
 
 
 def test_what_cannot_be_opened(backend: ringpass.Backend, tmp_path: Path) -> None:

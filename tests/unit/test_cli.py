@@ -94,6 +94,12 @@ def test_wrong_usage_has_its_exit_code(run: Run, arguments: tuple[str, ...]) -> 
         ("port", "rm", VM1),
         ("port", "repair", VM1),
         ("config", "show"),
+        ("vm", "xml", VM1),
+        ("capture", VM1, "-w", "-"),
+        ("capture", VM1, "--replay", "-"),
+        ("pktgen", "-i", VM1),
+        ("bridge", VM1, "vale0:b"),
+        ("top", "--once"),
     ],
 )
 def test_without_a_daemon_each_command_says_so(
@@ -104,7 +110,7 @@ def test_without_a_daemon_each_command_says_so(
     assert result.out == ""
     lines = result.err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["error", "why", "fix"]
-    assert "ringpass up" in lines[2]
+    assert "ringpass up FILE.toml" in lines[2]
 
 
 def test_without_a_daemon_there_is_nothing_to_stop(run: Run, runtime_dir: Path) -> None:

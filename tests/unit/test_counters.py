@@ -10,7 +10,7 @@ import pytest
 
 from ringpass._dp import ffi, lib
 from ringpass.dataplane import DataPlane, FrontEndKind, Kind, Policy, PortSpec
-from ringpass.errors import NotFound, RingpassError
+from ringpass.errors import DaemonUnreachable, RingpassError
 from ringpass.observe import counters
 from ringpass.observe.counters import Counters
 from tests.support.rings import RingUser
@@ -148,7 +148,7 @@ def test_who_counts_and_when_it_was_heard_of_is_read(path: Path) -> None:
 
 
 def test_without_a_file_no_daemon_runs(path: Path) -> None:
-    with pytest.raises(NotFound, match="no daemon"):
+    with pytest.raises(DaemonUnreachable, match="no daemon"):
         Counters(path)
 
 

@@ -201,7 +201,7 @@ def test_a_daemon_that_was_killed_left_its_counters(daemon: ProbedDaemon) -> Non
     assert daemon.ask("top", "--once", "--interval", "0.01")["state"] == "running"
     daemon.stop()
     done = daemon.run("top", "--once")
-    assert done.returncode == ExitCode.NOT_FOUND
+    assert done.returncode == ExitCode.UNREACHABLE
     assert "no daemon runs there" in done.stderr
 
 

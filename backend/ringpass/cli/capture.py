@@ -17,6 +17,7 @@ import ringport
 from ringpass import capture as files
 from ringpass.cli import output
 from ringpass.errors import ConfigError, RingpassError
+from ringpass.ports import translated
 
 app = typer.Typer(add_completion=False)
 
@@ -88,7 +89,7 @@ def capture(
             elif replay is not None:
                 _replay(replay, port, files.Pace(0 if fast else rate), count, go_on, json)
         except ringport.Error as error:
-            raise RingpassError(error.what, error.why, error.fix, errno=error.errno or 0) from None
+            raise translated(error) from error
 
 
 def _record(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ringpass import paths
 from ringpass.cli import output
-from ringpass.errors import NotFound
+from ringpass.errors import DaemonUnreachable
 from ringpass.observe.counters import FILE_NAME
 from ringpass.observe.rates import Rates, rates
 from ringpass.observe.watch import Watch
@@ -57,7 +57,7 @@ def _print(
     before = watch.look()
     if before.health.state == "absent":
         path = paths.runtime_dir() / FILE_NAME
-        raise NotFound(
+        raise DaemonUnreachable(
             f"there are no counters at {path}", "no daemon runs there", "ringpass up FILE.toml"
         )
     due = time.monotonic()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ringpass.errors import NotFound, RingpassError
+from ringpass.errors import DaemonUnreachable, RingpassError
 
 FILE_NAME = "counters"
 
@@ -101,12 +101,12 @@ class Counters:
     """The counters file of a daemon, mapped read-only. Use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Raises NotFound without a file, RingpassError for one that is something else."""
+        """Raises DaemonUnreachable without a file, RingpassError for one that is something else."""
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         except FileNotFoundError as error:
-            raise NotFound(
+            raise DaemonUnreachable(
                 f"there are no counters at {path}", "no daemon runs there", "ringpass up FILE.toml"
             ) from error
         except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ringpass.errors import NotFound, RingpassError
+from ringpass.errors import DaemonUnreachable, RingpassError
 from ringpass.observe.counters import Counters, Life
 from ringpass.observe.health import Health, examine, thread
 from ringpass.observe.rates import Look, Rates, rates
@@ -65,7 +65,7 @@ class Watch:
             self._close()
             try:
                 self._counters = Counters(self._path)
-            except NotFound:
+            except DaemonUnreachable:
                 return  # it went meanwhile
             except RingpassError:
                 if time.time() - found.st_mtime < _BEGINNING_S:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ringpass.errors import ConfigError
 from ringpass.paths import runtime_dir
 from ringport import abi, register
-from ringport.errors import Error
+from ringport.errors import Error, Unreachable
 from ringport.portspec import parse
 from ringport.transport import Watch
 from ringport.transport.client import Client
@@ -34,11 +34,11 @@ _PATIENCE_S = 20
 
 
 def socket_path() -> Path:
-    """Return where the daemon listens. Raises Error(ENOENT) if no place is known."""
+    """Return where the daemon listens. Raises Unreachable if no place is known."""
     try:
         return runtime_dir() / FILE_NAME
     except ConfigError as error:
-        raise Error(errno.ENOENT, error.what, error.why, error.fix) from None
+        raise Unreachable(errno.ENOENT, error.what, error.why, error.fix) from None
 
 
 class Daemon(Client):
@@ -105,6 +105,7 @@ class _Answer(NamedTuple):
 
 
 _LOOK = "look at the daemon's log"
+_START = "start one: ringpass up FILE.toml"
 
 
 def _connect(what: str, path: Path) -> socket.socket:
@@ -113,9 +114,11 @@ def _connect(what: str, path: Path) -> socket.socket:
         connected.connect(str(path))
     except OSError as error:
         connected.close()
-        fix = "start one: ringpass up" if error.errno != errno.EACCES else "ask who runs it"
+        if isinstance(error, PermissionError):
+            why = f"the daemon at {path} is not for this user: {error.strerror}"
+            raise Error(error.errno or errno.EACCES, what, why, "ask who runs it") from None
         why = f"no daemon at {path}: {error.strerror}"
-        raise Error(error.errno or errno.EIO, what, why, fix) from None
+        raise Unreachable(error.errno or errno.EIO, what, why, _START) from None
     return connected
 
 
