@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pcapng
 import pytest
@@ -64,9 +65,9 @@ def run(*argv: str | Path) -> str:
     return result.stdout
 
 
-def start(*argv: str) -> subprocess.Popen[bytes]:
+def start(*argv: str, stdout: int | BinaryIO = subprocess.PIPE) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", PROGRAM, *argv], stdout=stdout, stderr=subprocess.PIPE
     )
 
 
@@ -179,6 +180,18 @@ def test_a_reader_that_has_seen_enough() -> None:
         said = process.stderr.read()
         assert process.wait(PATIENCE_S) == 0, said
     assert said == b""
+
+
+def test_a_full_disk_is_told(backend: ringpass.Backend) -> None:
+    with backend.open("vale0:a"), pytest.raises(RingpassError, match="No space left") as caught:
+        run("vale0:a", "-w", "/dev/full", "--duration", "0")
+    assert caught.value.fix
+    full = Path("/dev/full")
+    with full.open("wb") as stdout, start("vale0:a", "-w", "-", stdout=stdout) as process:
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert "No space left" in said
+    assert "Exception ignored" not in said, "what was left was written once more, and failed"
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")

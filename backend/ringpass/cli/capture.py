@@ -109,12 +109,12 @@ def _record(
             done = files.record(monitor, writer, limits, go_on)
         except ringport.Error:
             raise
-        except BrokenPipeError:
-            # The reader has seen enough, and that is how it says so.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            return
         except OSError as error:
-            raise RingpassError(f"cannot write {path}", error.strerror or str(error)) from None
+            # What the stream still holds has nowhere to go; closing it must not fail for that.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if isinstance(error, BrokenPipeError):
+                return  # the reader has seen enough, and that is how it says so
+            raise _unwritable(path, error) from None
     if json and str(path) != "-":
         output.print_json({"port": port, "packets": done.packets, "dropped": done.dropped})
     else:
@@ -153,7 +153,12 @@ def _create(path: Path, stack: ExitStack) -> BinaryIO:
     try:
         return stack.enter_context(path.open("wb"))
     except OSError as error:
-        raise RingpassError(f"cannot write {path}", error.strerror or str(error)) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> RingpassError:
+    fix = "name a file that can be written, with room for what is captured"
+    return RingpassError(f"cannot write {path}", error.strerror or str(error), fix)
 
 
 def _open(path: Path, stack: ExitStack) -> BufferedReader:
