@@ -113,6 +113,14 @@ def test_without_a_daemon_each_command_says_so(
     assert "ringpass up FILE.toml" in lines[2]
 
 
+def test_a_runtime_directory_need_not_be_readable(
+    run: Run, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK and access(path, mode))
+    assert run("--runtime-dir", runtime_dir, "status").code == ExitCode.UNREACHABLE
+
+
 def test_without_a_daemon_there_is_nothing_to_stop(run: Run, runtime_dir: Path) -> None:
     stopped = run("--runtime-dir", runtime_dir, "down", "--json")
     assert (stopped.code, json.loads(stopped.out)) == (0, {"result": "absent"})

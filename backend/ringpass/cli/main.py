@@ -59,6 +59,7 @@ def options(
             "--runtime-dir",
             metavar="DIR",
             envvar="RINGPASS_RUNTIME_DIR",
+            readable=False,  # to search it is enough
             help="Where the daemon keeps its sockets and counters.",
         ),
     ] = None,
