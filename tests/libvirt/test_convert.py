@@ -117,7 +117,7 @@ def frames_from(daemon: Daemon, port: str) -> int:
 
 
 def asked(
-    daemon: Daemon, name: str, via: Via | None = None, device: NetdevDevice = "ptnet-pci"
+    daemon: Daemon, name: str, via: Via | None = None, device: NetdevDevice | None = None
 ) -> PortDevice:
     settings = daemon.call("config.show")["port"][name]
     status = daemon.client.ask(PortStatus, "port.show", name=name)

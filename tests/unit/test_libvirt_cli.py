@@ -136,6 +136,10 @@ def test_the_xml_for_the_patched_qemu_has_its_arguments(
     [
         (["xml", "vale0:nm"], ExitCode.USAGE, "it is of kind netmap"),
         (["xml", "vale0:vm1", "--via", "ivshmem"], ExitCode.USAGE, "use --via vhost-user"),
+        (["xml", "vale0:pass", "--device", "ptnet-pci"], ExitCode.USAGE, "add --via netdev"),
+        (["xml", "vale0:vm1", "--device", "virtio-net-pci"], ExitCode.USAGE, "fix: leave --dev"),
+        (["attach", "db1", "vale0:pass", "--device", "virtio-net-pci"], ExitCode.USAGE, "ivshmem"),
+        (["convert", "db1", "--device", "virtio-net-pci"], ExitCode.USAGE, "via vhost-user"),
         (["xml", "vale0:none"], ExitCode.NOT_FOUND, "vale0:none"),
         (["xml", "vale0:vm1", "--domain", "none"], ExitCode.NOT_FOUND, "knows no domain none"),
         (["convert", "none"], ExitCode.NOT_FOUND, "knows no domain none"),

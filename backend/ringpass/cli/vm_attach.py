@@ -27,7 +27,7 @@ def attach(
     live: Live = False,
     stored: Stored = False,
     via: vm_port.Way = None,
-    device: vm_port.Device = "ptnet-pci",
+    device: vm_port.Device = None,
     connect: vm_port.Connect = None,
     json: output.Json = False,
 ) -> None:

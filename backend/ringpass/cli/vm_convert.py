@@ -38,7 +38,7 @@ def convert(
         typer.Option(metavar="MAC", help="Convert this card; repeat for more. Default: all."),
     ] = None,
     via: vm_port.Way = None,
-    device: vm_port.Device = "ptnet-pci",
+    device: vm_port.Device = None,
     connect: vm_port.Connect = None,
     force: Annotated[
         bool, typer.Option("--force", help="Let go what ports have not, such as VLAN tags.")
@@ -87,7 +87,9 @@ def convert(
 class Planner:
     """Asks the daemon what ports are, or would be, and adds them."""
 
-    def __init__(self, client: Client, status: Status, via: Via, device: NetdevDevice) -> None:
+    def __init__(
+        self, client: Client, status: Status, via: Via, device: NetdevDevice | None
+    ) -> None:
         self._client = client
         self._runtime_dir = Path(status.runtime_dir)
         self._ports = {port.name: port for port in status.ports}

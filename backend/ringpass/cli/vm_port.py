@@ -22,7 +22,12 @@ Way = Annotated[
     Via | None, typer.Option("--via", help="How QEMU gets the port. Default: as its kind suits.")
 ]
 Device = Annotated[
-    NetdevDevice, typer.Option("--device", help="What the guest sees of it (--via netdev).")
+    NetdevDevice | None,
+    typer.Option(
+        "--device",
+        help="What the guest sees of it (--via netdev). Default: ptnet-pci.",
+        show_default=False,
+    ),
 ]
 Connect = Annotated[
     str | None,
@@ -32,10 +37,10 @@ Connect = Annotated[
 ]
 
 
-def ask_port(name: str, via: Via | None = None, device: NetdevDevice = "ptnet-pci") -> PortDevice:
+def ask_port(name: str, via: Via | None = None, device: NetdevDevice | None = None) -> PortDevice:
     """Ask the daemon about a port and return the device that it is in a domain.
 
-    Raises ConfigError if ports of its kind cannot be had `via` that.
+    Raises ConfigError if ports of its kind cannot be had `via` that, or not as this `device`.
     """
     with Client() as client:
         status = client.ask(PortStatus, "port.show", name=name)

@@ -16,7 +16,7 @@ def xml(
         str | None, typer.Option(metavar="NAME", help="Print only what this domain lacks.")
     ] = None,
     via: vm_port.Way = None,
-    device: vm_port.Device = "ptnet-pci",
+    device: vm_port.Device = None,
     connect: vm_port.Connect = None,
     json: output.Json = False,
 ) -> None:

@@ -57,12 +57,13 @@ def port_device(
     status: PortStatus,
     via: Via | None = None,
     settings: Mapping[str, Any] | None = None,
-    device: NetdevDevice = "ptnet-pci",
+    device: NetdevDevice | None = None,
 ) -> PortDevice:
     """Return how a domain gets the port of `status`; by the usual way of its kind if `via` is None.
 
-    `settings` is its table in the configuration, which knows what is not offered. Raises
-    ConfigError if a port of this kind cannot be had that way.
+    `settings` is its table in the configuration, which knows what is not offered. `device` is what
+    the guest sees of it via netdev; None: ptnet-pci. Raises ConfigError if a port of this kind
+    cannot be had that way.
     """
     ways = WAYS.get(status.kind, ())
     if not ways:
@@ -81,6 +82,13 @@ def port_device(
             f"it is of kind {status.kind}, and {via} is for ports of kind {kind}",
             f"use --via {' or '.join(ways)}, or add one: {ask}",
         )
+    if device is not None and via != "netdev":
+        other = "add --via netdev, or " if "netdev" in ways else ""
+        raise ConfigError(
+            f"{status.name} cannot be {device}",
+            f"it is had via {via}, and only via netdev there is a choice of devices",
+            f"{other}leave --device out",
+        )
     return PortDevice(
         name=status.name,
         via=via,
@@ -91,7 +99,7 @@ def port_device(
         vectors=status.vectors,
         server=status.mode == "client",
         without=_without(settings or {}),
-        device=device,
+        device=device or "ptnet-pci",
     )
 
 
