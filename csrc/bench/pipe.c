@@ -5,6 +5,7 @@
  *    pipe    fill slots, txsync | rxsync, check slots       as programs do it, csrc/client
  *    slots   fill, swap, check: two arrays                  the least for one core
  *    ring    fill and publish | check and release           the least for two: one array
+ *    asking  fill, publish, fence, asleep? | the same       the least of those that may sleep
  *
  * With two cores the halves run in two processes, as users of a pipe do.
  */
@@ -146,7 +147,8 @@ static void *slots_one(void *arg)
 /* What the two processes of a run share, beside the pipe. */
 struct shared {
 	alignas(64) uint32_t head; /* of the bare ring, free-running */
-	alignas(64) uint32_t tail;
+	alignas(64) uint32_t tail; /* the receiver's, as the next one: a CSB has both in one line */
+	uint32_t asleep;
 	alignas(64) uint32_t ready;
 	uint32_t done;
 	uint64_t start_ns;
@@ -190,7 +192,9 @@ static struct bench_slots pipe_receiver(rp_bench_pipe *p, const struct rp_bench_
 	return h;
 }
 
-static void ring_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s)
+/* @asks: after each batch, whether the receiver sleeps, as who may have to wake it must. */
+static inline void ring_send(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s,
+			     bool asks)
 {
 	struct bench_slots h = { s->slot, p->slots, 0, cfg->frame_bytes, 0, 0 };
 	struct bench_clock clock = rp_bench_clock(cfg);
@@ -202,8 +206,24 @@ static void ring_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, str
 			rp_bench_wait(&spins);
 		bench_slots_fill(&h, cfg->batch);
 		rp_store_release(&s->head, (uint32_t)h.next);
+		if (asks) {
+			rp_fence_full();
+			if (rp_load(&s->asleep))
+				break; /* it never does */
+		}
 	}
 	s->sent = h.next;
+}
+
+static void ring_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct shared *s)
+{
+	ring_send(p, cfg, s, false);
+}
+
+static void asking_ring_sender(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+			       struct shared *s)
+{
+	ring_send(p, cfg, s, true);
 }
 
 static struct bench_slots ring_receiver(rp_bench_pipe *p, const struct rp_bench_config *cfg,
@@ -342,4 +362,13 @@ int rp_bench_ring(rp_bench_pipe *p, const struct rp_bench_config *cfg, struct rp
 	int ret = check_config(p, cfg, err);
 
 	return ret < 0 ? ret : run_two(ring_sender, ring_receiver, &r, err);
+}
+
+int rp_bench_asking_ring(rp_bench_pipe *p, const struct rp_bench_config *cfg,
+			 struct rp_bench_result *out, struct rp_err *err)
+{
+	const struct run r = { p, cfg, out };
+	int ret = check_config(p, cfg, err);
+
+	return ret < 0 ? ret : run_two(asking_ring_sender, ring_receiver, &r, err);
 }

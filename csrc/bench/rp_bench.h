@@ -103,6 +103,9 @@ int rp_bench_pipe_two(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
 /* Two processes, a bare single-producer ring of slots: fill and publish; check and release. */
 int rp_bench_ring(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
 		  struct rp_bench_result *out, struct rp_err *err);
+/* The same; the sender asks after each batch whether the receiver sleeps. */
+int rp_bench_asking_ring(rp_bench_pipe *pipe, const struct rp_bench_config *cfg,
+			 struct rp_bench_result *out, struct rp_err *err);
 
 typedef struct rp_bench_passthrough rp_bench_passthrough;
 
@@ -125,6 +128,8 @@ int rp_bench_passthrough_one(rp_bench_passthrough *passthrough, const struct rp_
 int rp_bench_passthrough_two(rp_bench_passthrough *passthrough, const struct rp_bench_config *cfg,
 			     struct rp_bench_result *out, struct rp_err *err);
 
+enum { RP_BENCH_LINES = 2 };
+
 enum rp_bench_how {
 	RP_BENCH_SLEEP = 1, /* until called; otherwise spin */
 	RP_BENCH_THROUGH =
@@ -135,9 +140,12 @@ enum rp_bench_how {
 int rp_bench_passthrough_rtt(rp_bench_passthrough *passthrough, uint32_t how,
 			     const struct rp_bench_config *cfg, struct rp_bench_result *out,
 			     struct rp_err *err);
-/* Its references: two threads and two cache lines; threads and eventfds, with one in the @middle or not. */
-int rp_bench_ping_pong(const struct rp_bench_config *cfg, struct rp_bench_result *out,
-		       struct rp_err *err);
+/*
+ * Its references: two threads and a cache line each way, with @lines more that are told before it;
+ * threads and eventfds, with one in the @middle or not.
+ */
+int rp_bench_ping_pong(const struct rp_bench_config *cfg, uint32_t lines,
+		       struct rp_bench_result *out, struct rp_err *err);
 int rp_bench_wake_ups(const struct rp_bench_config *cfg, uint32_t middle,
 		      struct rp_bench_result *out, struct rp_err *err);
 

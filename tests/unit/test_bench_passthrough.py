@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from ringpass.bench.passthrough import SIZES, TRIPS, path
+from ringpass.bench.passthrough import SIZES, TRIPS, Trip, path
 from ringpass.dataplane import Policy
-from ringpass.dataplane.frontends import Between
+from ringpass.dataplane.frontends import Between, ping_pong
 from ringpass.errors import RingpassError
 from tests.unit.test_bench_cli import ringpass
 
@@ -33,18 +33,28 @@ def test_front_ends_that_sleep_are_called(between: Between, batch: int) -> None:
             with ours.policy(policy, None):
                 sent = ours.ends.flood_two(size=60, batch=batch, seconds=0.005, cpus=CPUS)
             assert sent.lost == 0
-            assert 0 < sent.calls <= sent.frames + 2  # the last two: the run is over
+            # For a frame, and for room where it was; the last two: the run is over.
+            assert 0 < sent.calls <= 2 * sent.frames + 2
 
 
 @pytest.mark.parametrize("trip", TRIPS, ids=lambda trip: trip.name)
-def test_a_frame_comes_back(trip: tuple[str, Between, bool, bool]) -> None:
-    _, between, sleep, through = trip
-    with path(between) as ours, ours.policy(Policy.NOTIFY, None):
+def test_a_frame_comes_back(trip: Trip) -> None:
+    with path(trip.between) as ours, ours.policy(Policy.NOTIFY, None):
         for _ in range(2):
             took = ours.ends.round_trip(
-                sleep=sleep, through=through, size=60, seconds=0.002, cpus=CPUS
+                sleep=trip.sleep, through=trip.through, size=60, seconds=0.002, cpus=CPUS
             )
             assert took > 0
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_what_is_told_beside_the_cursor_comes_with_it(lines: int) -> None:
+    assert ping_pong(seconds=0.002, cpus=CPUS, lines=lines) > 0
+
+
+def test_more_lines_than_a_frame_needs_are_refused() -> None:
+    with pytest.raises(RingpassError, match="3 cache lines"):
+        ping_pong(seconds=0.002, cpus=CPUS, lines=3)
 
 
 @pytest.mark.parametrize("changed", [{"size": 21}, {"size": 2049}, {"batch": 0}, {"batch": 513}])
@@ -67,5 +77,6 @@ def test_the_bench_yields_every_case() -> None:
         *((2, 60, trip.name) for trip in TRIPS),
         (1, 0, "vale/idle"),
     ]
+    assert [row["case"] for row in rows if row["ref2_ns"]] == ["vale/rtt-spin", "pipe/rtt-spin"]
     for row in rows:
         assert (row["kicks"] is not None) == (row["cores"] == 2 and row["metric"] == "flood")

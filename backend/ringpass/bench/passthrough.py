@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from statistics import median
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
@@ -73,11 +74,13 @@ class Trip(NamedTuple):
     sleep: bool
     through: bool
     """A worker or a relay is passed twice: four wake-ups, not two."""
+    lines: int = 0
+    """Cache lines that cross with a frame each way, beside the cursor: its slot, its bytes."""
 
 
 TRIPS = (
-    Trip("vale/rtt-spin", Between.WORKER, sleep=False, through=False),
-    Trip("pipe/rtt-spin", Between.PIPE, sleep=False, through=False),
+    Trip("vale/rtt-spin", Between.WORKER, sleep=False, through=False, lines=2),
+    Trip("pipe/rtt-spin", Between.PIPE, sleep=False, through=False, lines=1),
     Trip("vale/rtt-sleep", Between.WORKER, sleep=True, through=False),
     Trip("pipe/rtt-sleep", Between.PIPE, sleep=True, through=False),
     Trip("vale/rtt-sleep-through", Between.WORKER, sleep=True, through=True),
@@ -311,7 +314,11 @@ def round_trip(trip: Trip, options: Options) -> Row:
             across = (cpus[0], middle) if trip.through else cpus
             return wake_ups(middle=trip.through, seconds=options.seconds, cpus=across)
 
-        samples, ref_samples = in_turn(options.runs, sample, bare)
+        def bare_frames() -> float:
+            return ping_pong(seconds=options.seconds, cpus=cpus, lines=trip.lines)
+
+        things = (sample, bare, bare_frames) if trip.lines else (sample, bare)
+        samples, ref_samples, *of_frames = in_turn(options.runs, *things)
     wakes = "four" if trip.through else "two"
     return row(
         trip.name,
@@ -324,6 +331,8 @@ def round_trip(trip: Trip, options: Options) -> Row:
         via="passthrough-vale" if worker else "passthrough-pipe",
         label="native",
         metric="rtt",
+        ref2="two bare cursors and what they announce" if of_frames else "",
+        ref2_ns=rounded(median(of_frames[0])) if of_frames else None,
     )
 
 

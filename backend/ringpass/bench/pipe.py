@@ -5,13 +5,15 @@ No worker takes part: each end's own thread moves the slots (csrc/pipe.c), and n
 copied, so the size of a frame changes nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from statistics import median
 from tempfile import TemporaryFile
 
 from ringpass.bench.machine import one_cpu, two_cpus
 from ringpass.bench.measure import Options, in_turn
-from ringpass.bench.report import NO_GOAL, Goal, Row, row
+from ringpass.bench.report import NO_GOAL, Goal, Row, rounded, row
 from ringpass.dataplane import DataPlane, FrontEndKind, Kind, PortSpec, RegionSpec
 from ringpass.dataplane.loops import PipeLoop, PipeLoops
 
@@ -90,8 +92,8 @@ def one_core(loops: PipeLoops, size: int, batch: int, options: Options) -> Row:
 def two_cores(loops: PipeLoops, size: int, batch: int, options: Options) -> Row:
     """Measure an end a process, each on its core, beside a bare ring between the same."""
     cpus = two_cpus()
-    pair = PipeLoop.PIPE_TWO, PipeLoop.RING
-    samples, ref_samples = _sample(loops, pair, size, batch, cpus, options)
+    things = PipeLoop.PIPE_TWO, PipeLoop.RING, PipeLoop.ASKING_RING
+    samples, ref_samples, asking = _sample(loops, things, size, batch, cpus, options)
     return row(
         case_name(batch),
         size,
@@ -102,21 +104,23 @@ def two_cores(loops: PipeLoops, size: int, batch: int, options: Options) -> Row:
         threads={"sender": f"{cpus[0]}", "receiver": f"{cpus[1]}"},
         via="rings-pipe",
         label="native",
+        ref2="one whose sender asks who sleeps",
+        ref2_ns=rounded(median(asking)),
     )
 
 
 def _sample(
     loops: PipeLoops,
-    pair: tuple[PipeLoop, PipeLoop],
+    things: Sequence[PipeLoop],
     size: int,
     batch: int,
     cpus: tuple[int, int],
     options: Options,
 ) -> list[list[float]]:
-    """Return the samples of a loop and of its reference in ns a frame."""
+    """Return the samples of a loop and of its references in ns a frame."""
 
     def run(loop: PipeLoop) -> float:
         result = loops.run(loop, size=size, batch=batch, seconds=options.seconds, cpus=cpus)
         return result.ns / result.frames
 
-    return in_turn(options.runs, lambda: run(pair[0]), lambda: run(pair[1]))
+    return in_turn(options.runs, *(partial(run, loop) for loop in things))

@@ -100,6 +100,9 @@ class Row(msgspec.Struct, kw_only=True):
     """Notifications a frame by front ends: of the backend, or of the other end of a pipe."""
     calls: float | None = None
     """Notifications a frame of front ends."""
+    ref2: str = ""
+    """Name of a second reference, which does more of what `case` must do; '' if there is none."""
+    ref2_ns: float | None = None
     backend_cores: float | None = None
     """CPU time of a daemon divided by time."""
     guest_cores: float | None = None

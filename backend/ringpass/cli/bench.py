@@ -241,6 +241,8 @@ def _notes(row: Row) -> str:
         notes.append(f"{row.kicks:.2g} kicks a frame")
     if row.calls is not None:
         notes.append(f"{row.calls:.2g} calls a frame")
+    if row.ref2_ns is not None:
+        notes.append(f"{row.ref2}: {row.ref2_ns:g} ns")
     if row.lost:
         notes.append(f"{row.lost} lost")
     notes += [f"dropped {count}: {reason}" for reason, count in (row.drops or {}).items()]

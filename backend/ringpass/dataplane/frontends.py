@@ -73,9 +73,16 @@ class FrontEnds(LoopPath):
         return _trip(loop, size, seconds, cpus)
 
 
-def ping_pong(*, seconds: float, cpus: tuple[int, int]) -> float:
-    """Return the nanoseconds of a round trip of two spinning threads over two cache lines."""
-    return _trip(lib.rp_bench_ping_pong, 0, seconds, cpus)
+def ping_pong(*, seconds: float, cpus: tuple[int, int], lines: int = 0) -> float:
+    """Return the nanoseconds of a round trip of two spinning threads over a cache line each way.
+
+    It is a cursor; up to two `lines` more are written before it, and read when it has come.
+    """
+
+    def loop(config: Any, out: Any, error: Any) -> int:
+        return int(lib.rp_bench_ping_pong(config, lines, out, error))
+
+    return _trip(loop, 0, seconds, cpus)
 
 
 def wake_ups(*, middle: bool, seconds: float, cpus: tuple[int, int]) -> float:

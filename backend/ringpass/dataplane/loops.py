@@ -180,6 +180,8 @@ class PipeLoop(Enum):
     """Each end in a process and on a core of its own."""
     RING = "rp_bench_ring"
     """Its reference: a bare single-producer ring of slots."""
+    ASKING_RING = "rp_bench_asking_ring"
+    """The same ring; its sender asks after each batch whether the receiver sleeps."""
 
 
 class PipeLoops(LoopPath):
