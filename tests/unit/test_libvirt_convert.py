@@ -203,6 +203,19 @@ def test_a_domain_without_such_a_card_is_told() -> None:
         converted(DOMAINS["q35-network"], names=["vale0:a", "vale0:b"])
 
 
+@pytest.mark.parametrize("via", VIAS)
+def test_a_card_that_is_a_port_stays_one(via: Via) -> None:
+    one, other = "52:54:00:6b:3c:58", "52:54:00:6b:3c:59"
+    first = converted(DOMAINS["pc-bridge"], via, macs=[one], force=True)
+    addresses = {"/run/ringpass/vale0.web1.sock": one}
+    again = converted(first.xml, via, macs=[one.upper()], addresses=addresses)
+    assert (again.xml, again.ports, again.notes) == (first.xml, [], [])
+    both = converted(first.xml, via, macs=[one, other], addresses=addresses, names=["vale0:b"])
+    assert [port.mac for port in both.ports] == [other]
+    with pytest.raises(NotFound, match="no network card 52:54:00:00:00:00 of type"):
+        converted(first.xml, via, macs=[one, "52:54:00:00:00:00"], addresses=addresses)
+
+
 def port_name(domain: str) -> str:
     xml = DOMAINS["q35-network"].replace("<name>db1<", f"<name>{domain}<")
     return converted(xml).ports[0].name

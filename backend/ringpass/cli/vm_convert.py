@@ -72,6 +72,7 @@ def convert(
             via=chosen,
             macs=nic or (),
             names=port or (),
+            addresses={port.path: port.mac for port in status.ports},
             force=force,
             patched=patched,
         )

@@ -8,7 +8,7 @@ is named; nothing of it is left out silently.
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from ringpass.libvirt import changes, devices
 from ringpass.libvirt.document import Document, Element
 from ringpass.libvirt.markup import Tag
 from ringpass.libvirt.ports import PortDevice, Via
+from ringpass.libvirt.sockets import port_key
 
 TYPES = ("bridge", "network", "ethernet", "direct")
 """Cards with a tap or macvtap device on the host."""
@@ -74,17 +75,20 @@ def plan(
     via: Via = "vhost-user",
     macs: Sequence[str] = (),
     names: Sequence[str] = (),
+    addresses: Mapping[str, str] | None = None,
     force: bool = False,
     patched: str = "",
 ) -> Plan:
     """Return what becomes of a domain whose cards, or those with `macs`, become ports.
 
     They are called `names`, in their order, or after the domain. A domain without such cards that
-    has ports stays as it is. Raises NotFound if there are no such cards, RingpassError if one has
-    what ports have not, and `force` does not say that it may go.
+    has ports stays as it is, and so does a card that is a port. `addresses` has the MAC addresses
+    of the daemon's ports, by their sockets: those that are passed through have none in the domain.
+    Raises NotFound if there are no such cards, RingpassError if one has what ports have not, and
+    `force` does not say that it may go.
     """
     document = changes.domain_document(domain_xml)
-    chosen = _chosen(document, macs)
+    chosen = _chosen(document, macs, addresses or {})
     if names and chosen and len(set(names)) != len(chosen):
         raise ConfigError(
             "cannot convert the domain",
@@ -143,7 +147,9 @@ def lost_features(card: Element, via: Via) -> list[str]:
     return lost
 
 
-def _chosen(document: Document, macs: Sequence[str]) -> list[tuple[int, Element]]:
+def _chosen(
+    document: Document, macs: Sequence[str], addresses: Mapping[str, str]
+) -> list[tuple[int, Element]]:
     """Return the cards to convert, each with its number among all cards of the domain."""
     cards = list(enumerate(document.root.all("devices/interface")))
     wanted = {mac.lower() for mac in macs}
@@ -152,7 +158,12 @@ def _chosen(document: Document, macs: Sequence[str]) -> list[tuple[int, Element]
         for index, card in cards
         if card.get("type") in TYPES and (not wanted or _mac(card).lower() in wanted)
     ]
-    missing = wanted - {_mac(card).lower() for _, card in found}
+    by_port = {port_key(path): mac for path, mac in addresses.items()}
+    ports = {
+        (device.mac or by_port.get(port_key(device.path), "")).lower()
+        for device in devices.devices_of(document)
+    }
+    missing = wanted - ports - {_mac(card).lower() for _, card in found}
     what = "cannot convert the domain"
     if missing:
         there = [f"{_mac(card)} ({card.get('type')})" for _, card in cards]
