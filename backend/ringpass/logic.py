@@ -8,6 +8,7 @@ that it includes are not looked at.
 
 import hashlib
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -83,11 +84,11 @@ def _check(what: str, path: Path, found: os.stat_result) -> None:
         raise Denied(
             what,
             f"it belongs to user {found.st_uid}, and would run as user {os.geteuid()}",
-            f"let the backend's user own it: chown {os.geteuid()} {path}",
+            f"let the backend's user own it: chown {os.geteuid()} {shlex.quote(str(path))}",
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         why = "others than its owner may write it, and it would run inside the backend"
-        raise Denied(what, why, f"chmod go-w {path}")
+        raise Denied(what, why, f"chmod go-w {shlex.quote(str(path))}")
 
 
 def compile_c(source: Source) -> Compiled:

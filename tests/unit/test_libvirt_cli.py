@@ -209,6 +209,15 @@ def test_a_port_that_is_there_is_used(run: Run, host: str) -> None:
     assert "a guest takes a passthrough port's address" in mismatch.err
 
 
+def test_a_command_that_is_proposed_can_be_typed(run: Run, tmp_path: Path) -> None:
+    domain = "<domain type='test'><name>dom a</name><memory>1</memory><os><type>hvm</type></os>"
+    (tmp_path / "a.xml").write_text(f"{domain}</domain>")
+    node = tmp_path / "node.xml"
+    node.write_text("<node><domain file='a.xml'/></node>")
+    failed = run("convert", "dom a", "-c", f"test://{node}")
+    assert failed.err.endswith(": ringpass vm attach 'dom a' SWITCH:PORT --config\n")
+
+
 # What is undone
 
 

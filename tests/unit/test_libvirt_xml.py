@@ -511,3 +511,11 @@ def test_the_passthrough_page_shows_what_is_printed() -> None:
     (shown,) = re.findall(r"```xml\n(.*?)```", page, re.DOTALL)
     device = msgspec.structs.replace(port("ivshmem"), path="RUNTIME/vale0.vm1.sock")
     assert devices.device_xml(device) + "\n" == shown
+
+
+def test_what_is_to_be_typed_has_the_names_quoted() -> None:
+    named = DOMAINS["q35-network"].replace("<name>db1<", "<name>dom a<")
+    there = changes.add_port(named, port("ivshmem")).xml
+    with pytest.raises(RingpassError) as refused:
+        changes.add_port(there, port("netdev"), patched=PATCHED)
+    assert refused.value.fix.endswith(f": ringpass vm detach 'dom a' {port().name}")

@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import resource
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def check_socket_user() -> Finding:
                 "warn",
                 f"QEMU cannot reach our sockets when libvirt runs it, as user {QEMU_USER}",
                 f"that user may not search {place}",
-                f"chmod o+x {place}, or choose another RINGPASS_RUNTIME_DIR",
+                f"chmod o+x {shlex.quote(str(place))}, or choose another RINGPASS_RUNTIME_DIR",
             )
     if not set(sockets_group()) & qemu.groups:
         return Finding(

@@ -5,6 +5,7 @@ A domain has two sides: what runs, and the configuration that it is started with
 changed alone. If both are to be, the configuration is first, for it can be put back.
 """
 
+import shlex
 import stat
 import time
 from collections.abc import Iterator
@@ -143,7 +144,7 @@ class _Target:
             self.config = persists and (sides.config or not sides.live)
             self.running: str = self.domain.XMLDesc(0) if self.live else ""
         if sides.live and not runs:
-            fix = f"leave --live out, or start it: virsh start {name}"
+            fix = f"leave --live out, or start it: virsh start {shlex.quote(name)}"
             raise RingpassError(f"cannot change the running domain {name}", "it is off", fix)
         if sides.config and not persists:
             why = "it is transient: it has none, and is gone when it ends"
@@ -200,7 +201,7 @@ class _Target:
             now = configuration(lookup(self._connection, self.name))
             if self._defined is not None and now != self._defined:
                 why = "somebody else has changed it since"
-                raise RingpassError(what, why, f"look at it: virsh edit {self.name}")
+                raise RingpassError(what, why, f"look at it: virsh edit {shlex.quote(self.name)}")
             with told(what, self.name):
                 self._connection.defineXML(self.stored)
 
@@ -239,9 +240,10 @@ def _live_detach(target: _Target, port: str, path: str) -> tuple[Done, list[Foun
 
 
 def _at_restart(verb: str, target: _Target, port: str) -> str:
-    name = target.name
+    name = shlex.quote(target.name)
+    change = f"ringpass vm {verb} {name} {shlex.quote(port)} --config"
     return (
-        f"change its configuration, and start it anew: ringpass vm {verb} {name} {port} --config; "
+        f"change its configuration, and start it anew: {change}; "
         f"virsh shutdown {name}; virsh start {name}"
     )
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a port makes of a domain: its device, and all else that the domain needs for it."""
 
+import shlex
 from collections.abc import Sequence
 
 import msgspec
@@ -45,7 +46,7 @@ def add_port(domain_xml: str, port: PortDevice, *, patched: str = "") -> Change:
         raise RingpassError(
             f"cannot add {port.name} via {port.via}",
             f"the domain has it, via {present[0].via}",
-            "detach it first: ringpass vm detach DOMAIN PORT",
+            f"detach it first: ringpass vm detach {shlex.join([domain_name(document), port.name])}",
         )
     return Change(str(document), done, restart)
 
@@ -125,3 +126,9 @@ def domain_document(text: str) -> Document:
             "give what virsh dumpxml DOMAIN prints",
         )
     return document
+
+
+def domain_name(document: Document) -> str:
+    """Return what libvirt calls the domain; `DOMAIN` if its XML does not say so."""
+    found = document.root.find("name")
+    return "DOMAIN" if found is None else found.text

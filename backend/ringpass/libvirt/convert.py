@@ -8,6 +8,7 @@ is named; nothing of it is left out silently.
 
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -173,10 +174,11 @@ def _chosen(
             f"it has {', '.join(there) or 'no network card'}",
         )
     if not found and not devices.devices_of(document):
+        domain = shlex.quote(changes.domain_name(document))
         raise NotFound(
             what,
             f"it has no network card of type {', '.join(TYPES)}",
-            "give it a port: ringpass vm attach DOMAIN PORT --config",
+            f"give it a port: ringpass vm attach {domain} SWITCH:PORT --config",
         )
     return found
 

@@ -2,6 +2,7 @@
 """Converting a domain: the ports are added, the domain is defined anew, or nothing has changed."""
 
 import contextlib
+import shlex
 from collections.abc import Callable
 
 import libvirt
@@ -67,10 +68,11 @@ def perform(
 def check_persistent(domain: libvirt.virDomain) -> None:
     """Raise ConfigError for a domain that has no configuration: it ends with its QEMU."""
     if not domain.isPersistent():
+        name = shlex.quote(domain.name())
         raise ConfigError(
             f"cannot convert the domain {domain.name()}",
             "it is transient: it has no configuration that could change",
-            "define it first: virsh dumpxml DOMAIN > x.xml; virsh define x.xml",
+            f"define it first: virsh dumpxml {name} > x.xml; virsh define x.xml",
         )
 
 
@@ -80,7 +82,8 @@ def at_restart(domain: libvirt.virDomain, plan: Plan) -> list[str]:
     if plan.ports and domain.isActive():
         notes.append(f"{domain.name()} runs: it changes when it is shut down and started again")
     if plan.ports and domain.hasManagedSaveImage():
-        notes.append(f"its saved state has the old cards: virsh managedsave-remove {domain.name()}")
+        remove = f"virsh managedsave-remove {shlex.quote(domain.name())}"
+        notes.append(f"its saved state has the old cards: {remove}")
     return notes
 
 
@@ -90,7 +93,7 @@ def _check_unchanged(name: str, now: str, old: str) -> None:
         raise RingpassError(
             f"cannot convert the domain {name}",
             "its configuration has changed meanwhile",
-            "look at the difference again: ringpass vm convert DOMAIN --dry-run",
+            f"look at the difference again: ringpass vm convert {shlex.quote(name)} --dry-run",
         )
 
 
