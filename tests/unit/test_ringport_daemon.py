@@ -277,6 +277,13 @@ def test_bridge_copies_between_switches() -> None:
     assert [way["bytes"] for way in found["directions"]] == [60, 120]
 
 
+def test_bridge_does_not_join_a_port_with_itself() -> None:
+    with ringpass("bridge", "vale9:x", "vale9:x@conf:slots=64") as process:
+        _, talk = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert "the same rings of one port" in talk
+
+
 def test_a_command_tells_errors_in_three_lines() -> None:
     with ringpass("bridge", "vale0:a", "vale0") as process:
         _, talk = process.communicate(timeout=PATIENCE_S)

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from ringpass.cli import output
+from ringpass.errors import ConfigError
 from ringpass.interrupt import Interrupt
-from ringpass.ports import opened
+from ringpass.ports import opened, translated
 from ringport.bridge import Bridge
+from ringport.portspec import BadPortSpec, Flag, Mode, parse
 
 app = typer.Typer(add_completion=False)
 
@@ -28,6 +30,12 @@ def bridge(
     put it there. The counts at the end are of slots, one for most frames; a frame that is longer
     than the whole ring of the other port is dropped.
     """
+    if _rings(one) == _rings(other):
+        raise ConfigError(
+            f"cannot join {one} and {other}",
+            "they are the same rings of one port, whose frames would go round and round",
+            "name two ports",
+        )
     with Interrupt() as interrupt, opened(one) as first, opened(other) as second:
         if wait:
             interrupt.sleep(wait)
@@ -52,3 +60,12 @@ def bridge(
     else:
         columns = ("FROM", "TO", ">SLOTS", ">BYTES", ">DROPPED")
         output.print_table(columns, (row.values() for row in rows))
+
+
+def _rings(name: str) -> tuple[str, Mode, int, Flag]:
+    """Return what tells the rings that `name` means from others. Raises ConfigError."""
+    try:
+        spec = parse(name)
+    except BadPortSpec as error:
+        raise translated(error) from error
+    return spec.name, spec.mode, spec.ringid, spec.flags
