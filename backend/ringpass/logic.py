@@ -13,7 +13,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -142,7 +141,7 @@ def include_dir() -> Path:
     """Return where rp_logic.h is: in the source tree, or installed. Raises NotFound."""
     places = [
         Path(__file__).resolve().parents[2] / "csrc/abi",
-        Path(sys.prefix) / "share/ringpass/csrc/abi",
+        Path(__file__).resolve().parent / "share/csrc/abi",
     ]
     for place in places:
         if (place / "rp_logic.h").is_file():

@@ -2,7 +2,6 @@
 """Recipes of guest images: TOML files that say which packages, modules and tools go in."""
 
 import os
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Self
@@ -79,7 +78,7 @@ def images_dir() -> Path:
     """
     places = [
         Path(__file__).resolve().parents[3] / "images",
-        Path(sys.prefix) / "share/ringpass/images",
+        Path(__file__).resolve().parents[1] / "share/images",
     ]
     if chosen := os.environ.get("RINGPASS_IMAGES_DIR"):
         places = [Path(chosen)]
