@@ -49,6 +49,6 @@ def test_an_installed_package_finds_its_data_files(tmp_path: Path) -> None:
     run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", tmp_path])
     (package,) = tmp_path.rglob("ringpass/__init__.py")
     # Without `site` there is no editable install that would come first.
-    command = [sys.executable, "-S", "-c", PROGRAM, tmp_path / "driver"]
+    command: list[str | Path] = [sys.executable, "-S", "-c", PROGRAM, tmp_path / "driver"]
     path = f"{package.parents[1]}:{sysconfig.get_path('platlib')}"
     assert run(command, environ={"PYTHONPATH": path}).strip() == str(package)
