@@ -147,6 +147,18 @@ def test_the_daemons_refusals_are_told(name: str, code: int) -> None:
     assert caught.value.errno == code
 
 
+def test_a_refusal_has_what_why_and_fix() -> None:
+    with pytest.raises(Error) as caught:
+        ringport.open("vale4:a/t")
+    error = caught.value
+    assert error.what == "cannot open vale4:a/t"
+    assert error.why == "cannot watch vale4:a: no program has it open"
+    assert error.fix == "open it first; a monitor watches what another program does"
+    with ringport.open("vale4:a/x"), pytest.raises(Error) as caught:
+        ringport.open("vale4:a")
+    assert "cannot open vale4:a" not in caught.value.why, "once is enough"
+
+
 def test_without_a_daemon_the_user_is_told_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,8 +210,8 @@ def done(data: bytes, attachment: Attachment | None = None) -> Answer:
 
 
 def refused(error: RingpassError, data: bytes = b"") -> Answer:
-    """Return the answer to a request that failed."""
-    text = f"{error.what}: {error.why}" + (f"; {error.fix}" if error.fix else "")
+    """Return the answer to a request that failed; a program finds the fix behind `; fix: `."""
+    text = f"{error.what}: {error.why}" + (f"; fix: {error.fix}" if error.fix else "")
     # Cut at a character, and with a zero at the end.
     kept = text.encode(errors="replace")[:239].decode(errors="ignore").encode()
     return Answer(ANSWER.pack(MAGIC, error.errno or errno.EIO, len(data), 0, kept) + data, [])

@@ -137,7 +137,9 @@ def _answered(what: str, data: bytes, fds: list[int]) -> _Answer:
     if magic != _MAGIC or len(payload) != size + attached:
         raise Error(errno.EPROTO, what, "the daemon's answer is not understood")
     if code:
-        raise Error(code, what, text.rstrip(b"\0").decode(errors="replace"))
+        told = text.rstrip(b"\0").decode(errors="replace")
+        why, _, fix = told.removeprefix(f"{what}: ").partition("; fix: ")
+        raise Error(code, what, why, fix)
     start = abi.HEADER.size + _LENGTHS.size
     body_bytes, _ = _LENGTHS.unpack_from(payload, abi.HEADER.size)
     return _Answer(payload[start : start + body_bytes], payload[size:], fds)
