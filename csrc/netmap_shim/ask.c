@@ -66,9 +66,9 @@ int rp_ask_connect(int flags)
 	}
 	error = errno == ECONNREFUSED ? ENOENT : errno; /* the backend left its socket behind */
 	rp_real()->close(fd);
-	say(address.sun_path, error == ENOENT ?
-				      "no backend listens here: start one with `ringpass up`" :
-				      strerror(error));
+	say(address.sun_path,
+	    error == ENOENT ? "no backend listens here: start one: `ringpass up FILE.toml`" :
+			      strerror(error));
 	return -error;
 }
 

@@ -56,4 +56,4 @@ def test_without_a_backend_there_is_no_device(tmp_path: Path) -> None:
         "--verbose", "--", "sh", "-c", "exec 3</dev/netmap", RINGPASS_RUNTIME_DIR=str(tmp_path)
     )
     assert done.returncode != 0
-    assert "no backend listens here: start one with `ringpass up`" in done.stderr
+    assert "no backend listens here: start one: `ringpass up FILE.toml`" in done.stderr
