@@ -22,7 +22,7 @@ from ringpass.bench.machine import two_cpus
 from ringpass.bench.tools import NETMAP, NUMPY, PACKET, Tool
 from ringpass.vm.qemu import Emulator
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.guest
 
 COUNT = 20000
 
