@@ -157,13 +157,9 @@ def test_floods_arrive_whole(guests: Guests, way: str, size: int) -> None:
 
 
 def test_tcp_both_ways(guests: Guests) -> None:
+    """In segments that stay in one piece, where both ends take them."""
     traffic.exchange_tcp(guests.poor, guests.rich)
-    traffic.exchange_tcp(guests.other, guests.rich)
-
-
-def test_a_segment_stays_in_one_piece(guests: Guests) -> None:
-    traffic.send_segment(guests.rich, guests.other)
-    traffic.send_segment(guests.other, guests.rich)
+    traffic.exchange_tcp(guests.other, guests.rich, segments=True)
 
 
 def test_large_frames_up_to_the_mtu_of_the_port(guests: Guests) -> None:

@@ -131,9 +131,7 @@ def test_offloads(world: World) -> None:
         assert re.search(rf"{feature}: on\b", shown), shown
     queues = world.other.guest.check("ethtool -l eth0")
     assert re.findall(r"^Combined:\s+(\d+)", queues, re.MULTILINE) == ["2", "2"]
-    traffic.send_segment(world.one, world.other)
-    traffic.send_segment(world.other, world.one)
-    traffic.exchange_tcp(world.one, world.other, size=1_000_000)
+    traffic.exchange_tcp(world.one, world.other, size=1_000_000, segments=True)
 
 
 def test_a_driver_that_begins_anew(world: World) -> None:

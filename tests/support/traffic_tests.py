@@ -28,16 +28,11 @@ class TrafficTests:
         sender, receiver = pair[::direction]
         traffic.flood(sender, receiver, size=size).assert_whole()
 
-    def test_tcp_both_ways_delivers_every_byte(self, pair: tuple[Station, Station]) -> None:
-        first, second = pair
-        traffic.exchange_tcp(first, second)
-
-    @pytest.mark.parametrize("direction", [1, -1], ids=["there", "back"])
-    def test_tcp_segment_of_64_kilobytes_crosses_in_one_piece(
-        self, pair: tuple[Station, Station], direction: int
+    def test_tcp_both_ways_delivers_every_byte_and_segments_in_one_piece(
+        self, pair: tuple[Station, Station]
     ) -> None:
-        sender, receiver = pair[::direction]
-        traffic.send_segment(sender, receiver)
+        first, second = pair
+        traffic.exchange_tcp(first, second, segments=True)
 
     @pytest.mark.parametrize("options", ["", "-R", "-P 4"], ids=["one", "reverse", "four"])
     def test_iperf3_uses_segmentation_offload(
