@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ringpass._dp import lib
+from ringpass.passthrough.pairs import described
 from tests.support.daemon import Daemon, keepers_of
 from tests.support.netdev_client import GuestMemory, NetdevClient, netdev
 from tests.support.passthrough import (
@@ -203,6 +204,21 @@ def test_other_things_than_eventfds_are_not_taken(client: NetdevClient, daemon: 
     semaphore = os.eventfd(0, os.EFD_SEMAPHORE)
     if "eventfd-semaphore" in Path(f"/proc/self/fdinfo/{semaphore}").read_text():
         assert "semaphore" in refused(client, [*client.held[:-1], semaphore])
+    works(client, daemon)
+
+
+def test_an_eventfd_has_one_place(client: NetdevClient, daemon: Daemon) -> None:
+    """Where a vector is a doorbell, relays would pass a wake-up on for ever."""
+    if "eventfd-id" not in described(client.held[1]):
+        pytest.skip("this kernel does not tell eventfds from one another")
+    doorbell, vector = 1 + 3, 1 + client.port.pairs + 3
+    held = list(client.held)
+    held[vector] = held[doorbell]
+    assert "twice" in refused(client, held)
+    with netdev(daemon, "vale0:b").hello() as other:
+        held = list(client.held)
+        held[vector] = other.held[doorbell]
+        assert "another port's" in refused(client, held)
     works(client, daemon)
 
 

@@ -2,7 +2,9 @@
 """What a QEMU holds of a backend that is gone, and hands back so that its guest need not know.
 
 Memory is looked at by the data plane, which made such: see `DataPlane.hand_back_region`. Eventfds
-are of no use to who has them but to wake somebody, so all that matters is that they are some.
+are of no use to who has them but to wake somebody. So all that matters is that they are some, and
+that each is another one: where a vector is a doorbell, too, of this guest or of a friend's, relays
+would pass a wake-up on for ever.
 """
 
 import errno
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ringpass.errors import RingpassError
-from ringpass.passthrough.pairs import Pairs
+from ringpass.passthrough.pairs import Pairs, described
 from ringpass.passthrough.peers import MAX_PEER
 
 
@@ -32,8 +34,11 @@ class Held(NamedTuple):
             )
         if not 0 < self.peer <= MAX_PEER:
             raise _refused(f"{self.peer} is no peer id")
-        for fd in self.fds[1:]:
-            _check_eventfd(fd)
+        ids = [number for fd in self.fds[1:] if (number := _checked_eventfd(fd)) is not None]
+        if len(set(ids)) < len(ids):
+            raise _refused("an eventfd is there twice")
+        if Pairs.has_any(ids):
+            raise _refused("an eventfd is another port's")
 
     def take(self) -> Pairs:
         """Take the pairs out of the request."""
@@ -43,14 +48,18 @@ class Held(NamedTuple):
         return pairs
 
 
-def _check_eventfd(fd: int) -> None:
-    """Raise RingpassError unless `fd` is an eventfd that counts."""
+def _checked_eventfd(fd: int) -> int | None:
+    """Return which eventfd `fd` is, if the kernel tells. Raises RingpassError if it does not count,
+    or is none.
+    """
     # A file's path begins with a slash, so it cannot pass for one.
     if str(Path(f"/proc/self/fd/{fd}").readlink()) != "anon_inode:[eventfd]":
         raise _refused("a descriptor is no eventfd")
+    told = described(fd)
     # Not all kernels tell. One that is read as 1 each time costs its own worker wake-ups.
-    if "eventfd-semaphore: 1" in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
+    if told.get("eventfd-semaphore") == "1":
         raise _refused("an eventfd is a semaphore")
+    return int(told["eventfd-id"]) if "eventfd-id" in told else None
 
 
 def _refused(why: str) -> RingpassError:

@@ -6,15 +6,22 @@ without waiting, whatever their flags are, and written by the data plane alone.
 """
 
 import os
-from typing import Self
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+from weakref import WeakSet
 
 
 class Pairs:
     """Pairs, as one QEMU gets them. `close` them."""
 
+    _open: ClassVar[WeakSet["Pairs"]] = WeakSet()
+
     def __init__(self, doorbells: list[int], vectors: list[int]) -> None:
         self.doorbells = doorbells
         self.vectors = vectors
+        self._open.add(self)
 
     @classmethod
     def make(cls, count: int) -> Self:
@@ -31,10 +38,29 @@ class Pairs:
 
     def close(self) -> None:
         """Close our copies. A second close does nothing."""
+        self._open.discard(self)
         for side in (self.doorbells, self.vectors):
             for fd in side:
                 os.close(fd)
             side.clear()
+
+    @classmethod
+    def has_any(cls, ids: Iterable[int]) -> bool:
+        """Return whether one of these eventfds is in some QEMU's pairs already."""
+        wanted = set(ids)
+        return any(not wanted.isdisjoint(pairs.ids) for pairs in cls._open)
+
+    @cached_property
+    def ids(self) -> frozenset[int]:
+        """Which eventfds they are, as far as the kernel tells."""
+        found = (described(fd).get("eventfd-id") for fd in (*self.doorbells, *self.vectors))
+        return frozenset(int(each) for each in found if each is not None)
+
+
+def described(fd: int) -> dict[str, str]:
+    """Return what the kernel says of a descriptor, by name. Not all kernels say all of it."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def drain(fd: int) -> None:
