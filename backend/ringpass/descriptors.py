@@ -3,7 +3,9 @@
 
 To close a file can take as long as its owner likes: a TCP socket with SO_LINGER and data that
 nobody takes, a file of a FUSE server that does not answer. So all but what cannot wait is closed by
-threads of this module. They are few and the process's end does not wait for them.
+threads. They are few and the process's end does not wait for them. What waits for them is a
+descriptor that we have, so each source of descriptors has threads of its own, and who sends more
+than they can close is not listened to any more.
 """
 
 import contextlib
@@ -13,35 +15,42 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
-MAX_THREADS = 8
-
-
-def close(fd: int) -> None:
-    """Close a descriptor, later if that may wait. It is no longer the caller's. Never fails."""
-    if _is_quick(fd):
-        _close(fd)
-    else:
-        _closer.close(fd)
+#: Of one source.
+MAX_THREADS = 4
+#: Descriptors of one source that may wait while it is listened to.
+MAX_WAITING = 64
 
 
-def pending() -> int:
-    """Return how many descriptors wait to be closed, or are being closed."""
-    return _closer.pending
+class Closer:
+    """Closes what comes from one source; there are more threads while some wait."""
 
-
-class _Closer:
-    """Threads that close descriptors; there are more of them while some wait."""
-
-    def __init__(self, close: Callable[[int], None]) -> None:
-        self._close = close
+    def __init__(self, close: Callable[[int], None] | None = None, most: int = MAX_WAITING) -> None:
+        self._close = close or _close
+        self._most = most
         self._changed = threading.Condition()
         self._descriptors: deque[int] = deque()
         self._idle = 0
         self.pending = 0
+        """How many descriptors wait to be closed, or are being closed."""
         self._threads = 0
+        _closers.add(self)
+
+    @property
+    def full(self) -> bool:
+        """Whether its source is not to be listened to."""
+        return self.pending > self._most
 
     def close(self, fd: int) -> None:
+        """Close a descriptor, later if that may wait. It is no longer the caller's. Never fails."""
+        if _is_quick(fd):
+            _close(fd)
+        else:
+            self.close_later(fd)
+
+    def close_later(self, fd: int) -> None:
+        """Let a thread close a descriptor."""
         with self._changed:
             self.pending += 1
             self._descriptors.append(fd)
@@ -64,6 +73,11 @@ class _Closer:
             return self._descriptors.popleft()
 
 
+def pending() -> int:
+    """Return how many descriptors of all sources wait to be closed, or are being closed."""
+    return sum(closer.pending for closer in list(_closers))
+
+
 def _is_quick(fd: int) -> bool:
     """Return whether it is shared memory, an eventfd or a pipe. Does not ask the file itself."""
     with contextlib.suppress(OSError):
@@ -80,4 +94,6 @@ def _close(fd: int) -> None:
         os.close(fd)
 
 
-_closer = _Closer(_close)
+_closers: WeakSet[Closer] = WeakSet()
+#: For what comes from nobody in particular.
+common = Closer()

@@ -7,11 +7,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from ringpass.descriptors import Closer
 from ringpass.sockets import Access, bind, set_access
 
 log = logging.getLogger(__name__)
 
-#: Seconds without a new connection when the system has no descriptors left.
+#: Seconds without a new connection when there are no descriptors left, or too many to close.
 RETRY_S = 0.5
 
 #: Is called with each connected socket, which then belongs to the callee.
@@ -34,6 +35,8 @@ class Listener:
         self._on_connection = on_connection
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self.closer = Closer()
+        """Of what front ends send; while it is full, none may come."""
 
     def open(self) -> None:
         """Create the socket file and listen. Raises RingpassError if the path cannot be had."""
@@ -75,6 +78,9 @@ class Listener:
 
     def _accept(self) -> None:
         assert self._socket is not None
+        if self.closer.full:
+            self.resume(RETRY_S)
+            return
         try:
             connected, _ = self._socket.accept()
         except (BlockingIOError, ConnectionError):

@@ -78,7 +78,7 @@ PYTHON_MAY_IMPORT: Mapping[str, frozenset[str]] = {
         "names": "errors",
         "portspec": "errors ringport",
         "sockets": "errors paths",
-        "listener": "sockets",
+        "listener": "descriptors sockets",
         "history": "",
         "keeper": "errors sockets",
         "netlink": "errors",

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ringpass.descriptors import MAX_THREADS, MAX_WAITING
 from ringpass.passthrough import netdev_messages as m
 from ringpass.passthrough.netdev_server import MAX_STRANGERS
 from ringpass.sockets import Packet
@@ -35,7 +36,8 @@ from tests.support.netdev_client import (
     netdev,
     opening,
 )
-from tests.support.passthrough import FakeDriver, nothing_left
+from tests.support.passthrough import FakeDriver, held, nothing_left
+from tests.support.slow import lingering
 from tests.support.wait import PATIENCE_S
 
 CONFIG = """
@@ -48,6 +50,9 @@ slots = 64
 kind = "passthrough"
 slots = 64
 [port."vale1:two"]
+kind = "passthrough"
+slots = 64
+[port."vale1:three"]
 kind = "passthrough"
 slots = 64
 """
@@ -181,6 +186,25 @@ def test_descriptors_that_nobody_asked_for_are_closed(daemon: Daemon) -> None:
         assert wait_for_end(client) == [errno.EPROTO]
     for fd in fds:
         os.close(fd)
+
+
+def test_descriptors_that_do_not_close_are_no_more_than_a_few(daemon: Daemon) -> None:
+    """Each waits for a thread that closes it, and the daemon has it as long."""
+    plain = os.open("/proc/self/exe", os.O_RDONLY)
+    before = held(daemon)[0]
+    with lingering(MAX_THREADS) as slow, contextlib.ExitStack() as clients:
+        client = clients.enter_context(netdev(daemon, "vale0:a"))
+        client.send(message(CLOSE, 1, fds=len(slow)), slow)
+        while slow:
+            os.close(slow.pop())  # the daemon's is the last
+        assert wait_for_end(client) == [errno.EPROTO]
+        for _ in range(6):
+            client = clients.enter_context(netdev(daemon, "vale0:a"))
+            client.send(message(CLOSE, 1, fds=250), [plain] * 250)
+        with netdev(daemon, "vale1:three").hello():
+            assert held(daemon)[0] < before + MAX_WAITING + 2 * 253
+    os.close(plain)
+    wait_for(lambda: held(daemon)[0] <= before, "all is closed")
 
 
 def test_strangers_are_few(daemon: Daemon) -> None:

@@ -18,15 +18,17 @@ from typing import cast
 import pytest
 
 from ringpass.dataplane import NO_CSB
+from ringpass.descriptors import MAX_THREADS
 from ringpass.netmap import attach
 from ringpass.netmap.abi import PortInfo, Register, Request
 from ringpass.netmap.call import Device
-from ringpass.netmap.server import FILE_NAME, MAX_OPENS, Server
+from ringpass.netmap.server import FILE_NAME, MAX_OPENS, MAX_WAITING, Server
 from ringpass.netmap.session import MAGIC, REQUEST, VERSION, Operation, Session
 from ringpass.sockets import Access
 from tests.support.daemon import RINGPASS, Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
 from tests.support.netmap import Program, control, message, parse, receive
+from tests.support.slow import lingering
 from tests.support.wait import PATIENCE_S
 
 CONFIG = """
@@ -377,3 +379,22 @@ def test_there_are_at_most_so_many_opens(daemon: Daemon, path: Path) -> None:
     finally:
         for program in programs:
             program.close()
+
+
+def test_descriptors_that_do_not_close_are_no_more_than_some(daemon: Daemon, path: Path) -> None:
+    before = held(daemon)[0]
+    plain = os.open("/proc/self/exe", os.O_RDONLY)
+    with lingering(MAX_THREADS) as slow:
+        with Program(path) as program:
+            program.send(b"x", slow)
+            while slow:
+                os.close(slow.pop())  # the daemon's is the last
+            assert program.socket.recv(1) == b"", "the first descriptor is no socket of packets"
+        for _ in range(20):
+            with Program(path) as program:
+                program.send(b"x", [plain] * 250)
+        daemon.call("ping")
+        assert held(daemon)[0] < before + MAX_WAITING + 3 * 253
+    os.close(plain)
+    with Program(path) as program:
+        program.register("vale9:again").close()

@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import struct
+import threading
 from collections.abc import Iterator, Set
 
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from ringpass.vhostuser.connection import Connection, Disconnected
 from ringpass.vhostuser.messages import MAX_PAYLOAD, MAX_TABLE_ROWS, Header, ProtocolError
+from tests.support.slow import full_closer
 from tests.support.vhost import RawFrontEnd, encode, open_fds
+from tests.support.wait import wait_until
 
 
 class Pair:
@@ -72,6 +75,22 @@ def test_descriptors_belong_to_the_message_that_they_came_with(pair: Pair) -> No
             for fd in message.fds:
                 assert not os.get_inheritable(fd.fileno())
     assert counts == [0, 3, 0]
+
+
+def test_who_sends_more_than_can_be_closed_is_not_listened_to() -> None:
+    go_on = threading.Event()
+    closer = full_closer(go_on)
+    ours, theirs = socket.socketpair()
+    connection, front_end = Connection(ours, closer), RawFrontEnd(theirs)
+    front_end.send(1, b"x")
+    assert connection.receive() is not None, "what brings no descriptor is read"
+    front_end.send(1, b"x", [0])
+    with pytest.raises(ProtocolError, match="faster than they can be closed"):
+        connection.receive()
+    go_on.set()
+    connection.close()
+    front_end.socket.close()
+    wait_until(lambda: closer.pending == 0, "all is closed")
 
 
 @pytest.mark.parametrize("count", [MAX_TABLE_ROWS + 1, MAX_TABLE_ROWS + 2, 200])

@@ -6,16 +6,19 @@ import grp
 import os
 import socket
 import stat
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from ringpass import listener as listener_module
 from ringpass.errors import ConfigError, Denied, RingpassError
 from ringpass.listener import Listener
 from ringpass.sockets import Access, bind, check_path
 from ringpass.vhostuser import endpoint
 from ringpass.vhostuser.endpoint import Connector
+from tests.support.slow import full_closer
 from tests.support.vhost import open_fds
 from tests.support.wait import PATIENCE_S
 
@@ -145,6 +148,28 @@ def test_a_listener_accepts_pauses_and_cleans_up(path: Path) -> None:
     before = open_fds()
     asyncio.run(scenario())
     assert open_fds() <= before
+
+
+def test_nobody_comes_in_while_too_much_waits_to_be_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "RETRY_S", 0.01)
+    go_on = threading.Event()
+
+    async def scenario() -> None:
+        accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+        listener = Listener(path, Access(), accepted.put_nowait)
+        listener.closer = full_closer(go_on)
+        listener.open()
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(str(path))
+            await asyncio.sleep(0.05)
+            assert accepted.empty()
+            go_on.set()
+            (await asyncio.wait_for(accepted.get(), PATIENCE_S)).close()
+        listener.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_connector_tries_until_somebody_listens_and_again(

@@ -10,10 +10,10 @@ import array
 import asyncio
 import logging
 import socket
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
-from ringpass import descriptors
+from ringpass.descriptors import Closer
 from ringpass.netmap import attach
 from ringpass.netmap.attach import Attachment
 from ringpass.netmap.call import Device
@@ -29,8 +29,11 @@ MAX_MESSAGE_BYTES = 16384
 #: Opens at the same time: of all users, and of each one but the daemon's own and root.
 MAX_OPENS = 1024
 MAX_OPENS_OF_USER = 256
-#: Seconds without a new connection when the system has no descriptors left.
+#: Seconds without a new connection when there are no descriptors left, or too many to close.
 PAUSE_S = 0.5
+#: Descriptors of a user that wait to be closed: each request brings one, in bursts.
+MAX_WAITING = 1024
+_TOO_MANY = "the user sends descriptors faster than they can be closed"
 
 
 class Server:
@@ -43,6 +46,8 @@ class Server:
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sessions: dict[socket.socket, Session] = {}
+        self._closers: defaultdict[int, Closer] = defaultdict(lambda: Closer(most=MAX_WAITING))
+        """Of what each user sends."""
 
     def open(self) -> None:
         """Create the socket file and listen. Raises RingpassError if the path cannot be had."""
@@ -78,27 +83,33 @@ class Server:
         assert self._socket is not None
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
-    def _accept(self) -> None:
+    def _pause(self) -> None:
         assert self._socket is not None
         loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        self._timer = loop.call_later(PAUSE_S, self._listen)
+
+    def _accept(self) -> None:
+        assert self._socket is not None
         try:
             connected, _ = self._socket.accept()
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
             log.error("event=accept-failed path=%s why=%r", self._path, error.strerror)
-            loop.remove_reader(self._socket)
-            self._timer = loop.call_later(PAUSE_S, self._listen)
+            self._pause()
             return
         connected.setblocking(False)
         found = credentials(connected)
         peer = Peer(found.pid, found.uid)
         if why := self._refusal(peer):
             log.warning("event=open-refused pid=%d uid=%d why=%r", peer.pid, peer.uid, why)
-            _close(connected)
+            self._closers[peer.uid].close(connected.detach())
+            if why == _TOO_MANY:
+                self._pause()
             return
         self._sessions[connected] = Session(self.device, peer, self._describe)
-        loop.add_reader(connected, self._serve, connected)
+        asyncio.get_running_loop().add_reader(connected, self._serve, connected)
 
     def _describe(self, registration: Registration) -> Attachment:
         """Return what a process is told of its rings: with the region and with eventfds."""
@@ -111,10 +122,18 @@ class Server:
         users = Counter(session.peer.uid for session in self._sessions.values())
         if not peer.privileged and users[peer.uid] >= MAX_OPENS_OF_USER:
             return f"the user has it open {MAX_OPENS_OF_USER} times"
+        if self._closers[peer.uid].full:
+            return _TOO_MANY
         return ""
 
     def _serve(self, connected: socket.socket) -> None:
         """Answer one request, so that other connections have their turn."""
+        session = self._sessions[connected]
+        closer = self._closers[session.peer.uid]
+        if closer.full:
+            log.warning("event=open-failed pid=%d why=%r", session.peer.pid, _TOO_MANY)
+            self._end(connected)
+            return
         try:
             message = receive_packet(connected, MAX_MESSAGE_BYTES)
         except BlockingIOError:
@@ -126,13 +145,12 @@ class Server:
         if message is None:
             self._end(connected)
             return
-        session = self._sessions[connected]
         try:
             answer = session.answer(message.data, whole=message.whole)
             unsent = _send(message.fds, answer)
         finally:
             for fd in message.fds:
-                descriptors.close(fd)
+                closer.close(fd)
         if unsent:
             peer = session.peer
             log.warning("event=answer-not-sent pid=%d uid=%d why=%r", peer.pid, peer.uid, unsent)
@@ -146,12 +164,8 @@ class Server:
         except Exception:
             log.exception("event=close-failed pid=%d", session.peer.pid)
         finally:
-            _close(connected)
-
-
-def _close(connected: socket.socket) -> None:
-    """Close a connection; requests that nobody read may hold descriptors."""
-    descriptors.close(connected.detach())
+            # Requests that nobody read may hold descriptors.
+            self._closers[session.peer.uid].close(connected.detach())
 
 
 def _send(fds: list[int], answer: Answer) -> str:

@@ -5,12 +5,14 @@ The data plane maps them while the port is open. The descriptors stay, and are h
 after this one, as the guest knows nothing of daemons.
 """
 
+import errno
 from typing import Self
 
 from msgspec import Struct
 
 from ringpass import descriptors
 from ringpass.dataplane import CsbPlaces
+from ringpass.errors import RingpassError
 from ringpass.keeper.entries import Entries, Entry
 
 _KIND = "blocks"
@@ -37,7 +39,17 @@ class Blocks:
 
     @classmethod
     def hold(cls, entries: Entries, fds: list[int], atok_offset: int, ktoa_offset: int) -> Self:
-        """Return blocks that are held from now on; both `fds` are theirs. Raises OSError."""
+        """Return blocks that are held from now on; both `fds` are theirs.
+
+        Raises OSError; RingpassError while memory of others cannot be closed.
+        """
+        if descriptors.common.full:
+            raise RingpassError(
+                "the communication blocks cannot be had",
+                "memory that other guests had cannot be closed: its file system does not answer",
+                "keep guests' memory in memory-backend-memfd, and try again",
+                errno=errno.EBUSY,
+            )
         entry = entries.add(_KIND, dict(zip((_ATOK, _KTOA), fds, strict=True)), b"")
         entry.write(str(entry.number).encode())
         return cls(entries, entry, atok_offset, ktoa_offset)
@@ -60,4 +72,4 @@ class Blocks:
         """Let go of the memory, which the data plane does not use any more."""
         self._entries.remove(self._entry)
         for fd in self._entry.fds.values():
-            descriptors.close(fd)
+            descriptors.common.close(fd)

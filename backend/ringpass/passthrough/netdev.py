@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from ringpass import descriptors
+from ringpass.descriptors import Closer
 from ringpass.errors import RingpassError
 from ringpass.passthrough.account import Account, Claim
 from ringpass.passthrough.netdev_messages import (
@@ -41,7 +41,7 @@ _OPS: dict[type, Op] = {Hello: Op.HELLO, Open: Op.OPEN, Close: Op.CLOSE}
 class Connection:
     """A QEMU that is connected, in the event loop. The socket is the connection's.
 
-    `account` is who pays for its requests.
+    `account` is who pays for its requests, `closer` closes what comes with them.
     `do` does a request; descriptors that it leaves there are closed. `describe` returns the body of
     CHANGED. `on_end` is called when the other end is gone, or is to be: then with what it did.
     """
@@ -52,6 +52,7 @@ class Connection:
         self,
         connected: socket.socket,
         account: Account,
+        closer: Closer,
         do: Callable[["Connection", Request], Done],
         describe: Callable[[], bytes],
         on_end: Callable[["Connection", RingpassError | None], None],
@@ -64,6 +65,7 @@ class Connection:
         self._describe = describe
         self._on_end = on_end
         self._claim = Claim(account, self._serve)
+        self._closer = closer
         self._waiting: Packet | None = None
         """A request that is to be done."""
         self._unsent: Message | None = None
@@ -105,9 +107,9 @@ class Connection:
         loop.remove_reader(self._socket)
         loop.remove_writer(self._socket)
         if self._waiting is not None:
-            _close_all(self._waiting.fds)
+            self._close_all(self._waiting.fds)
         # Requests that nobody read may hold descriptors.
-        descriptors.close(self._socket.detach())
+        self._closer.close(self._socket.detach())
 
     def _hear(self) -> None:
         try:
@@ -119,6 +121,9 @@ class Connection:
             packet = None
         if packet is None:
             self._on_end(self, None)
+        elif packet.fds and self._closer.full:
+            self._close_all(packet.fds)
+            self._on_end(self, _too_many())
         else:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._waiting = packet
@@ -135,7 +140,7 @@ class Connection:
             nonsense = error
             self._send(refusal(error.op, error.number, error))
         finally:
-            _close_all(packet.fds)
+            self._close_all(packet.fds)
             self._flush()
         if nonsense is not None:
             self._on_end(self, nonsense)
@@ -184,8 +189,15 @@ class Connection:
             log.info("event=netdev-failed pid=%d why=%r", self.pid, error.strerror)
         return True
 
+    def _close_all(self, fds: list[int]) -> None:
+        """Close those descriptors of a request that nobody took out of it."""
+        while fds:
+            self._closer.close(fds.pop())
 
-def _close_all(fds: list[int]) -> None:
-    """Close those descriptors of a request that nobody took out of it."""
-    while fds:
-        descriptors.close(fds.pop())
+
+def _too_many() -> RingpassError:
+    return RingpassError(
+        "a QEMU is put out",
+        "it sends descriptors faster than they can be closed",
+        "connect nothing but QEMU's -netdev ringpass",
+    )

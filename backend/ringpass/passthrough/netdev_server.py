@@ -95,7 +95,9 @@ class Server:
         return self._connection(connected, self._port.account)
 
     def _connection(self, connected: socket.socket, account: Account) -> Connection:
-        return Connection(connected, account, self._do, self._describe, self._ended)
+        return Connection(
+            connected, account, self._listener.closer, self._do, self._describe, self._ended
+        )
 
     def _connected(self, connected: socket.socket) -> None:
         if len(self._strangers) >= MAX_STRANGERS:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from ringpass import descriptors
+from ringpass.descriptors import Closer
 from ringpass.vhostuser.messages import (
     MAX_PAYLOAD,
     MAX_TABLE_ROWS,
@@ -28,10 +29,11 @@ class Disconnected(Exception):
 class Fd:
     """A file descriptor with one owner, who closes it."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("_closer", "_number")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, closer: Closer = descriptors.common) -> None:
         self._number = number
+        self._closer = closer
 
     def fileno(self) -> int:
         """Return the descriptor's number. Raises ValueError after `close`."""
@@ -43,7 +45,7 @@ class Fd:
         """Close the descriptor, later if that may wait. A second close does nothing."""
         if self._number >= 0:
             number, self._number = self._number, -1
-            descriptors.close(number)
+            self._closer.close(number)
 
 
 class Message:
@@ -75,10 +77,14 @@ class Message:
 
 
 class Connection:
-    """A connected socket, read header first, then body: never more than one message ahead."""
+    """A connected socket, read header first, then body: never more than one message ahead.
 
-    def __init__(self, sock: socket.socket) -> None:
+    `closer` closes what comes.
+    """
+
+    def __init__(self, sock: socket.socket, closer: Closer = descriptors.common) -> None:
         sock.setblocking(False)
+        self._closer = closer
         self._sock = sock
         self._header: Header | None = None
         self._buffer = b""
@@ -90,7 +96,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket, and the descriptors of a message that never became whole."""
-        descriptors.close(self._sock.detach())
+        self._closer.close(self._sock.detach())
         _close_all(self._fds)
 
     def receive(self) -> Message | None:
@@ -134,7 +140,7 @@ class Connection:
                 return False
             except ConnectionError:
                 data, ancillary, flags = b"", [], 0
-            arrived = _descriptors(ancillary)
+            arrived = [Fd(number, self._closer) for number in _descriptors(ancillary)]
             misplaced = arrived and (self._header is not None or self._buffer)
             self._fds += arrived
             if len(self._fds) > MAX_TABLE_ROWS:
@@ -144,6 +150,8 @@ class Connection:
                     "its descriptors did not all arrive: the daemon has too many open",
                     "raise the limit of open files: LimitNOFILE= of its systemd unit, or ulimit -n",
                 )
+            if arrived and self._closer.full:
+                raise ProtocolError("it sends descriptors faster than they can be closed")
             if misplaced:
                 raise ProtocolError("descriptors in the middle of a message")
             if not data:
@@ -166,12 +174,12 @@ def _checked_header(data: bytes) -> Header:
     return header
 
 
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[Fd]:
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     found = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             found.frombytes(data[: len(data) - len(data) % _FD_SIZE])
-    return [Fd(number) for number in found]
+    return list(found)
 
 
 def _close_all(fds: list[Fd]) -> None:

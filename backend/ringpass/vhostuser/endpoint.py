@@ -12,6 +12,7 @@ import os
 import socket
 from pathlib import Path
 
+from ringpass.descriptors import Closer
 from ringpass.listener import OnConnection
 from ringpass.sockets import check_path
 
@@ -28,6 +29,8 @@ class Connector:
         self._path = path
         self._on_connection = on_connection
         self._timer: asyncio.TimerHandle | None = None
+        self.closer = Closer()
+        """Of what the front end sends; while it is full, we do not connect."""
 
     def open(self) -> None:
         """Begin to try."""
@@ -48,6 +51,9 @@ class Connector:
 
     def _try(self) -> None:
         self._timer = None
+        if self.closer.full:
+            self.resume(RETRY_S)
+            return
         connecting = socket.socket(socket.AF_UNIX)
         connecting.setblocking(False)
         try:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from ringpass.descriptors import Closer
 from ringpass.errors import RingpassError
 from ringpass.sockets import peer_pid
 from ringpass.vhostuser.connection import Connection, Disconnected, Message
@@ -24,13 +25,14 @@ MESSAGES_A_TURN = 32
 class FrontEnd:
     """A connected front end, in the event loop.
 
-    `on_message` is called after each message; `on_end` when that is over, with the reason if it is
-    an error. Whoever is called may close this.
+    `closer` closes what it sends. `on_message` is called after each message; `on_end` when that is
+    over, with the reason if it is an error. Whoever is called may close this.
     """
 
     def __init__(
         self,
         connected: socket.socket,
+        closer: Closer,
         session: Session,
         on_message: Callable[[], None],
         on_end: Callable[["FrontEnd", str | None], None],
@@ -40,7 +42,7 @@ class FrontEnd:
         self.since = time.time()
         self.memory_private = False
         """Whether the front end shares none of the guest's memory, though it sent its files."""
-        self._connection: Connection | None = Connection(connected)
+        self._connection: Connection | None = Connection(connected, closer)
         self._on_message = on_message
         self._on_end = on_end
         asyncio.get_running_loop().add_reader(self._connection, self._serve)

@@ -117,7 +117,9 @@ class VhostUserPort:
             return
         standby = self.front_end is not None
         session = Session(self.device, self._plane, standby=standby)
-        front_end = FrontEnd(connected, session, self._consider_handover, self._ended)
+        front_end = FrontEnd(
+            connected, self._endpoint.closer, session, self._consider_handover, self._ended
+        )
         if standby:
             self.standby, self._stopped_at = front_end, None
         else:
