@@ -11,6 +11,7 @@ than they can close is not listened to any more.
 import contextlib
 import fcntl
 import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -48,6 +49,12 @@ class Closer:
             _close(fd)
         else:
             self.close_later(fd)
+
+    def hang_up(self, connected: socket.socket) -> None:
+        """Disconnect, and close the socket: what nobody read may hold descriptors."""
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)  # the other end is told at once
+        self.close(connected.detach())
 
     def close_later(self, fd: int) -> None:
         """Let a thread close a descriptor."""

@@ -24,6 +24,7 @@ def lingering(count: int) -> Iterator[list[int]]:
     receivers: list[socket.socket] = []
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # far less than is sent
             for _ in range(count):
                 senders.append(_full(server))
                 receivers.append(server.accept()[0])
@@ -53,7 +54,7 @@ def full_closer(go_on: threading.Event) -> Closer:
 def _full(server: socket.socket) -> int:
     sender = socket.create_connection(server.getsockname())
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, _LINGER_S))
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     sender.setblocking(False)
     try:
         while True:

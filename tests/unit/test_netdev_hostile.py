@@ -36,7 +36,7 @@ from tests.support.netdev_client import (
     netdev,
     opening,
 )
-from tests.support.passthrough import FakeDriver, held, nothing_left
+from tests.support.passthrough import FakeDriver, held, nothing_left, receive
 from tests.support.slow import lingering
 from tests.support.wait import PATIENCE_S
 
@@ -97,7 +97,7 @@ class Victims:
         """Send a frame, and have it arrive."""
         sent = frame("ff:ff:ff:ff:ff:ff", "52:54:00:00:00:01", b"%d" % next(self._number))
         self._tx.send(sent)
-        assert self._rx.receive() == [sent]
+        receive(self._rx, [sent])
 
     def close(self) -> None:
         """End."""

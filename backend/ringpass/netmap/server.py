@@ -104,7 +104,7 @@ class Server:
         peer = Peer(found.pid, found.uid)
         if why := self._refusal(peer):
             log.warning("event=open-refused pid=%d uid=%d why=%r", peer.pid, peer.uid, why)
-            self._closers[peer.uid].close(connected.detach())
+            self._closers[peer.uid].hang_up(connected)
             if why == _TOO_MANY:
                 self._pause()
             return
@@ -164,8 +164,7 @@ class Server:
         except Exception:
             log.exception("event=close-failed pid=%d", session.peer.pid)
         finally:
-            # Requests that nobody read may hold descriptors.
-            self._closers[session.peer.uid].close(connected.detach())
+            self._closers[session.peer.uid].hang_up(connected)
 
 
 def _send(fds: list[int], answer: Answer) -> str:

@@ -108,8 +108,7 @@ class Connection:
         loop.remove_writer(self._socket)
         if self._waiting is not None:
             self._close_all(self._waiting.fds)
-        # Requests that nobody read may hold descriptors.
-        self._closer.close(self._socket.detach())
+        self._closer.hang_up(self._socket)
 
     def _hear(self) -> None:
         try:

@@ -96,7 +96,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket, and the descriptors of a message that never became whole."""
-        self._closer.close(self._sock.detach())
+        self._closer.hang_up(self._sock)
         _close_all(self._fds)
 
     def receive(self) -> Message | None:
