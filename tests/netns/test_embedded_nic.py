@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """An interface of the host as a port of a backend in this process."""
 
+import errno
 import os
 from collections.abc import Iterator
 
 import pytest
 
 import ringpass
+import ringport
 from tests.support.networks import Network, Raw, frame
 from tests.support.wait import PATIENCE_S
 
@@ -39,3 +41,14 @@ def test_a_nic_is_a_port_like_others(cable: tuple[Network, Network]) -> None:
         got, sent = here.do(exchange, raw, "netmap:near")
     assert got == [frame(number) for number in range(10)]
     assert sent == [frame(number) for number in range(10, 20)]
+
+
+@pytest.mark.parametrize("rings", ["", "^", "*", "-0"])
+def test_the_loopback_is_refused(rings: str) -> None:
+    def opened() -> None:
+        with ringpass.Backend(worker=True) as backend:
+            backend.open(f"netmap:lo{rings}")
+
+    with Network() as here, pytest.raises(ringport.Error, match="it is the loopback") as refused:
+        here.do(opened)
+    assert refused.value.errno == errno.EINVAL

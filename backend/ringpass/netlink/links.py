@@ -18,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ringpass.errors import Denied, NotFound, RingpassError
 
-_IFF_UP = 0x1
+_IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _RTMGRP_LINK = 0x1
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ class Link(NamedTuple):
     """Administratively: whether it has a carrier is another question."""
     kind: str
     """Of virtual ones: veth, tun, bridge...; empty for hardware."""
+    loopback: bool
+    """Whether it is the namespace's own way to itself, which has no network."""
 
 
 def find(name: str) -> Link | None:
@@ -118,6 +120,7 @@ def _find(kernel: IPRoute, name: str) -> Link | None:
         mac=bytes.fromhex((row.get("address") or "").replace(":", "")),
         up=bool(row["flags"] & _IFF_UP),
         kind=row.get(("linkinfo", "kind")) or "",
+        loopback=bool(row["flags"] & _IFF_LOOPBACK),
     )
 
 

@@ -79,6 +79,10 @@ class Nic:
     def open(self) -> None:
         """Take the interface. Raises RingpassError; nothing has changed then."""
         link = links.get(self.interface)
+        if link.loopback:
+            why = "it is the loopback, which leads to no network: netmap refuses it, too"
+            fix = "use one end of a veth pair, or a port of kind interface"
+            raise RingpassError(self._what(), why, fix, errno=errno.EINVAL)
         self._check_queues()
         with ExitStack() as undo:
             self._claim(undo, link)
