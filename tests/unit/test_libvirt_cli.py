@@ -2,6 +2,7 @@
 """`ringpass vm xml` and `vm convert`, on a daemon of ours and libvirt's test driver."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import NamedTuple, NoReturn
 
 import libvirt
 import pytest
+from msgspec.structs import replace
 
 from ringpass import qemu
 from ringpass.cli import main as cli
 from ringpass.errors import ExitCode, RingpassError
-from ringpass.libvirt import devices
+from ringpass.libvirt import changes, devices
 from ringpass.libvirt.connection import configuration
 from ringpass.libvirt.convert import NewPort, Plan
 from ringpass.libvirt.document import Document
 from ringpass.libvirt.perform import perform
-from ringpass.libvirt.ports import PortDevice
+from ringpass.libvirt.ports import PortDevice, port_device
+from ringpass.observe.status import PortStatus
 from tests.support.daemon import Daemon
 from tests.support.domains import DOMAINS
 
@@ -216,6 +219,30 @@ def test_a_command_that_is_proposed_can_be_typed(run: Run, tmp_path: Path) -> No
     node.write_text("<node><domain file='a.xml'/></node>")
     failed = run("convert", "dom a", "-c", f"test://{node}")
     assert failed.err.endswith(": ringpass vm attach 'dom a' SWITCH:PORT --config\n")
+
+
+@pytest.mark.parametrize("name", ["vale0:vm1", "vale0:pass"])
+def test_who_else_is_to_have_a_port_is_said(
+    run: Run, daemon: Daemon, tmp_path: Path, name: str
+) -> None:
+    bare = Document(DOMAINS["pc-bridge"])
+    bare = bare.set(bare.root, "type", "test")
+    device = port_device(daemon.client.ask(PortStatus, "port.show", name=name))
+    texts = {"web1": str(bare)}
+    for other, port in (("dom a", device), ("b", replace(device, path=f"{device.path}.old"))):
+        text = str(bare).replace("<name>web1<", f"<name>{other}<")
+        text = re.sub("<uuid>.*</uuid>", "", text)
+        texts[other] = changes.add_port(text, port).xml
+    for number, text in enumerate(texts.values()):
+        (tmp_path / f"{number}.xml").write_text(text)
+    node = tmp_path / "node.xml"
+    files = "".join(f"<domain file='{number}.xml'/>" for number in range(len(texts)))
+    node.write_text(f"<node>{files}</node>")
+    done = run("attach", "web1", name, "--config", "-c", f"test://{node}")
+    assert done.code == 0
+    assert [line for line in done.err.splitlines() if line.startswith("note:")] == [
+        f"note: dom a has {name} as well, and a port has one guest at a time"
+    ]
 
 
 # What is undone

@@ -59,6 +59,8 @@ def attach(
     _say("attached to", outcome.domain, port, outcome.live, outcome.config)
     for done in outcome.done:
         output.say(f"  {done}")
+    for other in outcome.others:
+        output.say(f"note: {other} has {port} as well, and a port has one guest at a time")
     for reason in outcome.restart:
         output.say(f"{domain} has to be started anew: {reason}")
 

@@ -47,7 +47,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     `left alone` is a side that was not meant, or that the domain has not; `at restart` what cannot
     be while the domain runs, for the reasons in `restart`. `done` says what is new in the
     configuration, the device and all that the domain lacked for it; `problems` what may keep QEMU
-    from the port.
+    from the port; `others` are the domains that are configured to have it as well.
     """
 
     domain: str
@@ -57,6 +57,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     done: list[str] = []
     restart: list[str] = []
     problems: list[Problem] = []
+    others: list[str] = []
 
 
 def attach(
@@ -87,7 +88,7 @@ def attach(
     if "attached" not in (outcome.live, outcome.config):
         return outcome
     problems = _check_access(connection, target, port, patched)
-    outcome = replace(outcome, problems=problems)
+    outcome = replace(outcome, problems=problems, others=_others(connection, name, port))
     if outcome.live == "attached" and holder is not None:
         raise RingpassError(
             f"cannot attach {port.name} to the running domain {name}",
@@ -277,6 +278,21 @@ def _check_access(
         if problem.certain:
             raise problem.error()
     return found
+
+
+def _others(connection: libvirt.virConnect, name: str, port: PortDevice) -> list[str]:
+    """Return the other domains that are configured to have the port."""
+    found = []
+    with told("cannot list the domains", ""):
+        domains = connection.listAllDomains()
+    for domain in domains:
+        with suppress(RingpassError):  # it may go meanwhile, or not be ours to read
+            text = configuration(domain)
+            # There may be hundreds, and parsing takes longer than reading.
+            mentioned = Path(port.path).stem in text
+            if mentioned and domain.name() != name and find_devices(text, port.path):
+                found.append(domain.name())
+    return sorted(found)
 
 
 def _check_socket(connection: libvirt.virConnect, port: PortDevice) -> None:
