@@ -22,6 +22,13 @@ def libvirtd() -> Iterator[Libvirtd]:
         yield daemon
 
 
+@pytest.fixture
+def clear(libvirtd: Libvirtd) -> Iterator[None]:
+    """Leave no domain behind."""
+    yield
+    libvirtd.clear()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

@@ -23,7 +23,7 @@ from tests.support.daemon import RINGPASS, Daemon
 from tests.support.libvirtd import Libvirtd
 from tests.support.wait import wait_until
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("clear")]
 
 CONFIG = """
 [daemon]
@@ -48,16 +48,8 @@ CARDS = """
 
 @pytest.fixture(scope="module")
 def daemon(libvirtd: Libvirtd) -> Iterator[Daemon]:
-    place = libvirtd.place / "ports"
-    place.mkdir(mode=0o711)
-    with Daemon(place, CONFIG) as daemon:
+    with libvirtd.daemon("ports", CONFIG) as daemon:
         yield daemon
-
-
-@pytest.fixture(autouse=True)
-def clear(libvirtd: Libvirtd) -> Iterator[None]:
-    yield
-    libvirtd.clear()
 
 
 def ringpass(daemon: Daemon, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

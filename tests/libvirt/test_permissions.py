@@ -24,7 +24,7 @@ from tests.support.daemon import Daemon
 from tests.support.libvirtd import Libvirtd
 from tests.support.wait import PATIENCE_S, wait_until
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("clear")]
 
 CONFIG = """
 [switch.vale0]
@@ -41,16 +41,8 @@ mode = "client"
 @pytest.fixture(scope="module")
 def daemon(libvirtd: Libvirtd) -> Iterator[Daemon]:
     """Return a daemon whose sockets are root's alone, as without `socket_group`."""
-    place = libvirtd.place / "closed"
-    place.mkdir(mode=0o711)
-    with Daemon(place, CONFIG) as daemon:
+    with libvirtd.daemon("closed", CONFIG) as daemon:
         yield daemon
-
-
-@pytest.fixture(autouse=True)
-def clear(libvirtd: Libvirtd) -> Iterator[None]:
-    yield
-    libvirtd.clear()
 
 
 def device(daemon: Daemon, name: str) -> PortDevice:

@@ -26,6 +26,7 @@ from ringpass.image import Image
 from ringpass.vm.guest import Guest, Transcript
 from ringpass.vm.launch import serials
 from ringpass.vm.nic import Nic, guest_parameters
+from tests.support.daemon import Daemon
 from tests.support.wait import wait_until
 
 #: Its root: mounts, and then what a process 1 must do: reap what is left to it. libvirt waits for
@@ -164,6 +165,12 @@ class Libvirtd:
             timeout=120,
             check=check,
         )
+
+    def daemon(self, name: str, text: str) -> Daemon:
+        """Return a daemon, not started, in a directory of its own that domains can search."""
+        place = self.place / name
+        place.mkdir(mode=0o711)
+        return Daemon(place, text)
 
     def public(self, path: Path) -> Path:
         """Return a copy of a file that domains can read: they run as another user.
