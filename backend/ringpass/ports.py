@@ -2,7 +2,7 @@
 """Ports of `ringport` for commands: its errors become those of ringpass."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import ringport
@@ -28,6 +28,17 @@ def opened(name: str, *, extra_bufs: int = 0) -> Iterator[ringport.Port]:
             yield port
     except ringport.Error as error:
         raise translated(error) from error
+
+
+def check_rings(port: ringport.Port, **needed: Sequence[ringport.Ring]) -> None:
+    """Raise ConfigError if `port` has none of the rings that are `needed`, by direction."""
+    for direction, rings in needed.items():
+        if not rings:
+            raise ConfigError(
+                f"cannot use {port.name} for this",
+                f"it has no {direction} rings: its name asks for others",
+                "leave out what chooses rings: /R, /T or ^",
+            )
 
 
 def translated(error: ringport.Error) -> RingpassError:

@@ -8,7 +8,8 @@ import typer
 from ringpass.cli import output
 from ringpass.errors import ConfigError
 from ringpass.interrupt import Interrupt
-from ringpass.ports import opened, translated
+from ringpass.ports import check_rings, opened, translated
+from ringport import Port
 from ringport.bridge import Bridge
 from ringport.portspec import BadPortSpec, Flag, Mode, parse
 
@@ -37,6 +38,7 @@ def bridge(
             "name two ports",
         )
     with Interrupt() as interrupt, opened(one) as first, opened(other) as second:
+        _check_rings(first, second)
         if wait:
             interrupt.sleep(wait)
         joined = Bridge(first, second, burst, copy=copy)
@@ -60,6 +62,14 @@ def bridge(
     else:
         columns = ("FROM", "TO", ">SLOTS", ">BYTES", ">DROPPED")
         output.print_table(columns, (row.values() for row in rows))
+
+
+def _check_rings(one: Port, other: Port) -> None:
+    """Raise ConfigError if what a port receives cannot be sent, or if neither receives anything."""
+    for source, sink in ((one, other), (other, one)):
+        if source.rx or source.host_rx:
+            check_rings(sink, tx=(*sink.tx, *sink.host_tx))
+    check_rings(one, rx=(*one.rx, *one.host_rx, *other.rx, *other.host_rx))
 
 
 def _rings(name: str) -> tuple[str, Mode, int, Flag]:

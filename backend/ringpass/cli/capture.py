@@ -17,7 +17,7 @@ import ringport
 from ringpass import capture as files
 from ringpass.cli import output
 from ringpass.errors import ConfigError, RingpassError
-from ringpass.ports import translated
+from ringpass.ports import check_rings, translated
 
 app = typer.Typer(add_completion=False)
 
@@ -132,6 +132,7 @@ def _replay(
     with ExitStack() as stack:
         packets = files.read_packets(_open(path, stack), str(path))
         port = stack.enter_context(ringport.open(name))
+        check_rings(port, tx=port.tx)
         done = files.replay(_first(packets, most), port, pace, go_on)
     if json:
         output.print_json({"port": name, **done._asdict()})

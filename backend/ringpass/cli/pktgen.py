@@ -13,7 +13,7 @@ from ringpass.interrupt import Interrupt
 from ringpass.pktgen import frame
 from ringpass.pktgen.roles import Pinger, Ponger, Receiver, Role, Sender
 from ringpass.pktgen.run import Summary, run, summarize
-from ringpass.ports import opened
+from ringpass.ports import check_rings, opened
 from ringport import Port
 
 app = typer.Typer(add_completion=False)
@@ -85,12 +85,16 @@ def pktgen(
     def role(port: Port) -> Role:
         match function:
             case Function.TX:
+                check_rings(port, tx=port.tx)
                 return Sender(port, template, frames=count, burst=burst, rate=rate, check=check)
             case Function.RX:
+                check_rings(port, rx=(*port.rx, *port.host_rx))
                 return Receiver(port, frames=count, burst=burst, check=check)
             case Function.PING:
+                check_rings(port, tx=port.tx, rx=port.rx)
                 return Pinger(port, template, count, rate)
             case Function.PONG:
+                check_rings(port, tx=port.tx, rx=port.rx)
                 return Ponger(port, frames=count, burst=burst)
 
     with Interrupt() as interrupt, opened(interface) as port:
