@@ -153,6 +153,9 @@ class _Parser:
         return spec
 
     def _name(self) -> str:
+        shown = self.text.encode(errors="backslashreplace").decode()
+        if shown != self.text:
+            raise self._bad(shown, "it is not UTF-8")
         vale = _VALE.match(self.text)
         if self.text.startswith(_PREFIX):
             self.at = len(_PREFIX)

@@ -248,6 +248,15 @@ def test_a_guest_has_a_port_once(ask: Run, command: str) -> None:
     assert "fix: name it once" in result.err
 
 
+def test_names_that_are_not_utf_8_are_refused(ask: Run) -> None:
+    added = ask("port", "add", "vale0:\udcff")
+    assert added.code == ExitCode.USAGE
+    assert added.err.splitlines()[1] == "why: it is not UTF-8"
+    parsed = ask("port", "parse", "--json", "netmap:\udcff")
+    assert parsed.code == ExitCode.USAGE
+    assert json.loads(parsed.out)[0]["why"] == "it is not UTF-8"
+
+
 def test_apply_prints_what_it_does(ask: Run, tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.toml"
     wanted.write_text(CONFIG + '[switch.vale8]\n[port."vale8:x"]\n')

@@ -122,6 +122,14 @@ def test_name_that_is_none_is_refused_with_the_part_that_is_wrong(text: str) -> 
     assert repr(BAD[text]) in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["netmap:\udcff", "vale0:\udcff/x", "netmap:a@extmem=\udcff"])
+def test_name_that_is_not_utf_8_is_refused(text: str) -> None:
+    with pytest.raises(BadPortSpec, match="not UTF-8") as caught:
+        parse(text)
+    assert str(caught.value).encode()
+    assert caught.value.part == text.replace("\udcff", "\\udcff")
+
+
 @pytest.mark.parametrize("flags", ["z", "t", "r", "ztr", "rrz"])
 @pytest.mark.parametrize("port", ["netmap:eth0", "netmap:eth0-2", "vale0:a", "netmap:p{1"])
 def test_old_spelling_of_monitors_means_the_same_as_the_new_one(port: str, flags: str) -> None:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import ringpass
 from ringpass import cli
-from ringpass.errors import RingpassError
+from ringpass.errors import ConfigError, RingpassError
 
 _OWN = {"main", "output"}
 
@@ -82,6 +82,13 @@ def main() -> None:
     except RingpassError as error:
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:
+        # The daemon and JSON take UTF-8; arguments are whatever bytes the shell gave.
+        wrong = ConfigError(
+            f"cannot use {error.object!r}", "it is not UTF-8", "choose another name"
+        )
+        print(wrong, file=sys.stderr)  # noqa: T201
+        sys.exit(wrong.exit_code)
     except BrokenPipeError:
         # Who read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

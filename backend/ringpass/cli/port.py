@@ -172,7 +172,8 @@ def _parsed(name: str) -> dict[str, Any]:
     try:
         spec = portspec.parse(name)
     except portspec.BadPortSpec as error:
-        return {"input": name, "valid": False, "part": error.part, "why": error.reason}
+        shown = name.encode(errors="backslashreplace").decode()
+        return {"input": shown, "valid": False, "part": error.part, "why": error.reason}
     words = {
         "mode_name": spec.mode.name,
         "flag_names": [flag.name for flag in portspec.Flag if flag in spec.flags],
