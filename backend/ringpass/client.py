@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 #: Seconds that a daemon may take to answer.
 TIMEOUT_S = 30.0
+#: The same for what only shows something, where a person waits for it.
+SHOW_S = 10.0
 
 
 class Client:
@@ -109,8 +111,12 @@ class Client:
                 "use the account that started it, or root",
             )
         if isinstance(error, TimeoutError):
-            why = f"it did not answer within {self._timeout:g} s"
-        elif isinstance(error, FileNotFoundError):
+            return DaemonUnreachable(
+                f"no answer from the daemon at {self._path}",
+                f"it did not answer within {self._timeout:g} s",
+                "ringpass top shows what it does, without asking it",
+            )
+        if isinstance(error, FileNotFoundError):
             why = "there is no such socket"
         elif isinstance(error, ConnectionRefusedError):
             why = "the daemon that made the socket is gone"

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The command line: data on standard output, talk on standard error, exit codes that stay."""
 
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ import pytest
 
 import ringpass
 from ringpass.cli import main as cli
+from ringpass.client import TIMEOUT_S
 from ringpass.errors import ExitCode
 from tests.support.daemon import Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
@@ -246,6 +249,33 @@ def test_a_guest_has_a_port_once(ask: Run, command: str) -> None:
     assert f"error: {VM1} is named twice" in result.err
     assert "why: each name makes a network card, and a port has one" in result.err
     assert "fix: name it once" in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("port", "ls"),
+        ("port", "show", VM1),
+        ("switch", "ls"),
+        ("switch", "fdb", "vale0"),
+        ("config", "show"),
+    ],
+)
+def test_what_shows_something_does_not_wait_long(
+    ask: Run, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    command = importlib.import_module(f"ringpass.cli.{arguments[0]}")
+    assert command.SHOW_S < TIMEOUT_S
+    monkeypatch.setattr(command, "SHOW_S", 0.01)
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        hung = ask(*arguments)
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    assert hung.code == ExitCode.UNREACHABLE
+    assert "did not answer within 0.01 s" in hung.err
 
 
 def test_names_that_are_not_utf_8_are_refused(ask: Run) -> None:

@@ -309,6 +309,7 @@ def test_a_daemon_that_hangs_is_reported(shared: Daemon) -> None:
     client = Client(shared.runtime_dir / "control.sock", timeout=0.2)
     with (
         stopped(shared.process.pid),
-        pytest.raises(DaemonUnreachable, match="did not answer within"),
+        pytest.raises(DaemonUnreachable, match="did not answer within") as caught,
     ):
         client.call("ping")
+    assert "ringpass top" in caught.value.fix

@@ -8,7 +8,7 @@ import typer
 
 from ringpass import config, paths
 from ringpass.cli import output
-from ringpass.client import Client
+from ringpass.client import SHOW_S, Client
 
 app = typer.Typer(
     add_completion=False, help="Check configuration files; show the running configuration."
@@ -31,7 +31,7 @@ def check(
 @app.command()
 def show() -> None:
     """Print the configuration that the daemon runs, as JSON."""
-    with Client() as client:
+    with Client(timeout=SHOW_S) as client:
         output.print_json(client.call("config.show"))
 
 

@@ -9,7 +9,7 @@ import typer
 from ringpass import portspec
 from ringpass.cli import output
 from ringpass.cli.status import moment, print_ports
-from ringpass.client import Client
+from ringpass.client import SHOW_S, Client
 from ringpass.errors import ConfigError
 from ringpass.observe.status import (
     FrontEndStatus,
@@ -30,7 +30,7 @@ Name = Annotated[
 @app.command("ls")
 def list_(json: output.Json = False) -> None:
     """List the ports, broken ones first."""
-    with Client() as client:
+    with Client(timeout=SHOW_S) as client:
         if json:
             output.print_json(client.call("port.list"))
         else:
@@ -40,7 +40,7 @@ def list_(json: output.Json = False) -> None:
 @app.command()
 def show(name: Name, json: output.Json = False) -> None:
     """Show one port: its front end, what was agreed with it, its counters."""
-    with Client() as client:
+    with Client(timeout=SHOW_S) as client:
         if json:
             output.print_json(client.call("port.show", name=name))
         else:

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from ringpass.cli import output
-from ringpass.client import Client
+from ringpass.client import SHOW_S, Client
 from ringpass.observe.status import PortStatus, RegionStatus, Status, diagnosis
 
 app = typer.Typer(add_completion=False)
@@ -18,7 +18,7 @@ _STYLES = {"up": "green", "broken": "bold red", "connected": "yellow", "waiting"
 @app.command()
 def status(json: output.Json = False) -> None:
     """Show the daemon, its workers, switches and ports; problems come first."""
-    with Client() as client:
+    with Client(timeout=SHOW_S) as client:
         if json:
             output.print_json(client.call("status"))
         else:

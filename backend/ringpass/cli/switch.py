@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ringpass.cli import output
-from ringpass.client import Client
+from ringpass.client import SHOW_S, Client
 from ringpass.config import whole_logic
 from ringpass.observe.status import FdbEntry, SwitchStatus
 
@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="SWITCH", help="Such as vale0.", sh
 @app.command("ls")
 def list_(json: output.Json = False) -> None:
     """List the switches."""
-    with Client() as client:
+    with Client(timeout=SHOW_S) as client:
         if json:
             output.print_json(client.call("switch.list"))
             return
@@ -78,7 +78,7 @@ def remove(name: Name, json: output.Json = False) -> None:
 @app.command()
 def fdb(name: Name, json: output.Json = False) -> None:
     """Show the MAC addresses that a switch knows."""
-    with Client() as client:
+    with Client(timeout=SHOW_S) as client:
         if json:
             output.print_json(client.call("switch.fdb", name=name))
             return
