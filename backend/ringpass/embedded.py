@@ -15,6 +15,7 @@ import select
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Self
 
@@ -91,9 +92,7 @@ class Backend:
                 raise Error(errno.EBADF, f"cannot open {name}", "its backend was closed")
             device = Open(self._device, Peer(os.getpid(), os.geteuid()))
             try:
-                mem_id = spec.mem_id
-                if sharing := register.sharing(spec):
-                    mem_id = register.shared(spec, _request(device, name, sharing))
+                mem_id = register.memory(spec, partial(_request, device, name))
                 answer = _request(device, name, register.register(spec, mem_id, extra_bufs))
                 port = Port(name, self._bind(name, device, register.registered(answer)))
             except BaseException:

@@ -3,6 +3,7 @@
 
 import errno
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,18 +96,35 @@ def registered(body: bytes) -> Registered:
     return Registered(offset, size, mem_id, extra)
 
 
-def sharing(spec: PortSpec) -> Request | None:
-    """Return the request that finds out whose region `@share` means; None: it is not there."""
+def memory(spec: PortSpec, ask: Callable[[Request], bytes]) -> int:
+    """Return the mem_id to register `spec` with: its own, or that of the port that `@share` names.
+
+    `ask` does a request and returns the body of its answer. Raises what it raises, and
+    Error(EINVAL) if there is no such region, or the name disagrees.
+    """
     if not spec.share:
-        return None
+        return spec.mem_id
+    what = f"cannot open {spec.name}"
     name = parse(spec.share).name
-    return Request(abi.REQ_PORT_INFO_GET, name, bytes(abi.PORT_INFO.size))
-
-
-def shared(spec: PortSpec, body: bytes) -> int:
-    """Return the mem_id that `sharing` was answered. Raises Error(EINVAL) if the name disagrees."""
-    mem_id = int(abi.PORT_INFO.unpack(body)[-1])
+    answer = ask(_info(name))
+    mem_id = int(abi.PORT_INFO.unpack(answer)[-1])
+    if not mem_id:
+        why = f"the rings of {spec.share} are in no region that can be shared"
+        raise Error(errno.EINVAL, what, why, "name another port")
     if spec.mem_id not in (0, mem_id):
         why = f"@{spec.mem_id} was asked for, but {spec.share} is in region {mem_id}"
-        raise Error(errno.EINVAL, f"cannot open {spec.name}", why, "leave one of the two out")
+        raise Error(errno.EINVAL, what, why, "leave one of the two out")
+    try:
+        ask(_info(name, mem_id))
+    except Error as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # Who asks about a port that is not there is told of one that was made for the answer.
+        why = f"port {spec.share} is not there, nor its region"
+        raise Error(errno.EINVAL, what, why, "open it first, and leave it open") from None
     return mem_id
+
+
+def _info(name: str, mem_id: int = 0) -> Request:
+    """Return the request that asks about a port, in the region `mem_id` or in its own."""
+    return Request(abi.REQ_PORT_INFO_GET, name, abi.PORT_INFO.pack(0, 0, 0, 0, 0, 0, 0, mem_id))

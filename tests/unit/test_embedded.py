@@ -172,6 +172,9 @@ def test_regions_are_shared_where_the_name_says_so() -> None:
         assert one.region_key == other.region_key == numbered.region_key != alone.region_key
         with pytest.raises(Error, match="leave one of the two out"):
             backend.open(f"vale3:e@{alone.mem_id}@share=vale0:a")
+        with pytest.raises(Error, match="port vale0:none is not there") as refused:
+            backend.open("vale3:e@share=vale0:none")
+        assert refused.value.errno == errno.EINVAL
 
 
 def test_with_a_worker_nobody_needs_to_call() -> None:

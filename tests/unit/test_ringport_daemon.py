@@ -296,6 +296,21 @@ def test_bridge_does_not_join_a_port_with_itself() -> None:
     assert "the same rings of one port" in talk
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("vale13:none", "port vale13:none is not there"), ("vale13:guest", "that can be shared")],
+)
+def test_a_region_that_cannot_be_shared_is_told_by_its_port(
+    daemon: Daemon, name: str, why: str
+) -> None:
+    daemon.call("switch.add", name="vale13")
+    daemon.call("port.add", name="vale13:guest", settings={})
+    with pytest.raises(Error, match=why) as refused:
+        ringport.open(f"vale12:a@share={name}")
+    assert refused.value.errno == errno.EINVAL
+    daemon.call("port.remove", name="vale13:guest")
+
+
 def test_a_command_tells_errors_in_three_lines() -> None:
     with ringpass("bridge", "vale0:a", "vale0") as process:
         _, talk = process.communicate(timeout=PATIENCE_S)

@@ -49,9 +49,7 @@ class Daemon(Client):
         spec = parse(name)
         self._socket = _connect(self._what, path or socket_path())
         try:
-            mem_id = spec.mem_id
-            if sharing := register.sharing(spec):
-                mem_id = register.shared(spec, self._request(sharing).body)
+            mem_id = register.memory(spec, lambda request: self._request(request).body)
             answer = self._request(register.register(spec, mem_id, extra_bufs))
             super().__init__(name, answer.attachment, answer.fds)
         except BaseException:

@@ -38,8 +38,7 @@ class Device:
             fix = "load the netmap module, or start a ringpass daemon"
             raise Error(error.errno or 0, what, f"{device}: {error.strerror}", fix) from None
         try:
-            sharing = register.sharing(spec)
-            mem_id = register.shared(spec, self._request(what, sharing)) if sharing else spec.mem_id
+            mem_id = register.memory(spec, lambda request: self._request(what, request))
             answer = register.registered(
                 self._request(what, register.register(spec, mem_id, extra_bufs))
             )
