@@ -175,8 +175,9 @@ def test_relay_joins_any_number_of_consoles(tmp_path: Path) -> None:
 
 
 def test_relay_outlives_clients_and_slow_ones_hold_nothing_up(tmp_path: Path) -> None:
-    relay = Relay(tmp_path, "read x; head -c 3000000 /dev/zero | tr '\\0' a; echo end; read y")
-    wait_until((relay.directory / registry.CONSOLE).exists, "there is a console")
+    much = "head -c 3000000 /dev/zero | tr '\\0' a"
+    relay = Relay(tmp_path, f"echo ready; read x; {much}; echo end; read y")
+    relay.wait_log("ready")  # the console's socket is there before anybody listens
     with relay.connect() as slow:
         relay.connect().close()
         slow.sendall(b"\n")
