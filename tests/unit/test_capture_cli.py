@@ -109,6 +109,27 @@ def test_what_was_recorded_is_replayed(backend: ringpass.Backend, tmp_path: Path
     assert said == {"port": "vale0:c", "packets": 3, "bytes": 180, "skipped": 0}
 
 
+def test_what_was_before_the_damage_is_sent_and_told(
+    backend: ringpass.Backend, tmp_path: Path
+) -> None:
+    file = tmp_path / "frames.pcapng"
+    with file.open("wb") as stream:
+        writer = Writer(stream, "vale0:a", 1000)
+        for number in range(3):
+            writer.packet(number, FRAME, 1)
+        writer.flush()
+    file.write_bytes(file.read_bytes()[:-10])
+    with backend.open("vale0:b") as receiver:
+        with pytest.raises(RingpassError, match="the 2 frames before that have been sent"):
+            run("vale0:c", "--replay", file, "--fast")
+        receiver.rxsync()
+        assert [receiver.rx[0].get() for _ in range(3)] == [FRAME] * 2 + [None]
+    file.write_bytes(b"no such file")
+    with pytest.raises(RingpassError) as refused:
+        run("vale0:c", "--replay", file)
+    assert "sent" not in refused.value.why
+
+
 def test_the_monitor_goes_with_the_command(backend: ringpass.Backend, tmp_path: Path) -> None:
     recording(backend, tmp_path / "a.pcapng")
     assert isinstance(blocks((tmp_path / "a.pcapng").read_bytes())[-1], InterfaceStatistics)

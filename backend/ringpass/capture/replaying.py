@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ringpass.capture.reading import Packet
+from ringpass.errors import RingpassError
 from ringport import Port, Ring
 from ringport.abi import MAX_FRAGS
 
@@ -55,25 +56,34 @@ class Clock:
 def replay(
     packets: Iterable[Packet], port: Port, pace: Pace, go_on: Callable[[], bool] = lambda: True
 ) -> Replayed:
-    """Send `packets` on the first tx ring of `port`; return when they have left the ring."""
+    """Send `packets` on the first tx ring of `port`; return when they have left the ring.
+
+    What `packets` raises says how many frames have been sent by then.
+    """
     ring = port.tx[0]
     clock = Clock(pace)
     sent = size = skipped = waiting = 0
-    for packet in packets:
-        due = clock.due(packet)
-        if waiting and (waiting == BATCH or due > time.monotonic_ns()):
+    try:
+        for packet in packets:
+            due = clock.due(packet)
+            if waiting and (waiting == BATCH or due > time.monotonic_ns()):
+                port.txsync()
+                waiting = 0
+            if not sleep_until(due, go_on):
+                break
+            if not fits(packet.frame, ring):
+                skipped += 1
+                continue
+            if not put(packet.frame, port, go_on):
+                break
+            sent += 1
+            size += len(packet.frame)
+            waiting += 1
+    except RingpassError as error:
+        if sent:
             port.txsync()
-            waiting = 0
-        if not sleep_until(due, go_on):
-            break
-        if not fits(packet.frame, ring):
-            skipped += 1
-            continue
-        if not put(packet.frame, port, go_on):
-            break
-        sent += 1
-        size += len(packet.frame)
-        waiting += 1
+            error.why += f"; the {sent} frames before that have been sent"
+        raise
     port.txsync()
     return Replayed(sent, size, skipped)
 
