@@ -102,11 +102,12 @@ def test_what_was_recorded_is_replayed(backend: ringpass.Backend, tmp_path: Path
         writer = Writer(stream, "vale0:a", 1000)
         for number in range(3):
             writer.packet(number, FRAME, 1)
+            writer.packet(number, b"", 1)
     with backend.open("vale0:b") as receiver:
         said = json.loads(run("vale0:c", "--replay", file, "--fast", "--json"))
         receiver.rxsync()
         assert [receiver.rx[0].get() for _ in range(4)] == [FRAME] * 3 + [None]
-    assert said == {"port": "vale0:c", "packets": 3, "bytes": 180, "skipped": 0}
+    assert said == {"port": "vale0:c", "packets": 3, "bytes": 180, "skipped": 0, "empty": 3}
 
 
 def test_what_was_before_the_damage_is_sent_and_told(

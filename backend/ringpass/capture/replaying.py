@@ -31,6 +31,8 @@ class Replayed(NamedTuple):
     bytes: int
     skipped: int
     """Frames that the port can't send: longer than its ring takes."""
+    empty: int
+    """Frames without a byte, which a file can hold and no port can send."""
 
 
 class Clock:
@@ -62,7 +64,7 @@ def replay(
     """
     ring = port.tx[0]
     clock = Clock(pace)
-    sent = size = skipped = waiting = 0
+    sent = size = skipped = empty = waiting = 0
     try:
         for packet in packets:
             due = clock.due(packet)
@@ -71,6 +73,9 @@ def replay(
                 waiting = 0
             if not sleep_until(due, go_on):
                 break
+            if not packet.frame:
+                empty += 1
+                continue
             if not fits(packet.frame, ring):
                 skipped += 1
                 continue
@@ -85,13 +90,13 @@ def replay(
             error.why += f"; the {sent} frames before that have been sent"
         raise
     port.txsync()
-    return Replayed(sent, size, skipped)
+    return Replayed(sent, size, skipped, empty)
 
 
 def fits(frame: bytes, ring: Ring) -> bool:
     """Tell whether a ring can ever hold a frame."""
     longest: int = ring.buf_size * min(MAX_FRAGS, ring.num_slots - 1)
-    return 0 < len(frame) <= longest
+    return len(frame) <= longest
 
 
 def put(frame: bytes, port: Port, go_on: Callable[[], bool]) -> bool:

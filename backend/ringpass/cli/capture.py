@@ -138,7 +138,8 @@ def _replay(
         output.print_json({"port": name, **done._asdict()})
         return
     skipped = f", {done.skipped} skipped: too long for the port" if done.skipped else ""
-    output.say(f"{name}: {done.packets} frames, {done.bytes} bytes replayed{skipped}")
+    empty = f", {done.empty} skipped: without a byte" if done.empty else ""
+    output.say(f"{name}: {done.packets} frames, {done.bytes} bytes replayed{skipped}{empty}")
 
 
 def _first(packets: Iterator[files.Packet], most: int | None) -> Iterator[files.Packet]:
