@@ -70,6 +70,26 @@ def apply(daemon: Daemon, switch: dict[str, Any]) -> list[str]:
     return [action["text"] for action in answer["actions"]]
 
 
+@pytest.mark.parametrize(
+    ("logic", "config"),
+    [
+        ("hash", "uplink=vale0:there uplink=there uplink=vale0:none uplink=none"),
+        ("static", "unknown=flood 02:00:00:00:00:01=vale0:there 02:00:00:00:00:02=vale0:none"),
+    ],
+)
+def test_a_port_that_is_not_there_yet_is_told(
+    daemon: Daemon, run: Callable[..., tuple[int, str, str]], logic: str, config: str
+) -> None:
+    daemon.call("port.add", name="vale0:there", settings={})
+    code, _, talk = run("logic", "vale0", logic, "--config", config)
+    assert code == 0
+    told = [line for line in talk.splitlines() if "yet" in line]
+    named = ["vale0:none", "none"] if logic == "hash" else ["vale0:none"]
+    assert told == [f"there is no port {name} yet" for name in named]
+    daemon.call("port.remove", name="vale0:there")
+    assert run("logic", "vale0", "hub.c")[0] == 0
+
+
 def test_a_daemon_starts_with_the_logic_of_its_file(daemon: Daemon) -> None:
     config = daemon.call("config.show")["switch"]["vale0"]
     assert config["logic"] == str(daemon.runtime_dir / "hub.c")

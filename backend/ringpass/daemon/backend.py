@@ -227,11 +227,15 @@ class Backend:
     def set_logic(self, name: str, config: Switch) -> str:
         """Give a switch the logic of `config`, also if the file's name and text are as they were.
 
-        Return what the compiler warned of.
+        Return what there is to warn of: what the compiler said, ports that are not there.
         """
-        warnings = logic.load(self._dataplane, self._live_switch(name).id, config)
+        warnings = logic.load(self._dataplane, self._live_switch(name).id, config).splitlines()
         self._switches.configure(name, config)
-        return warnings
+        there = [port.name for port in self.programs.ports]
+        there += [_host_name(port) for port, at in self._ports.items() if at.host_port is not None]
+        own = [port for port in there if port.startswith(f"{name}:")]
+        absent = logic.absent_ports(config, own)
+        return "\n".join([*warnings, *(f"there is no port {port} yet" for port in absent)])
 
     def switches(self) -> list[SwitchStatus]:
         """Return the switches."""

@@ -3,6 +3,7 @@
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from ringpass import logic
@@ -31,3 +32,16 @@ def load(dataplane: DataPlane, switch: SwitchId, config: Switch) -> str:
     for line in compiled.warnings.splitlines():
         log.warning("event=logic-warning said=%r", line)
     return compiled.warnings
+
+
+def absent_ports(config: Switch, there: Collection[str]) -> list[str]:
+    """Return the ports that a built-in logic is told of, and that are not `there`.
+
+    As the logics do, it takes the whole name of a port or what stands behind the colon.
+    """
+    if config.logic not in _BUILT_IN:
+        return []
+    known = {*there, *(name.partition(":")[2] for name in there)}
+    words = [word.partition("=") for word in config.text().split()]
+    named = dict.fromkeys(port for key, _, port in words if key != "unknown")
+    return [port for port in named if port not in known]
