@@ -104,7 +104,7 @@ def _check_part(kind: str, text: str, part: str, allowed: re.Pattern[str]) -> No
         raise _bad(kind, text, "a part of it is empty", "write SWITCH:PORT, such as vale0:vm1")
     if not allowed.fullmatch(part):
         strange = "".join(sorted({char for char in part if not allowed.fullmatch(char)}))
-        raise _bad(kind, text, f"{part!r} contains {strange!r}, which netmap's names cannot")
+        raise _bad(kind, text, f"{part!r} contains {strange!r}, which our names cannot")
     if len(part) > MAX_PART:
         raise _bad(kind, text, f"{part!r} has {len(part)} characters; at most {MAX_PART} fit")
 

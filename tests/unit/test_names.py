@@ -33,6 +33,7 @@ def test_a_name_has_two_parts(text: str, switch: str, port: str) -> None:
         ("vale0:vm-1", "contains '-'"),
         ("vale0:vm1:2", "contains ':'"),
         ("vale0:../vm1", "contains '/'"),
+        ("vale0:a,b", "contains ',', which our names cannot"),
         ("vale.0:vm1", "contains '.'"),
         ("vale0:vm 1\n", "contains '\\n '"),
         ("vale0:vmé", "contains 'é'"),

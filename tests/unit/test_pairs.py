@@ -198,7 +198,7 @@ TABLE: dict[tuple[str, str], Callable[[Place], None] | str] = {
     ("pipe", "vhost-user"): vhost_pipe,
     ("NIC", "vhost-user"): "it has no colon",
     ("host", "vhost-user"): "it has no colon",
-    ("monitor", "vhost-user"): "contains '/', which netmap's names cannot",
+    ("monitor", "vhost-user"): "contains '/', which our names cannot",
 }
 
 
