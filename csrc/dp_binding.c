@@ -92,8 +92,11 @@ static void hold_rings(struct rp_port *p, int dir, uint32_t first, uint32_t n)
 		rp_store_release(&ep->live, 1);
 		/* Pairs with rp_port_break(): whoever breaks the port now stops the ring, or is seen. */
 		rp_fence_full();
-		if (rp_load_acquire(&p->breaking))
-			rp_store_release(&ep->live, 0);
+		if (!rp_load_acquire(&p->breaking))
+			continue;
+		rp_store_release(&ep->live, 0);
+		if (ep->ops->broken)
+			ep->ops->broken(ep, true);
 	}
 }
 

@@ -445,6 +445,7 @@ void rp_mend_port(rp_dataplane *dp, struct rp_port *p)
 		return;
 	rp_quiet_wait(&dp->quiet);
 	clear_reason(p);
+	rp_port_show(p, false);
 	rp_store_release(&p->state, RP_PORT_UP);
 	rp_store_release(&p->breaking, 0);
 	repair(dp, p);

@@ -116,6 +116,8 @@ struct rp_endpoint_ops {
 	 * beside it. For when the frames of @ep wait for a receiver, and it is not pulled
 	 */
 	void (*retry)(struct rp_endpoint *ep);
+	/** @broken: netmap rings only: let the user see that the port is, and wake it; or is no more */
+	void (*broken)(struct rp_endpoint *ep, bool is);
 	/** @sync: rx rings of netmap only: take back what the user released */
 	int (*sync)(struct rp_endpoint *ep);
 	void (*free)(struct rp_endpoint *ep);

@@ -132,6 +132,18 @@ static void rings_notify(struct rp_endpoint *ep)
 	rp_call_make(rp_load(&of(ep)->call));
 }
 
+/* In its region, wherever its cursors are: that memory is there, even if a guest's has gone. */
+static void rings_broken(struct rp_endpoint *ep, bool is)
+{
+	struct front_ring *r = of(ep);
+
+	if (!r->ktoa)
+		return;
+	rp_store_release(&r->place.csb->ktoa.broken, is);
+	if (is)
+		rings_notify(ep);
+}
+
 /* Apart from its caller, whose registers it would take. */
 static __attribute__((noinline)) void show_released(const struct front_ring *r, uint32_t head)
 {
@@ -187,7 +199,8 @@ static void rings_free(struct rp_endpoint *ep)
 		.pull = (pull_), .complete = rings_complete, .pending = rings_pending,           \
 		.arm = rings_arm, .disarm = rings_disarm, .lease = (lease_), .room = rings_room, \
 		.mark = rings_mark, .lost = rings_lost, .publish = rings_publish,                \
-		.notify = rings_notify, .sync = rings_rxsync, .free = rings_free,                \
+		.notify = rings_notify, .broken = rings_broken, .sync = rings_rxsync,            \
+		.free = rings_free,                                                              \
 	}
 
 static const struct rp_endpoint_ops plain_ops = RINGS_OPS(rp_rings_pull, rp_rings_lease);

@@ -14,6 +14,16 @@ static void stop(struct rp_endpoint *ep, const char *reason)
 	rp_store_release(&ep->count->broken[0], reason[0]);
 }
 
+void rp_port_show(struct rp_port *p, bool broken)
+{
+	for (size_t i = 0; i < p->ntx + p->nrx; i++) {
+		struct rp_endpoint *ep = i < p->ntx ? p->tx[i] : p->rx[i - p->ntx];
+
+		if (ep->ops->broken)
+			ep->ops->broken(ep, broken);
+	}
+}
+
 void rp_port_break(struct rp_port *p, const char *reason)
 {
 	const uint64_t one = 1;
@@ -29,6 +39,7 @@ void rp_port_break(struct rp_port *p, const char *reason)
 	for (i = 0; i < p->nrx; i++)
 		stop(p->rx[i], p->reason);
 	rp_store_release(&p->state, RP_PORT_BROKEN);
+	rp_port_show(p, true);
 	if (write(p->event_fd, &one, sizeof(one)) < 0)
 		return; /* its counter is full: the event is pending anyway */
 }

@@ -78,6 +78,9 @@ struct rp_port {
  */
 void rp_port_break(struct rp_port *p, const char *reason);
 
+/* rp_port_show() - tell the users of its rings whether it is broken; who sleeps wakes up */
+void rp_port_show(struct rp_port *p, bool broken);
+
 static inline bool rp_port_broken(const struct rp_port *p)
 {
 	return rp_load_acquire(&p->state) == RP_PORT_BROKEN;

@@ -486,6 +486,7 @@ static void renew_ring(struct rp_region *r, const struct rp_region_ring *in)
 	rp_store(&csb->monitor, RP_NO_CSB);
 	rp_store(&csb->lock, 0);
 	rp_store(&csb->ktoa.kern_need_kick, 1);
+	rp_store(&csb->ktoa.broken, 0);
 	rp_store(&csb->ring_offset, (uint64_t)((uint8_t *)ring - r->base));
 }
 

@@ -156,7 +156,15 @@ class _Shared(Client):
         self, backend: Backend, name: str, device: Open, attachment: bytes, fds: list[int]
     ) -> None:
         super().__init__(name, attachment, fds)
+        self._device = device
         self._release: Callable[[], None] | None = lambda: backend._release(device)  # noqa: SLF001
+
+    def check(self, what: str) -> None:
+        """Raise Error if the port is broken, with the reason."""
+        try:
+            self._device.check()
+        except RingpassError as error:
+            raise Error(errno.EIO, what, error.why, error.fix) from None
 
     def close(self) -> None:
         """Give the port back, and unmap its memory, as far as nobody holds arrays of it."""
@@ -231,8 +239,9 @@ class _Called:
     def _failure(self, ring: Ring, port: PortId, error: RingpassError) -> Error:
         what = f"cannot sync {'tx' if ring.is_tx else 'rx'} ring {ring.number} of {self._name}"
         broken = self._backend._plane.port_status(port).broken  # noqa: SLF001
-        fix = "close it and open it again" if broken else ""
-        return Error(error.errno, what, broken or error.why, fix)
+        if broken:
+            return Error(errno.EIO, what, broken, "close it and open it again")
+        return Error(error.errno, what, error.why)
 
     def watch(self, *, rx: bool, tx: bool) -> Watch | None:
         """Be told of the next sync of another port; look once more behind that."""

@@ -117,7 +117,8 @@ struct nm_csb_ktoa {
 	uint32_t hwcur;
 	uint32_t hwtail;
 	uint32_t kern_need_kick;
-	uint32_t pad[13];
+	uint32_t broken; /* in regions: the port is; rp_attach.h tells how to ask why */
+	uint32_t pad[12];
 };
 
 enum rp_directory_constants { RP_DIRECTORY_VERSION = 3, RP_DIRECTORY_BYTES = 4096 };

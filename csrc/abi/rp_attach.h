@@ -47,7 +47,8 @@ enum rp_nm_op {
 	RP_NM_REGIF = 3,  /* NIOCREGIF */
 	RP_NM_CONFIG = 4, /* NIOCCONFIG */
 	RP_NM_DESCRIBE =
-		5 /* what is registered here, for a process that was given the descriptor */
+		5,	/* what is registered here, for a process that was given the descriptor */
+	RP_NM_CHECK = 6 /* does it work? EIO and the reason: its port is broken */
 };
 
 struct rp_nm_request {

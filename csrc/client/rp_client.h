@@ -43,7 +43,10 @@ uint32_t rp_client_ring_dir(const rp_client *c, uint32_t ring);	   /* NETMAP_DIR
 uint32_t rp_client_ring_index(const rp_client *c, uint32_t ring);  /* in its direction */
 uint32_t rp_client_ring_flags(const rp_client *c, uint32_t ring);  /* RP_NM_* */
 
-/* Return: 0; -EINVAL when the program's head, or its peer's, lies where it may not be. */
+/*
+ * Return: 0; -EINVAL when the program's head, or its peer's, lies where it may not be; -EIO
+ * when the port is broken, after the last frame was read, and for what is sent on a monitor.
+ */
 int rp_client_sync(rp_client *c, uint32_t ring);
 
 void rp_client_arm(rp_client *c, uint32_t ring);

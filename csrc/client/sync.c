@@ -154,12 +154,33 @@ static int rxsync(const struct client_ring *r)
 	return 0;
 }
 
+static bool broken(const struct client_ring *r)
+{
+	return __builtin_expect(rp_load_acquire(&r->at.csb->ktoa.broken), 0);
+}
+
+static bool unsent(const struct client_ring *r)
+{
+	return rp_load(&r->at.ring->head) != rp_load(&r->at.csb->atok.head);
+}
+
+/* Of a port that broke, what had come before is there to be read. */
+static int receive(const struct client_ring *r)
+{
+	const bool last = broken(r);
+	const int ret = rxsync(r);
+
+	return last && rp_load(&r->at.ring->cur) == rp_load(&r->at.ring->tail) ? -EIO : ret;
+}
+
 int rp_client_sync(rp_client *c, uint32_t ring)
 {
 	struct client_ring *r = &c->ring[ring];
 
 	if (r->dir == NETMAP_DIR_RX)
-		return rxsync(r);
+		return receive(r);
+	if (broken(r) || (r->flags & RP_NM_MONITOR_RING && unsent(r)))
+		return -EIO;
 	return r->peer.ring ? pipe_txsync(r) : backend_txsync(c, r);
 }
 

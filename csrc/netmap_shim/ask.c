@@ -38,11 +38,16 @@ static bool socket_address(struct sockaddr_un *address)
 	return n > 0 && (size_t)n < sizeof(address->sun_path);
 }
 
-static void say(const char *what, const char *why)
+bool rp_ask_verbose(void)
 {
 	const char *verbose = getenv("RINGPASS_NETMAP_VERBOSE");
 
-	if (verbose && *verbose && *verbose != '0')
+	return verbose && *verbose && *verbose != '0';
+}
+
+static void say(const char *what, const char *why)
+{
+	if (rp_ask_verbose())
 		fprintf(stderr, "ringpass: %s: %s\n", what, why);
 }
 

@@ -33,6 +33,9 @@ int rp_ask_connect(int flags);
 /* rp_ask_is_ours() - tell whether @fd is such a connection, whoever made it */
 bool rp_ask_is_ours(int fd);
 
+/* rp_ask_verbose() - tell whether the program's user wants to read what goes wrong */
+bool rp_ask_verbose(void);
+
 struct iovec;
 
 /**

@@ -205,7 +205,7 @@ static bool tell(struct member *m, const struct rp_watch *w)
 	uint64_t mark;
 
 	if (m->event.events & EPOLLET) {
-		mark = rp_session_mark(w->session);
+		mark = rp_session_mark(w->session) ^ (w->revents & POLLERR ? UINT64_MAX : 0);
 		if (m->was_ready && m->mark == mark)
 			return false;
 		m->was_ready = true;

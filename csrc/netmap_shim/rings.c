@@ -80,15 +80,14 @@ int rp_ring_sync(struct rp_session *s, unsigned ring)
 {
 	struct rp_session_ring *r = &s->ring[ring];
 	struct rp_cursors c;
-	int error = 0;
+	int error;
 
 	if (!rp_claim(&r->busy))
 		return 0; /* another thread is at it */
 	c = rp_session_cursors(s, ring);
-	if (!cur_is_right(&c, r->slots) || rp_client_sync(s->client, r->number) < 0) {
+	error = cur_is_right(&c, r->slots) ? -rp_client_sync(s->client, r->number) : EINVAL;
+	if (error == EINVAL)
 		repair(s, ring);
-		error = EINVAL;
-	}
 	rp_store_release(&r->busy, 0);
 	return error;
 }
@@ -107,6 +106,8 @@ bool rp_ring_pending(const struct rp_session *s, unsigned ring)
 
 int rp_session_txsync(struct rp_session *s, int fd)
 {
+	bool broken = false;
+
 	if (!rp_session_bound(s, fd))
 		return ENXIO;
 	if (rp_load(&s->atok))
@@ -114,20 +115,24 @@ int rp_session_txsync(struct rp_session *s, int fd)
 	for (unsigned i = 0; i < s->ntx; i++) {
 		if (s->ring[i].flags & RP_NM_MONITOR_RING)
 			return EIO;
-		rp_ring_sync(s, i);
+		broken |= rp_ring_sync(s, i) == EIO;
 	}
-	return 0;
+	return broken ? rp_session_broken(s, fd) : 0;
 }
 
 int rp_session_rxsync(struct rp_session *s, int fd)
 {
+	bool broken = false, ready = false;
+
 	if (!rp_session_bound(s, fd))
 		return ENXIO;
 	if (rp_load(&s->atok))
 		return EBUSY;
-	for (unsigned i = s->ntx; i < s->nrings; i++)
-		rp_ring_sync(s, i);
-	return 0;
+	for (unsigned i = s->ntx; i < s->nrings; i++) {
+		broken |= rp_ring_sync(s, i) == EIO;
+		ready |= rp_ring_ready(s, i);
+	}
+	return broken && !ready ? rp_session_broken(s, fd) : 0;
 }
 
 void rp_session_sync_at(struct rp_session *s, unsigned ring, uint32_t head, uint32_t cur)

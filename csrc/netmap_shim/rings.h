@@ -14,7 +14,7 @@ bool rp_ring_is_tx(const struct rp_session *s, unsigned ring);
  * rp_ring_sync() - netmap's sync
  *
  * Return: 0, also if another thread is at it; EINVAL if the program's indexes
- * make no sense
+ * make no sense; EIO if the port is broken, and all that came has been read
  */
 int rp_ring_sync(struct rp_session *s, unsigned ring);
 

@@ -178,6 +178,19 @@ bool rp_session_bound(struct rp_session *s, int fd)
 	return rp_load_acquire(&s->bound);
 }
 
+int rp_session_broken(struct rp_session *s, int fd)
+{
+	struct rp_reply *reply;
+
+	if (!rp_ask_verbose() || !rp_claim(&s->told))
+		return EIO;
+	reply = malloc(sizeof(*reply));
+	if (reply && rp_ask(fd, RP_NM_CHECK, NULL, 0, reply) == 0)
+		rp_reply_close(reply); /* it was repaired meanwhile */
+	free(reply);
+	return EIO;
+}
+
 int rp_session_region(const struct rp_session *s)
 {
 	return rp_client_region_fd(s->client);

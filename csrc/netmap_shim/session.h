@@ -50,8 +50,9 @@ struct rp_session {
 	int fd[RP_NM_MAX_FDS]; /* the client's descriptors, which the program must leave alone */
 	unsigned nfds;
 	uint64_t reg_flags;
-	bool alone;  /* its rings, all of them pipes', go on without the backend */
-	bool extmem; /* the region lies where the program wanted it: there is no mmap() */
+	uint32_t told; /* why the port is broken */
+	bool alone;    /* its rings, all of them pipes', go on without the backend */
+	bool extmem;   /* the region lies where the program wanted it: there is no mmap() */
 
 	/* CSB mode, and the loop that serves it; shared with children. */
 	struct nm_csb_atok *atok; /* NULL: not in CSB mode */
@@ -87,6 +88,13 @@ int rp_session_attach(struct rp_session *s, struct rp_reply *reply);
  * @fd: the connection
  */
 bool rp_session_bound(struct rp_session *s, int fd);
+
+/**
+ * rp_session_broken() - a sync says that the port is broken: tell why, once, if that is wanted
+ *
+ * Return: EIO
+ */
+int rp_session_broken(struct rp_session *s, int fd);
 
 /* rp_session_txsync(), rp_session_rxsync() - the ioctls; Return: 0 or a positive errno */
 int rp_session_txsync(struct rp_session *s, int fd);

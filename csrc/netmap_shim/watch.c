@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "watch.h"
 
+#include <errno.h>
+
 #include "rings.h"
 #include "rp_barrier.h"
 
@@ -21,15 +23,20 @@ static bool usable(const struct rp_session *s)
 }
 
 /* One ring's part of @events. */
-static short look_at(struct rp_session *s, unsigned ring, short events)
+static short look_at(struct rp_session *s, int fd, unsigned ring, short events)
 {
+	int error;
+
 	const short wanted = (short)(events & events_of(s, ring));
 
 	if (!wanted && !rp_ring_pending(s, ring))
 		return 0;
 	if (rp_ring_is_tx(s, ring) && s->ring[ring].flags & RP_NM_MONITOR_RING)
 		return POLLERR;
-	if (rp_ring_sync(s, ring))
+	error = rp_ring_sync(s, ring);
+	if (error == EIO)
+		rp_session_broken(s, fd);
+	if (error)
 		return POLLERR;
 	return (short)(rp_ring_ready(s, ring) ? wanted : 0);
 }
@@ -44,7 +51,7 @@ short rp_watch_look(struct rp_session *s, int fd, short events)
 	for (unsigned i = push ? 0 : s->ntx; i < s->nrings; i++) {
 		if (i >= s->ntx && !(events & RX_EVENTS))
 			break;
-		revents = (short)(revents | look_at(s, i, events));
+		revents = (short)(revents | look_at(s, fd, i, events));
 	}
 	return revents;
 }

@@ -32,7 +32,8 @@ struct rp_watch {
  * rp_watch_look() - netmap's poll
  *
  * Return: revents: of the @events those that hold, and POLLERR for a session
- * that is not registered, is in CSB mode, or whose rings are used wrongly
+ * that is not registered, is in CSB mode, whose rings are used wrongly, or whose
+ * port is broken
  */
 short rp_watch_look(struct rp_session *s, int fd, short events);
 

@@ -480,6 +480,53 @@ TEST(noise_in_a_csb_breaks_its_port_alone_and_closing_it_mends_it)
 	world_close(&w);
 }
 
+static void *break_later(void *arg)
+{
+	struct user *u = arg;
+
+	usleep(20000);
+	EXPECT(put(u, 1));
+	u->ring[TX]->slot[0].buf_idx = 0;
+	rp_client_sync(u->c, TX); /* the worker may be slower than this sync is patient */
+	return NULL;
+}
+
+TEST(who_has_a_port_open_that_breaks_is_woken_and_told_when_all_is_read)
+{
+	pthread_t thread;
+	struct user a, b;
+	struct rp_err err;
+
+	world_open(&w);
+	open_user(&a, add_vale("vale0:a"), -1);
+	open_user(&b, add_vale("vale0:b"), -1);
+	EXPECT(put(&b, 5));
+	do
+		EXPECT_EQ(rp_client_sync(b.c, TX), 0);
+	while (b.ring[TX]->tail == 63);
+	EXPECT_EQ(pthread_create(&thread, NULL, break_later, &a), 0);
+	for (;;) {
+		struct pollfd call = { .fd = rp_client_call_fd(a.c, RX), .events = POLLIN };
+
+		rp_client_arm(a.c, RX);
+		EXPECT_EQ(rp_client_sync(a.c, RX), 0); /* the frame of b is there to the end */
+		if (world_broken(&w, a.port))
+			break;
+		EXPECT_EQ(poll(&call, 1, 60000), 1);
+		rp_client_disarm(a.c, RX);
+	}
+	pthread_join(thread, NULL);
+	EXPECT_EQ(rp_client_sync(a.c, TX), -EIO);
+	EXPECT_EQ(get(&a), 5);
+	EXPECT_EQ(rp_client_sync(a.c, RX), -EIO);
+	EXPECT_EQ(rp_client_sync(b.c, RX), 0);
+	EXPECT_OK(rp_port_repair(w.dp, a.port, &err), err);
+	EXPECT_EQ(rp_client_sync(a.c, RX), 0);
+	close_user(&a);
+	close_user(&b);
+	world_close(&w);
+}
+
 TEST(buffers_are_where_they_were_after_each_close)
 {
 	struct rp_port_rings rings;

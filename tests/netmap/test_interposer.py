@@ -18,7 +18,7 @@ def daemon(runtime_dir: Path) -> Iterator[Daemon]:
         yield daemon
 
 
-@pytest.mark.parametrize("subject", ["poll", "epoll", "descriptors", "kloop", "memory"])
+@pytest.mark.parametrize("subject", ["broken", "poll", "epoll", "descriptors", "kloop", "memory"])
 def test_programs_find_netmaps_semantics(subject: str, daemon: Daemon, tmp_path: Path) -> None:
     run(served(compiled(subject, tmp_path)), timeout=60)
     assert daemon.process is not None

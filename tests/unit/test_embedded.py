@@ -246,8 +246,20 @@ def test_a_broken_ring_breaks_its_port_with_a_reason() -> None:
         a.tx[0].advance()
         with pytest.raises(Error, match="buffer index is not in the region") as caught:
             a.txsync()
-        assert caught.value.errno == errno.EPIPE
+        assert caught.value.errno == errno.EIO
         send(b, frame(255, 2))
+
+
+def test_a_monitor_is_told_by_a_worker_that_its_port_has_gone() -> None:
+    with (
+        ringpass.Backend(worker=True) as backend,
+        backend.open("vale0:a") as a,
+        backend.open("vale0:a/rt") as monitor,
+    ):
+        a.close()
+        with pytest.raises(Error, match="which it monitored, is gone") as caught:
+            monitor.wait_readable(PATIENCE_S)
+        assert caught.value.errno == errno.EIO
 
 
 def test_nothing_is_left_behind() -> None:

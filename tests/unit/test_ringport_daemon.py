@@ -179,6 +179,96 @@ def test_a_daemon_that_goes_ends_a_wait(tmp_path: Path, monkeypatch: pytest.Monk
         assert caught.value.errno == errno.EPIPE
 
 
+def test_who_waits_for_a_monitor_is_told_that_its_port_has_gone() -> None:
+    parent = ringport.open("vale5:parent")
+    with ringport.open("vale5:parent/rt") as monitor:
+        parent.tx[0].put(FRAME)
+        parent.txsync()
+        assert receive(monitor, 1) == [FRAME]
+        timer = threading.Timer(0.01, parent.close)
+        timer.start()
+        with pytest.raises(Error, match=r"vale5:parent, which it monitored, is gone") as caught:
+            monitor.wait_readable(PATIENCE_S)
+        timer.join()
+        assert caught.value.errno == errno.EIO
+        for sync in (monitor.rxsync, monitor.txsync, monitor.rx[0].sync):
+            with pytest.raises(Error, match="is gone"):
+                sync()
+
+
+def test_coroutines_are_told_as_well() -> None:
+    parent = ringport.open("vale5:parent")
+    with ringport.open("vale5:parent/rt") as monitor:
+
+        async def read() -> None:
+            asyncio.get_running_loop().call_later(0.01, parent.close)
+            async with asyncio.timeout(PATIENCE_S):
+                await monitor.readable()
+
+        with pytest.raises(Error, match="is gone"):
+            asyncio.run(read())
+
+
+def test_what_a_monitor_has_when_its_port_goes_is_read_first() -> None:
+    parent = ringport.open("vale5:parent")
+    with ringport.open("vale5:parent/rt") as monitor:
+        parent.tx[0].put(FRAME)
+        parent.txsync()
+        parent.close()
+        assert receive(monitor, 1) == [FRAME]
+        with pytest.raises(Error, match="is gone"):
+            monitor.wait_readable(PATIENCE_S)
+
+
+def test_a_monitor_sends_nothing() -> None:
+    with ringport.open("vale5:shown"), ringport.open("vale5:shown/rt") as monitor:
+        monitor.txsync()
+        monitor.tx[0].put(FRAME)
+        with pytest.raises(Error, match="a monitor sends nothing") as caught:
+            monitor.txsync()
+        assert caught.value.errno == errno.EIO
+
+
+def send_nonsense(port: Port) -> None:
+    """Send a slot without a buffer, and sync until that is refused."""
+    port.tx[0].slot(0).buf_idx = 0
+    port.tx[0].advance()
+    while True:
+        port.txsync()
+
+
+def test_the_user_of_a_port_that_breaks_is_told_until_it_is_repaired(daemon: Daemon) -> None:
+    with ringport.open("vale5:bad") as bad, ringport.open("vale5:good") as good:
+        with pytest.raises(Error, match="buffer index is not in the region") as caught:
+            send_nonsense(bad)
+        assert caught.value.errno == errno.EIO
+        with pytest.raises(Error, match="buffer index"):
+            bad.wait_readable(PATIENCE_S)
+        good.tx[0].put(FRAME)
+        good.txsync()
+        (problem,) = daemon.call("status")["problems"]
+        assert "close it and open it again" in problem
+        bad.tx[0].slot(0).buf_idx = bad.tx[0].slot(1).buf_idx
+        daemon.call("port.repair", name="vale5:bad")
+        bad.rxsync()
+
+
+def test_a_capture_ends_with_its_port(tmp_path: Path) -> None:
+    file = tmp_path / "seen.pcapng"
+    with (
+        ringport.open("vale5:seen") as port,
+        ringpass("capture", "vale5:seen", "-w", str(file)) as process,
+    ):
+        while not file.exists() or FRAME not in file.read_bytes():
+            port.tx[0].put(FRAME)
+            port.txsync()
+            assert process.poll() is None
+        port.close()
+        _, talk = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "vale5:seen, which it monitored, is gone" in talk
+
+
 def test_nothing_is_left_behind() -> None:
     def mappings() -> int:
         return Path("/proc/self/maps").read_text().count("memfd:")

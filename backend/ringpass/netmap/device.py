@@ -50,6 +50,16 @@ class Open:
         self.registration = None
         self._undo.close()
 
+    def check(self) -> None:
+        """Raise RingpassError, with the reason, if a port is broken whose rings are registered."""
+        if self.registration is None:
+            return
+        port = self.registration.port
+        for part in (port, port.host):
+            if part and (why := self._device.plane.port_status(part.id).broken):
+                fix = "close it and open it again"
+                raise RingpassError(f"port {part.name} is broken", why, fix, errno=errno.EIO)
+
     def control(self, header: bytes, body: bytes, options: bytes) -> Reply:
         """Do what `ioctl(NIOCCTRL)` does; `options` are as `ringpass.netmap.options` decodes them.
 

@@ -40,6 +40,7 @@ class Operation(IntEnum):
     REGIF = 3
     CONFIG = 4
     DESCRIBE = 5
+    CHECK = 6
 
 
 class Answer(NamedTuple):
@@ -116,6 +117,9 @@ class Session:
                 )
             case Operation.DESCRIBE:
                 return done(b"", self._describe(self._registered()))
+            case Operation.CHECK:
+                self._open.check()
+                return done(b"")
             case _:
                 raise _garbage(f"there is no operation {op}")
 

@@ -296,7 +296,7 @@ def diagnosis(port: PortStatus) -> str:
     if port.interface is not None and (port.interface.problem or port.reason):
         return port.interface.problem or f"{port.reason}; ringpass port repair {port.name}"
     if port.state == "broken":
-        return f"broken: {port.reason}; reset the guest's NIC, or ringpass port repair {port.name}"
+        return f"broken: {port.reason}; {_mending(port)}"
     if _has_no_memory(port):
         return f"its guest is up, but the guest's memory {_UNSHARED}"
     if port.front_end is not None and port.front_end.memory_private:
@@ -307,6 +307,19 @@ def diagnosis(port: PortStatus) -> str:
             f"{port.front_end.pid} holds; give each guest a port of its own"
         )
     return ""
+
+
+def _mending(port: PortStatus) -> str:
+    repair = f"ringpass port repair {port.name}"
+    match port.kind:
+        case "monitor":
+            return "close it and open it again"  # repaired, it would have nothing to show
+        case "netmap":
+            return f"close it and open it again, or {repair}"
+        case "vhost-user" | "passthrough":
+            return f"reset the guest's NIC, or {repair}"
+        case _:
+            return repair
 
 
 _UNSHARED = "is not shared; start QEMU with memory-backend-memfd,share=on as the machine's memory"

@@ -9,6 +9,7 @@ import errno
 import mmap
 import os
 import select
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 NAP_S = 0.001
 
 
-class Client:
+class Client(ABC):
     """The rings of one registration, as `csrc/abi/rp_attach.h` describes them to a process."""
 
     def __init__(self, name: str, attachment: bytes, fds: Sequence[int]) -> None:
@@ -50,6 +51,10 @@ class Client:
         self._numbers: dict[int, int] = {}
         self._armed: list[int] = []
 
+    @abstractmethod
+    def check(self, what: str) -> None:
+        """Raise Error if the port is broken: that `what` failed, and the reason in words."""
+
     def attach(self, rings: "Sequence[Ring]") -> None:
         """Find the client's number of each ring."""
         count = lib.rp_client_rings(self._client)
@@ -62,22 +67,27 @@ class Client:
         """Do a txsync of all tx rings."""
         client, sync = self._client, lib.rp_client_sync
         for ring, number in self._tx:
-            if sync(client, number):
-                raise self._failed(ring)
+            if code := sync(client, number):
+                raise self._failed(ring, code)
 
     def rxsync(self) -> None:
-        """Do an rxsync of all rx rings."""
+        """Do an rxsync of all rx rings. Frames that came before their port broke are had first."""
         client, sync = self._client, lib.rp_client_sync
+        broken: Ring | None = None
         for ring, number in self._rx:
             if self._epoll is not None:
                 lib.rp_client_arm(client, number)
-            if sync(client, number):
-                raise self._failed(ring)
+            if code := sync(client, number):
+                if code != -errno.EIO:
+                    raise self._failed(ring, code)
+                broken = ring
+        if broken is not None and all(ring.cur == ring.tail for ring, _ in self._rx):
+            raise self._failed(broken, -errno.EIO)
 
     def sync(self, ring: "Ring") -> None:
         """Sync one ring."""
-        if lib.rp_client_sync(self._client, self._numbers[id(ring)]):
-            raise self._failed(ring)
+        if code := lib.rp_client_sync(self._client, self._numbers[id(ring)]):
+            raise self._failed(ring, code)
 
     def watch(self, *, rx: bool, tx: bool) -> Watch | None:
         """Arm the rings, then look once more."""
@@ -85,8 +95,10 @@ class Client:
         for _, number in watched:
             lib.rp_client_arm(self._client, number)
             self._armed.append(number)
-        for ring, _ in watched:
-            self.sync(ring)
+        if rx:
+            self.rxsync()
+        if tx:
+            self.txsync()
         if any(ring.cur != ring.tail for ring, _ in watched):
             return None
         fds = [int(lib.rp_client_call_fd(self._client, number)) for _, number in watched]
@@ -126,11 +138,13 @@ class Client:
         if self._epoll is not None:
             self._epoll.close()
 
-    def _failed(self, ring: "Ring") -> Error:
+    def _failed(self, ring: "Ring", code: int) -> Error:
         direction = "tx" if ring.is_tx else "rx"
-        return Error(
-            errno.EINVAL,
-            f"cannot sync {direction} ring {ring.number} of {self._name}",
-            "its head, or that of the other side, is not where it may be",
-            "close the port and open it again",
-        )
+        what = f"cannot sync {direction} ring {ring.number} of {self._name}"
+        if code == -errno.EIO:
+            self.check(what)
+            if ring.is_tx:
+                return Error(errno.EIO, what, "a monitor sends nothing", "send on another port")
+            return Error(errno.EIO, what, "the port was broken until now", "try again")
+        why = "its head, or that of the other side, is not where it may be"
+        return Error(-code, what, why, "close the port and open it again")

@@ -24,6 +24,7 @@ FILE_NAME = "netmap.sock"
 _MAGIC = 0x706E7072
 _VERSION = 1
 _CTRL = 1
+_CHECK = 6
 _REQUEST = struct.Struct("<IHHII")
 _ANSWER = struct.Struct("<IiII240s")
 _LENGTHS = struct.Struct("<II")
@@ -56,6 +57,10 @@ class Daemon(Client):
             self._socket.close()
             raise
 
+    def check(self, what: str) -> None:
+        """Raise Error if the port is broken, with the daemon's reason."""
+        self._ask(what, _CHECK)
+
     def watch(self, *, rx: bool, tx: bool) -> Watch | None:
         """Arm the rings, then look once more; the end of the daemon is an event, too."""
         watch = super().watch(rx=rx, tx=tx)
@@ -70,26 +75,30 @@ class Daemon(Client):
 
     def _request(self, request: register.Request) -> "_Answer":
         """Do NIOCCTRL. Raises Error with the daemon's reason."""
+        return self._ask(self._what, _CTRL, _control(request))
+
+    def _ask(self, what: str, operation: int, payload: bytes = b"") -> "_Answer":
+        message = _REQUEST.pack(_MAGIC, _VERSION, operation, len(payload), 0) + payload
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ours.settimeout(_PATIENCE_S)
             rights = array.array("i", [theirs.fileno()])
             controls = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
             try:
-                self._socket.sendmsg([_message(request)], controls)
+                self._socket.sendmsg([message], controls)
                 theirs.close()
                 data, came, flags, _ = ours.recvmsg(
                     _MAX_BYTES, socket.CMSG_SPACE(4 * _MAX_FDS), socket.MSG_CMSG_CLOEXEC
                 )
             except OSError as error:
                 why = "it does not answer" if isinstance(error, TimeoutError) else str(error)
-                raise Error(errno.EIO, self._what, f"the daemon: {why}", _LOOK) from None
+                raise Error(errno.EIO, what, f"the daemon: {why}", _LOOK) from None
         fds = list(_descriptors(came))
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 why = "the daemon's answer is cut off, or this process has no free descriptors"
-                raise Error(errno.EMFILE, self._what, why, "look at ulimit -n")
-            return _answered(self._what, data, fds)
+                raise Error(errno.EMFILE, what, why, "look at ulimit -n")
+            return _answered(what, data, fds)
         except Error:
             for fd in fds:
                 os.close(fd)
@@ -120,11 +129,10 @@ def _connect(what: str, path: Path) -> socket.socket:
     return connected
 
 
-def _message(request: register.Request) -> bytes:
+def _control(request: register.Request) -> bytes:
     header, options = register.encode(request)
     lengths = _LENGTHS.pack(len(request.body), len(options))
-    payload = header + lengths + request.body + options
-    return _REQUEST.pack(_MAGIC, _VERSION, _CTRL, len(payload), 0) + payload
+    return header + lengths + request.body + options
 
 
 def _answered(what: str, data: bytes, fds: list[int]) -> _Answer:
@@ -138,6 +146,8 @@ def _answered(what: str, data: bytes, fds: list[int]) -> _Answer:
         told = text.rstrip(b"\0").decode(errors="replace")
         why, _, fix = told.removeprefix(f"{what}: ").partition("; fix: ")
         raise Error(code, what, why, fix)
+    if not size:
+        return _Answer(b"", b"", fds)
     start = abi.HEADER.size + _LENGTHS.size
     body_bytes, _ = _LENGTHS.unpack_from(payload, abi.HEADER.size)
     return _Answer(payload[start : start + body_bytes], payload[size:], fds)
