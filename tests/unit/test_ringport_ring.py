@@ -164,6 +164,20 @@ def test_a_buffer_outside_the_region_is_refused(buf_idx: int) -> None:
     assert caught.value.errno == errno.EFAULT
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("len", 2**16), ("flags", -1), ("buf_idx", 2**33), ("ptr", 2**64)]
+)
+def test_a_value_that_its_field_has_no_room_for_is_a_value_error(field: str, value: int) -> None:
+    with FakeRegion([(True, 4)]).port() as port:
+        slot = port.tx[0][0]
+        before = getattr(slot, field)
+        with pytest.raises(ValueError, match="invalid value for format"):
+            setattr(slot, field, value)
+        with pytest.raises(TypeError):
+            setattr(slot, field, "1")
+        assert getattr(slot, field) == before
+
+
 def test_a_length_over_the_buffer_shows_the_buffer() -> None:
     slot = FakeRegion([(True, 3)], buf_bytes=64).port().tx[0][0]
     slot.len = 65535
