@@ -135,6 +135,7 @@ def test_a_running_guest_gets_and_loses_a_card(place: Place, guest: DomainGuest)
         "done": [],
         "restart": [],
         "problems": [],
+        "others": [],
     }
     done = place.run("vm", "detach", "booted", "vale0:vm1")
     assert done.returncode == 0, done.stderr
