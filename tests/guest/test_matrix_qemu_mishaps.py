@@ -17,6 +17,7 @@ from tests.support import faults, hotplug, traffic
 from tests.support.lab import Lab, Station
 from tests.support.matrix import EVERYTHING, Cell, Matrix, ports
 from tests.support.probe import ProbedDaemon
+from tests.support.processes import stopped
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.guest
@@ -185,7 +186,7 @@ def test_stopped_daemon_loses_nothing(lab: Lab, matrix: Matrix) -> None:
     back = traffic.Stream(*reversed(matrix.pair(BOTH_FORMATS[1])), rate=2000)
     with there, back:
         for _ in range(3):
-            with faults.stopped(lab.daemon.pid):
+            with stopped(lab.daemon.pid):
                 there.sender.guest.check("sleep 0.5")
             there.sender.guest.check("sleep 0.2")
 

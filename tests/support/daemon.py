@@ -28,6 +28,11 @@ class Daemon:
         self.client = Client(runtime_dir / "control.sock", timeout=PATIENCE_S)
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def __enter__(self) -> Self:
         self.start()
         return self

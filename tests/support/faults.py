@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What befalls a guest in the middle of its work."""
 
-import contextlib
-import os
-import signal
-from collections.abc import Iterator
-
 from ringpass.vm import reaper
 from tests.support import traffic
 from tests.support.lab import Lab, Station
+from tests.support.processes import stopped
 from tests.support.wait import wait_until
 
 
@@ -50,16 +46,6 @@ def flood_in_background(sender: Station, mac: str) -> None:
 def end_flood(sender: Station) -> None:
     """Stop what `flood_in_background` began."""
     sender.guest.check("kill $load; wait $load; true")
-
-
-@contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Let a process stand still for as long as the context lasts."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def flood_stopped_guest(lab: Lab, sender: Station, receiver: Station) -> None:

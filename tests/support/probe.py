@@ -17,11 +17,6 @@ from tests.support.wait import PATIENCE_S, wait_until
 class ProbedDaemon(Daemon):
     """A daemon with the questions that tests ask it. All waits have limits."""
 
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
     def stop(self) -> None:
         """End the process as an administrator would."""
         assert self.process is not None

@@ -23,8 +23,8 @@ from ringpass.errors import (
     RingpassError,
 )
 from tests.support.daemon import RINGPASS, Daemon
-from tests.support.faults import stopped
 from tests.support.miniguest import MiniGuest, wait_for
+from tests.support.processes import stopped
 from tests.support.vhost import RawFrontEnd
 from tests.support.wait import PATIENCE_S
 

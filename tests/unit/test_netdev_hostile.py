@@ -37,6 +37,7 @@ from tests.support.netdev_client import (
     opening,
 )
 from tests.support.passthrough import FakeDriver, held, nothing_left, receive
+from tests.support.processes import stopped
 from tests.support.slow import lingering
 from tests.support.wait import PATIENCE_S
 
@@ -194,9 +195,10 @@ def test_descriptors_that_do_not_close_are_no_more_than_a_few(daemon: Daemon) ->
     before = held(daemon)[0]
     with lingering(MAX_THREADS) as slow, contextlib.ExitStack() as clients:
         client = clients.enter_context(netdev(daemon, "vale0:a"))
-        client.send(message(CLOSE, 1, fds=len(slow)), slow)
-        while slow:
-            os.close(slow.pop())  # the daemon's is the last
+        with stopped(daemon.pid):  # so that its descriptors are the last
+            client.send(message(CLOSE, 1, fds=len(slow)), slow)
+            while slow:
+                os.close(slow.pop())
         assert wait_for_end(client) == [errno.EPROTO]
         for _ in range(6):
             client = clients.enter_context(netdev(daemon, "vale0:a"))

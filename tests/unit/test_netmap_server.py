@@ -28,6 +28,7 @@ from ringpass.sockets import Access
 from tests.support.daemon import RINGPASS, Daemon
 from tests.support.miniguest import MiniGuest, frame, wait_for
 from tests.support.netmap import Program, control, message, parse, receive
+from tests.support.processes import stopped
 from tests.support.slow import lingering
 from tests.support.wait import PATIENCE_S
 
@@ -386,9 +387,10 @@ def test_descriptors_that_do_not_close_are_no_more_than_some(daemon: Daemon, pat
     plain = os.open("/proc/self/exe", os.O_RDONLY)
     with lingering(MAX_THREADS) as slow:
         with Program(path) as program:
-            program.send(b"x", slow)
-            while slow:
-                os.close(slow.pop())  # the daemon's is the last
+            with stopped(daemon.pid):  # so that its descriptors are the last
+                program.send(b"x", slow)
+                while slow:
+                    os.close(slow.pop())
             assert program.socket.recv(1) == b"", "the first descriptor is no socket of packets"
         for _ in range(20):
             with Program(path) as program:
