@@ -75,7 +75,8 @@ $(VENV)/ready.stamp: pyproject.toml scripts/requirements.py | packages-demo
 	@$(BIN)/pip install --quiet --use-pep517 --requirement $(VENV)/requirements.txt
 	@touch $@
 
-build/editable.stamp: $(VENV)/ready.stamp
+# What is compiled is looked after at import; which packages there are is settled when it is installed.
+build/editable.stamp: $(VENV)/ready.stamp $(wildcard meson.build */meson.build)
 	@echo "building the data plane" >&2
 	@$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
