@@ -131,7 +131,8 @@ def test_guest_ends_from_inside(daemon: ProbedDaemon) -> None:
         console.connect(guest["console"])
         console.sendall(b"poweroff -f\n")
         wait_until(lambda: registry.list_running() == [], "the guest to be gone")
-    assert not Path(guest["console"]).parent.exists()
+    place = Path(guest["console"]).parent
+    wait_until(lambda: not place.exists(), "its directory to be gone, which goes last")
 
 
 def test_guest_has_the_queues_and_the_mtu_of_its_port(daemon: ProbedDaemon) -> None:
@@ -247,13 +248,7 @@ def test_qemu_takes_the_arguments(daemon: ProbedDaemon, image: Image) -> None:
     rest = ["-nodefaults", "-display", "none", "-append", "quiet"]
     with subprocess.Popen(["qemu-system-x86_64", *argv, *kernel, *rest]) as process:
         try:
-            assert (
-                daemon.wait_port(
-                    "vale0:vm1",
-                    "up",
-                ).front_end
-                is not None
-            )
+            assert daemon.wait_port("vale0:vm1", "up").front_end is not None
         finally:
             process.kill()
 
