@@ -25,9 +25,8 @@ static bool usable(const struct rp_session *s)
 /* One ring's part of @events. */
 static short look_at(struct rp_session *s, int fd, unsigned ring, short events)
 {
-	int error;
-
 	const short wanted = (short)(events & events_of(s, ring));
+	int error;
 
 	if (!wanted && !rp_ring_pending(s, ring))
 		return 0;
